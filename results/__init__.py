@@ -1,0 +1,1 @@
+"""What was seen, and what it means: histories, checkers, verdicts. Touches no machine."""

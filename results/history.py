@@ -1,0 +1,170 @@
+"""The history of a scenario: everything it did and saw, time-stamped, append-only.
+
+One JSON object per line in ``history.jsonl``::
+
+    {"time": 12.345678, "source": "backend", "kind": "step", "data": {...}}
+
+``time`` is seconds of the guest's CLOCK_MONOTONIC. Events seen by the host are converted
+with the offset measured when the guest was restored. Sources and kinds, with their data:
+
+=========  ===========  ======================================================================
+source     kind         data
+=========  ===========  ======================================================================
+harness    scenario     the scenario's record: id, seed, target, kernel, fault, ladder, ...
+harness    phase        name: restore, deploy, login, baseline, hold, fault, teardown, drain,
+                        recover, cleanup, end
+harness    error        family (an error class's name), message
+harness    lost         what: why the machine can no longer be spoken to
+target     begin, end   operation; end also has seconds and error (null when it succeeded).
+                        Operations: deploy, teardown, redeploy, remove, unload
+target     disk         name ("sda"), device ("8:0"), identity: the disk under test as found
+fault      armed        fault, point, count, opcodes, direction
+fault      fired        fault, point, held
+fault      undone       fault
+backend    step         point, action (received, held, answered), handle, opcode, direction
+                        (write, read, none), lba, bytes, status (answered)
+backend    held         point, count, handles: as many commands as asked for are held
+backend    released     handles
+backend    closed       the device's descriptor was closed by request
+backend    exit         status (negative: the signal that killed it), pid
+block      issue        io (serial number of the I/O on this disk), disk, op (read, write,
+                        flush, other), sector, bytes
+block      complete     io, disk, op, sector, error (errno name or null), seconds since issue
+block      stray        disk, op, sector, error: a completion that no issue matches
+scsi       start        host ("0:0:0:1"), tag, opcode, cdb
+scsi       done         host, tag, opcode, result: the kernel's words for driver, host, status
+scsi       timeout      host, tag, opcode: the midlayer gave up waiting, error handling begins
+console    line         text: one line of the kernel's console, as it was written
+sampler    threads      interval (s), threads: [{pid, comm, state, cpu (s used in interval)}]
+sampler    blocked      tasks: [{pid, comm, state, wchan, stack: [frames]}] in state D
+sampler    inflight     disk, reads, writes: the block layer's own count
+workload   begin        job, disk, options
+workload   end          job, ios, errors, bytes, seconds, exit (status), error (message or null)
+=========  ===========  ======================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+Json = Any
+"""A JSON value; ``Any`` because mypy cannot follow a recursive one through ``json.loads``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. ``time``: seconds of the guest's CLOCK_MONOTONIC."""
+
+    time: float
+    source: str
+    kind: str
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the event as one line of JSON, without the newline."""
+        return json.dumps(
+            {"time": round(self.time, 6), "source": self.source, "kind": self.kind,
+             "data": self.data},
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def from_json(cls, line: str) -> Event:
+        """Parse one line. Raises ValueError when it is not an event."""
+        try:
+            raw = json.loads(line)
+            return cls(float(raw["time"]), str(raw["source"]), str(raw["kind"]), raw["data"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not an event: {line[:80]!r}") from error
+
+
+@dataclass(frozen=True)
+class History:
+    """The events of one scenario, in the order of their times."""
+
+    events: tuple[Event, ...]
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> History:
+        """Sort events by time (stable, so equal times keep their order of arrival)."""
+        return cls(tuple(sorted(events, key=lambda event: event.time)))
+
+    @classmethod
+    def load(cls, path: Path) -> History:
+        """Read ``history.jsonl``. A last line cut short by a crash is dropped, others raise."""
+        lines = path.read_text(errors="replace").split("\n")
+        complete = lines[:-1]  # what follows the last newline was never finished
+        return cls.of(Event.from_json(line) for line in complete if line)
+
+    def select(self, source: str, *kinds: str) -> Iterator[Event]:
+        """Yield the events of one source, of the given kinds (of any when none is named)."""
+        return (
+            event for event in self.events
+            if event.source == source and (not kinds or event.kind in kinds)
+        )
+
+    def first(self, source: str, *kinds: str) -> Event | None:
+        """Return the first such event, or None."""
+        return next(self.select(source, *kinds), None)
+
+    def last(self, source: str, *kinds: str) -> Event | None:
+        """Return the last such event, or None."""
+        found = None
+        for found in self.select(source, *kinds):  # noqa: B007
+            pass
+        return found
+
+
+class Recorder:
+    """Append events to ``history.jsonl`` as they happen; safe from several threads.
+
+    Every event reaches the kernel before ``record`` returns, so a killed pytest loses none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[bytes] = path.open("ab", buffering=0)
+        self._lock = threading.Lock()
+        self._events: list[Event] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def record(self, time: float, source: str, kind: str, **data: Json) -> Event:
+        """Append one event. ``time``: seconds of the guest's CLOCK_MONOTONIC."""
+        event = Event(time, source, kind, data)
+        self.extend([event])
+        return event
+
+    def extend(self, events: Iterable[Event]) -> None:
+        """Append several events with one write."""
+        batch = list(events)
+        text = "".join(event.to_json() + "\n" for event in batch)
+        with self._lock:
+            if self._file.closed:  # late words of a machine whose scenario is over
+                return
+            self._events.extend(batch)
+            self._file.write(text.encode(errors="replace"))
+
+    def history(self) -> History:
+        """Return what has been recorded so far."""
+        with self._lock:
+            return History.of(self._events)
+
+    def close(self) -> None:
+        """Close the file; later events are dropped."""
+        with self._lock:
+            self._file.close()

@@ -1,0 +1,1 @@
+"""What is asked: pytest suites by question."""

@@ -1,0 +1,1 @@
+"""The main job: the spine, end to end."""

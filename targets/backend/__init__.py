@@ -1,0 +1,1 @@
+"""What every backend shares: the test's commands, holds, the RAM disk."""

@@ -1,0 +1,114 @@
+"""The host's side of a backend: orders to it, and what it reports."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from results.errors import MachineLostError, TargetFailedError
+from results.history import Recorder
+from targets.machine import Machine, Process
+
+
+class Backend:
+    """A backend process on a machine, obeying the commands of targets.backend.control.
+
+    Every message becomes an event of source "backend" in the history.
+    """
+
+    def __init__(
+        self, machine: Machine, name: str, module: str, argv: Sequence[str], recorder: Recorder
+    ) -> None:
+        self._recorder = recorder
+        self._changed = threading.Condition()
+        self._replies: dict[int, Mapping[str, Any]] = {}
+        self._held = 0
+        self._ready: Mapping[str, Any] | None = None
+        self._last_words: list[str] = []
+        self._numbers = itertools.count(1)
+        self._machine = machine
+        self.process: Process = machine.spawn(
+            name, module=module, argv=argv, on_message=self._message, on_exit=self._exited)
+
+    def _message(self, message: Mapping[str, Any]) -> None:
+        data = dict(message)
+        time, kind = data.pop("t") / 1e9, data.pop("kind")
+        self._recorder.record(time, "backend", kind, **data)
+        with self._changed:
+            if kind == "reply":
+                self._replies[data["id"]] = data
+            elif kind == "held":
+                self._held += data["count"]
+            elif kind == "ready":
+                self._ready = data
+            elif kind == "text":
+                self._last_words.append(str(data.get("text", "")))
+            self._changed.notify_all()
+
+    def _exited(self, status: int) -> None:
+        self._recorder.record(self._machine.now(), "backend", "exit", status=status)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _gone(self) -> bool:
+        return self.process.status is not None
+
+    def wait_ready(self, deadline: float) -> Mapping[str, Any]:
+        """Wait until it serves; return its "ready" message. Raises TargetFailedError."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready is not None or self._gone(), deadline)
+            if self._ready is None:
+                words = " ".join(self._last_words[-5:]) or "it said nothing"
+                raise TargetFailedError(f"the backend did not come up: {words}")
+            return self._ready
+
+    def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
+        """Give a command and return its result.
+
+        Raises TargetFailedError when the backend says no, MachineLostError when it says nothing.
+        """
+        number = next(self._numbers)
+        self.process.send({"id": number, "do": do, **arguments})
+        with self._changed:
+            self._changed.wait_for(
+                lambda: number in self._replies or self._gone(), deadline)
+            reply = self._replies.get(number)
+        if reply is None:
+            raise MachineLostError(f"the backend did not answer {do!r} in {deadline:g} s")
+        if not reply["ok"]:
+            raise TargetFailedError(f"the backend refused {do!r}: {reply['error']}")
+        return reply.get("result")
+
+    def hold(
+        self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
+        direction: str | None = None,
+    ) -> None:
+        """Order it to hold the next ``count`` matching commands at ``point``."""
+        self.call("hold", deadline=deadline, point=point, count=count, opcodes=opcodes,
+                  direction=direction)
+
+    def wait_held(self, count: int, deadline: float) -> bool:
+        """Wait until ``count`` commands are held in all; tell whether they are."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._held >= count, deadline)
+
+    def release(self, deadline: float) -> None:
+        """Let every held command go on."""
+        self.call("release", deadline=deadline)
+
+    def close(self, deadline: float) -> None:
+        """Close the device; the process stays."""
+        self.call("close", deadline=deadline)
+
+    def kill(self) -> None:
+        """SIGKILL it: no goodbye, as the kernel's out-of-memory killer would."""
+        self.process.signal(signal.SIGKILL)
+
+    def end(self, deadline: float) -> None:
+        """See that the process is gone, by SIGKILL if it is not yet. Raises MachineLostError."""
+        if not self._gone():
+            self.kill()
+            self.process.wait(deadline)

@@ -1,0 +1,1 @@
+"""LIO with a TCMU (target_core_user) backend."""

@@ -1,0 +1,1 @@
+"""SCST with a scst_user backend."""

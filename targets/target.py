@@ -1,0 +1,111 @@
+"""What a target is to a scenario: something to deploy, to take apart, and to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from results.history import Recorder
+from results.ladder import Ladder
+from targets.backend.client import Backend
+from targets.machine import Machine
+
+
+class Transport(StrEnum):
+    """How the initiator reaches the target: over iSCSI, or the target's own loopback."""
+
+    ISCSI = "iscsi"
+    LOOPBACK = "loopback"
+
+
+@dataclass(frozen=True)
+class Device:
+    """The device a target exports.
+
+    ``size`` and ``block_size`` in bytes. ``options``: the target's own, by the names that its
+    documentation uses (``cmd_time_out`` for TCMU; ``on_free_cmd_type`` and
+    ``memory_reuse_type`` for scst_user); an unknown one raises WrongUsageError.
+    """
+
+    name: str = "stf0"
+    size: int = 16 << 20
+    block_size: int = 512
+    options: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an initiator finds the disk.
+
+    Over iSCSI: ``portal`` ("127.0.0.1:3260") and ``iqn``. By loopback: ``scsi_host``, the
+    number of the host that appeared. ``lun``. ``vendor``, ``serial``: INQUIRY's vendor
+    identification and the Unit Serial Number page (SPC-4 7.8.15), by which the disk is told
+    from others; ``serial`` None when the target sets none.
+    """
+
+    transport: Transport
+    lun: int
+    vendor: str
+    serial: str | None
+    portal: str | None = None
+    iqn: str | None = None
+    scsi_host: int | None = None
+
+
+class Deployment(Protocol):
+    """One deployed device with its backend; ``remove`` undoes all of it."""
+
+    @property
+    def machine(self) -> Machine:
+        """The machine it is deployed on."""
+
+    @property
+    def backend(self) -> Backend:
+        """The device's backend."""
+
+    @property
+    def address(self) -> Address:
+        """Where the initiator finds it."""
+
+    @property
+    def kernel_threads(self) -> tuple[str, ...]:
+        """Names of the target's kernel threads, as prefixes of their comm (15 characters)."""
+
+    def remove_lun(self) -> None:
+        """Take the LUN away from under the initiator. May block: bounded by the ladder; a LUN
+        that does not go in time raises TargetFailedError."""
+
+    def take_device_away(self) -> None:
+        """End the device: whatever is left to do after its backend went, until the kernel has
+        let go of it. Raises TargetFailedError when it does not within ``ladder.teardown``."""
+
+    def remove(self) -> None:
+        """Undo the deployment, whatever state a fault left it in; the initiator has logged out.
+
+        The end of the deployment's own kernel objects is waited for. Raises TargetFailedError.
+        """
+
+
+class Target(Protocol):
+    """A SCSI target that can be deployed on a machine."""
+
+    @property
+    def name(self) -> str:
+        """Its name in options and scenario ids."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what run.json says of it: version, where it came from."""
+
+    def load(self, machine: Machine) -> None:
+        """Load the kernel modules and start the daemons (part of the snapshot)."""
+
+    def deploy(
+        self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
+        recorder: Recorder,
+    ) -> Deployment:
+        """Deploy a device with its backend. Raises TargetFailedError, and then leaves nothing."""
+
+    def unload(self, machine: Machine, ladder: Ladder) -> None:
+        """Stop the daemons and unload the modules. Raises TargetFailedError when one stays."""

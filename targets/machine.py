@@ -123,6 +123,9 @@ class Machine(Protocol):
         """Begin one of the verbs above (read, write, mkdir, rmdir, symlink, unlink, run) and
         return at once; it may block on the machine for as long as it likes."""
 
+    def waiting(self) -> list[str]:
+        """Return the verbs that wait in the kernel now, in a call that changes something."""
+
     def modprobe(self, *modules: str) -> None:
         """Load kernel modules with what they depend on. Raises TargetFailedError."""
 

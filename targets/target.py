@@ -77,6 +77,9 @@ class Deployment(Protocol):
         """Take the LUN away from under the initiator. May block: bounded by the ladder; a LUN
         that does not go in time raises TargetFailedError."""
 
+    def removal_waits(self) -> bool:
+        """Whether a ``remove_lun`` that was begun waits in the kernel."""
+
     def take_device_away(self) -> None:
         """End the device: whatever is left to do after its backend went, until the kernel has
         let go of it. Raises TargetFailedError when it does not within ``ladder.teardown``."""

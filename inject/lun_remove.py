@@ -1,0 +1,41 @@
+"""The LUN is taken from under the initiator while commands are in the backend's hands."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from inject.fault import Subject
+
+LOOK_EVERY = 0.02
+"""Seconds between two looks at whether the removal waits."""
+
+
+@dataclass(frozen=True)
+class LunRemove:
+    """Remove the LUN; once the removal waits in the kernel, the backend answers what it held.
+
+    A target may not drop a command that its device server has: the removal waits for it, and
+    has to end when it is answered.
+    """
+
+    name: str = "lun-remove"
+    breaks: bool = True
+
+    def fire(self, subject: Subject, deadline: float) -> None:
+        """Begin the removal, see it wait, release the commands, see it end.
+
+        Raises what the removal raises.
+        """
+        with ThreadPoolExecutor(1, "lun-remove") as pool:
+            removal = pool.submit(subject.remove_lun)
+            end = time.monotonic() + deadline
+            while not removal.done() and time.monotonic() < end and not subject.removal_waits():
+                wait([removal], timeout=LOOK_EVERY)
+            subject.backend.release(deadline)
+            removal.result()
+
+    def undo(self, subject: Subject, deadline: float) -> None:
+        """End the device that no LUN leads to any more."""
+        subject.take_device_away()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 from results.history import Recorder
@@ -100,6 +101,13 @@ class Target(Protocol):
 
     def describe(self) -> Mapping[str, Any]:
         """Return what run.json says of it: version, where it came from."""
+
+    @property
+    def tree(self) -> Path | None:
+        """A directory that the guest must see at /scst, or None."""
+
+    def check(self, release: str) -> None:
+        """Raise WrongUsageError when it cannot be had on a kernel release."""
 
     def load(self, machine: Machine) -> None:
         """Load the kernel modules and start the daemons (part of the snapshot)."""

@@ -1,0 +1,3 @@
+"""Make the project's pytest plugin known before any suite is collected."""
+
+pytest_plugins = ["fixtures.plugin"]

@@ -1,0 +1,60 @@
+"""Teardown: after the fault the device was gone in bounded time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from results.history import Event, History
+from results.timeline import LOST, Timeline, ladder, operation
+from results.verdict import Check, Figure, Verdict
+
+NAME = "teardown"
+
+
+def check(history: History) -> Check:
+    """FAIL when the teardown did not end, ended late, or ended with an error."""
+    timeline = Timeline.of(history)
+    begin, end = operation(history, "teardown", timeline.begin)
+    if begin is None:
+        return Check(NAME, Verdict.UNKNOWN, "no teardown was begun", (), _figure(None))
+    bound = ladder(history).teardown
+    blocked = blocked_tasks(history, timeline)
+    waiting = f"; in D state: {', '.join(map(name_task, blocked))}" if blocked else ""
+    if end is None or not _from_target(end, timeline):
+        waited = timeline.seen_until - begin.time
+        if waited > bound:
+            reason = f"the teardown had not ended after {waited:.1f} s{waiting}"
+            return Check(NAME, Verdict.FAIL, reason, blocked, _figure(None))
+        reason = f"the teardown was seen for {waited:.1f} s only, too short to tell"
+        return Check(NAME, Verdict.UNKNOWN, reason, (), _figure(None))
+    seconds = float(end.data["seconds"])
+    if end.data["error"] is not None:
+        reason = f"the teardown failed: {end.data['error']}{waiting}"
+        return Check(NAME, Verdict.FAIL, reason, blocked, _figure(seconds))
+    if seconds > bound:
+        reason = f"the teardown took {seconds:.1f} s, allowed are {bound:g} s{waiting}"
+        return Check(NAME, Verdict.FAIL, reason, blocked, _figure(seconds))
+    return Check(NAME, Verdict.PASS, f"the teardown took {seconds:.2f} s", (), _figure(seconds))
+
+
+def blocked_tasks(history: History, timeline: Timeline) -> list[dict[str, Any]]:
+    """Return the tasks in D state as they were last sampled after the fault."""
+    last = history.last("sampler", "blocked")
+    if last is None or timeline.fired is None or last.time < timeline.fired:
+        return []
+    return [dict(task) for task in last.data["tasks"]]
+
+
+def name_task(task: dict[str, Any]) -> str:
+    """Name a task with what it waits in: "comm:pid (schedule < wait_for_completion < f)"."""
+    frames = " < ".join(str(frame) for frame in (task.get("stack") or ())[:6])
+    where = frames or task.get("wchan") or ""
+    return f"{task['comm']}:{task['pid']}" + (f" ({where})" if where else "")
+
+
+def _from_target(end: Event, timeline: Timeline) -> bool:
+    return timeline.witnessed(end.time) and LOST not in str(end.data["error"])
+
+
+def _figure(seconds: float | None) -> dict[str, Figure]:
+    return {"teardown_time": Figure(seconds, "s")}

@@ -1,0 +1,170 @@
+"""Threads: after the fault no kernel thread spins, and at the end no task sits in D state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from results.block_io import BusyTimes, account
+from results.checkers.teardown import name_task
+from results.history import Event, History
+from results.timeline import Timeline, ladder, operation
+from results.verdict import Check, Figure, Verdict
+
+NAME = "threads"
+
+SPINNING = 0.9
+"""Share of a CPU from which on a thread is said to spin (DESIGN.md, timeout ladder)."""
+
+
+@dataclass(frozen=True)
+class Idler:
+    """Kernel threads that wait in D state while all is well. ``frame``: their top frame."""
+
+    frame: str
+    reason: str
+
+
+IDLERS = (
+    Idler("kthread", "created, but not yet woken for the first time (kthread() in kernel/kthread.c "
+          "waits in TASK_UNINTERRUPTIBLE)"),
+)
+
+
+@dataclass(frozen=True)
+class Spin:
+    """A thread that burnt a CPU. Times in seconds; ``share`` of one CPU over ``seconds``."""
+
+    pid: int
+    comm: str
+    begin: float
+    seconds: float
+    share: float
+
+    def describe(self) -> str:
+        """Name the thread and what it burnt."""
+        return (
+            f"{self.comm}:{self.pid} burnt {self.share:.0%} of a CPU for {self.seconds:.1f} s "
+            "with no command in flight"
+        )
+
+
+def check(history: History) -> Check:
+    """FAIL for a thread that spins after the fault or a task in D state at the end."""
+    timeline = Timeline.of(history)
+    if timeline.fired is None:
+        return Check(NAME, Verdict.UNKNOWN, "the fault never fired")
+    window = ladder(history).spin_window
+    fired = timeline.fired
+    samples = [event for event in history.select("sampler", "threads") if event.time > fired]
+    book = account(history)
+    busy = BusyTimes(book.ios)
+    idle = [event for event in samples if _is_idle(event, fired, busy)]
+    spins = spinning(samples, idle, window)
+    settled = _settled_from(history, timeline)
+    blocked = [
+        event for event in history.select("sampler", "blocked")
+        if settled is not None and event.time >= settled
+    ]
+    stuck = stuck_tasks(blocked, window)
+    figures = {"spinning_threads": Figure(len(spins), "1"), "stuck_tasks": Figure(len(stuck), "1")}
+    if spins or stuck:
+        words = [spin.describe() for spin in spins]
+        words += [f"{name_task(task)} in D state" for task in stuck]
+        evidence = [{"spinning": asdict(spin)} for spin in spins] + [{"blocked": t} for t in stuck]
+        return Check(NAME, Verdict.FAIL, "; ".join(words), evidence, figures)
+    missing = _missing(timeline, [event.time for event in samples], settled, bool(blocked))
+    if not missing and not idle and book.open:
+        missing = "commands were in flight in every sample"
+    if missing:
+        return Check(NAME, Verdict.UNKNOWN, missing, (), figures)
+    return Check(
+        NAME, Verdict.PASS,
+        f"no thread spins ({len(idle)} samples), no task is left in D state "
+        f"({len(blocked)} samples)", (), figures,
+    )
+
+
+def _missing(
+    timeline: Timeline, samples: Sequence[float], settled: float | None, blocked: bool,
+) -> str | None:
+    if not samples:
+        return "no sample of the threads was taken after the fault"
+    if settled is None or settled > timeline.seen_until:
+        return "the record ends before the teardown's deadline"
+    if samples[-1] < settled or not blocked:
+        return "no sample was taken after the teardown"
+    return None
+
+
+def _is_idle(sample: Event, fired: float, busy: BusyTimes) -> bool:
+    begin = sample.time - float(sample.data["interval"])
+    return begin >= fired and not busy.overlaps(begin, sample.time)
+
+
+def spinning(samples: Sequence[Event], idle: Sequence[Event], window: float) -> list[Spin]:
+    """Return the threads that burnt a CPU in consecutive idle samples for ``window`` seconds.
+
+    Each thread once, with its longest spell.
+    """
+    undisturbed = {id(event) for event in idle}
+    spells: dict[tuple[int, str], list[tuple[Event, float]]] = {}
+    found: dict[tuple[int, str], Spin] = {}
+    for sample in samples:
+        burning = _burning(sample) if id(sample) in undisturbed else {}
+        spells = {key: [*spells.get(key, []), (sample, cpu)] for key, cpu in burning.items()}
+        for key, spell in spells.items():
+            spin = _spin(key, spell)
+            if spin.seconds >= window * (1 - 1e-6):
+                found[key] = max(spin, found.get(key, spin), key=lambda each: each.seconds)
+    return list(found.values())
+
+
+def _burning(sample: Event) -> dict[tuple[int, str], float]:
+    interval = float(sample.data["interval"])
+    return {
+        (thread["pid"], thread["comm"]): float(thread["cpu"])
+        for thread in sample.data["threads"]
+        if interval > 0 and thread["cpu"] >= SPINNING * interval
+    }
+
+
+def _spin(key: tuple[int, str], spell: Sequence[tuple[Event, float]]) -> Spin:
+    seconds = sum(float(sample.data["interval"]) for sample, _ in spell)
+    first = spell[0][0]
+    share = sum(cpu for _, cpu in spell) / seconds
+    return Spin(key[0], key[1], first.time - float(first.data["interval"]), seconds, share)
+
+
+def _settled_from(history: History, timeline: Timeline) -> float | None:
+    """Return from when on nobody has a reason to wait: the teardown's end or its deadline."""
+    begin, end = operation(history, "teardown", timeline.begin)
+    if begin is None:
+        return timeline.fired
+    deadline = begin.time + ladder(history).teardown
+    return min(deadline, end.time) if end else deadline
+
+
+def stuck_tasks(blocked: Sequence[Event], window: float) -> list[Mapping[str, Any]]:
+    """Return the tasks in D state in every sample of the last ``window`` seconds or longer."""
+    if not blocked:
+        return []
+    last = {_key(task): task for task in blocked[-1].data["tasks"] if not _idles(task)}
+    since = dict.fromkeys(last, blocked[-1].time)
+    waiting = set(last)
+    for event in reversed(blocked):
+        waiting &= {_key(task) for task in event.data["tasks"]}
+        since.update(dict.fromkeys(waiting, event.time))
+    return [
+        task for key, task in last.items() if blocked[-1].time - since[key] >= window * (1 - 1e-6)
+    ]
+
+
+def _key(task: Mapping[str, Any]) -> tuple[int, str]:
+    return task["pid"], task["comm"]
+
+
+def _idles(task: Mapping[str, Any]) -> bool:
+    top = (task.get("stack") or [""])[0]
+    return any(str(top).split("+")[0] == idler.frame for idler in IDLERS)

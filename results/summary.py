@@ -1,0 +1,73 @@
+"""The closing table of a run: scenario, verdict, longest command, teardown time, and why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from results.judge import Judgement
+from results.verdict import PRIORITY, Verdict
+
+STYLE = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "yellow"}
+
+HEADINGS = ("scenario", "verdict", "longest command", "teardown", "decided by")
+
+
+def show(judgements: Sequence[Judgement], console: Console) -> None:
+    """Print the table: with colour and lines on a terminal, one plain line each elsewhere."""
+    if console.is_terminal:
+        console.print(_table(judgements))
+    else:
+        for line in lines(judgements):
+            console.file.write(line + "\n")
+    console.print(Text(tally(judgements)), soft_wrap=True)
+
+
+def lines(judgements: Sequence[Judgement]) -> list[str]:
+    """Return the table as aligned plain text, never cut: a reason is as long as it is."""
+    rows = [HEADINGS, *(row(judgement) for judgement in judgements)]
+    widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEADINGS))]
+    aligned = (
+        [cells[0].ljust(widths[0]), cells[1].ljust(widths[1]), cells[2].rjust(widths[2]),
+         cells[3].rjust(widths[3]), cells[4]]
+        for cells in rows
+    )
+    return ["  ".join(cells).rstrip() for cells in aligned]
+
+
+def row(judgement: Judgement) -> tuple[str, str, str, str, str]:
+    """Return the cells of one scenario; the reason is empty for a PASS."""
+    return (
+        judgement.scenario,
+        str(judgement.verdict),
+        _seconds(judgement, "longest_command"),
+        _seconds(judgement, "teardown_time"),
+        "" if judgement.verdict is Verdict.PASS else judgement.reason,
+    )
+
+
+def tally(judgements: Sequence[Judgement]) -> str:
+    """Return how many of each verdict there are: "5 PASS, 1 FAIL"."""
+    counts = Counter(judgement.verdict for judgement in judgements)
+    shown = [f"{counts[verdict]} {verdict}" for verdict in reversed(PRIORITY) if counts[verdict]]
+    return ", ".join(shown) or "no scenario was judged"
+
+
+def _table(judgements: Sequence[Judgement]) -> Table:
+    table = Table()
+    for heading in HEADINGS:
+        table.add_column(heading, overflow="fold",
+                         justify="right" if heading in HEADINGS[2:4] else "left")
+    for judgement in judgements:
+        scenario, verdict, *cells = row(judgement)
+        table.add_row(Text(scenario), Text(verdict, STYLE[judgement.verdict]), *map(Text, cells))
+    return table
+
+
+def _seconds(judgement: Judgement, name: str) -> str:
+    figure = judgement.figures.get(name)
+    return "-" if figure is None or figure.value is None else f"{figure.value:.2f} s"

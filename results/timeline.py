@@ -1,0 +1,114 @@
+"""When things happened in a scenario: its begin, the fault, the fault's end, its own end.
+
+A scenario whose machine was lost is judged only up to its last sign of life: what the harness
+noted later (operations that failed, deadlines that passed) says nothing about the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from results.history import Event, History
+from results.ladder import Ladder
+
+MACHINE_SOURCES = frozenset({"backend", "block", "scsi", "console", "sampler"})
+"""Sources whose events come from the machine itself: its signs of life."""
+
+LOST = "MachineLostError"
+"""Family of errors that say nothing about the target (results.errors)."""
+
+OVER = frozenset({"drain", "recover", "cleanup"})
+"""Phases that begin when the fault is over."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The marks of a scenario, in seconds of the guest's clock; None: it never came to that.
+
+    ``fired``: the fault fired. ``over``: the fault is over: the teardown ended, or a later
+    phase began. ``end``: the scenario ran to its end. ``lost``: the first word of a lost
+    machine. ``seen_until``: up to here the history shows what the machine did.
+    """
+
+    begin: float
+    fired: float | None
+    over: float | None
+    end: float | None
+    lost: Event | None
+    seen_until: float
+
+    @classmethod
+    def of(cls, history: History) -> Timeline:
+        """Find the marks. Raises ValueError when the history is empty."""
+        if not history.events:
+            raise ValueError("the history is empty")
+        scenario = history.first("harness", "scenario")
+        begin = (scenario or history.events[0]).time
+        fired = history.first("fault", "fired")
+        lost = next((event for event in history.select("harness") if tells_lost(event)), None)
+        end = phase(history, "end")
+        return cls(
+            begin=begin,
+            fired=fired.time if fired else None,
+            over=_over(history, begin, fired.time) if fired else None,
+            end=end,
+            lost=lost,
+            seen_until=end if end is not None and not lost else _last_sign(history, begin),
+        )
+
+    def witnessed(self, time: float) -> bool:
+        """Tell whether the machine was still heard at that time."""
+        return self.lost is None or time <= self.seen_until
+
+    def since_fault(self, time: float) -> float:
+        """Return the later of a time and the fault: when the fault's bounds begin to run."""
+        return max(time, self.fired) if self.fired is not None else time
+
+
+def phase(history: History, name: str) -> float | None:
+    """Return when the harness first entered a phase, or None."""
+    return next(
+        (event.time for event in history.select("harness", "phase") if event.data["name"] == name),
+        None,
+    )
+
+
+def ladder(history: History) -> Ladder:
+    """Return the scenario's ladder. Raises KeyError or TypeError when none was recorded."""
+    scenario = history.first("harness", "scenario")
+    if scenario is None:
+        raise KeyError("the history has no scenario event")
+    return Ladder(**scenario.data["ladder"])
+
+
+def operation(history: History, name: str, after: float) -> tuple[Event | None, Event | None]:
+    """Return begin and end of the target's first operation of that name after a time."""
+    events = (
+        event for event in history.select("target", "begin", "end")
+        if event.time >= after and event.data["operation"] == name
+    )
+    begin = next((event for event in events if event.kind == "begin"), None)
+    end = next((event for event in events if event.kind == "end"), None)
+    return begin, end
+
+
+def tells_lost(event: Event) -> bool:
+    """Tell whether the harness says that the machine can no longer be relied on."""
+    return event.kind == "lost" or (event.kind == "error" and event.data["family"] == LOST)
+
+
+def _over(history: History, begin: float, fired: float) -> float | None:
+    _, teardown = operation(history, "teardown", begin)
+    marks = [teardown.time] if teardown and teardown.time >= fired else []
+    marks += [
+        event.time for event in history.select("harness", "phase")
+        if event.time >= fired and event.data["name"] in OVER
+    ]
+    return min(marks, default=None)
+
+
+def _last_sign(history: History, begin: float) -> float:
+    return max(
+        (event.time for event in history.events if event.source in MACHINE_SOURCES),
+        default=begin,
+    )

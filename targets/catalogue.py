@@ -1,0 +1,32 @@
+"""The targets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from results.errors import WrongUsageError
+from targets.lio.target import Lio
+from targets.scst.prefix import Prefix
+from targets.scst.target import Scst
+from targets.target import Target
+
+
+def _lio(_prefix: str | None) -> Target:
+    return Lio()
+
+
+def _scst(prefix: str | None) -> Target:
+    if not prefix:
+        raise WrongUsageError("--target scst needs --scst PREFIX (or SCST_PREFIX): the tree that "
+                              "SCST's make install with DESTDIR=PREFIX left")
+    return Scst(Prefix(Path(prefix)))
+
+
+TARGETS: Mapping[str, Callable[[str | None], Target]] = {"lio": _lio, "scst": _scst}
+"""How each is made, from the prefix that ``--scst`` names."""
+
+
+def target_by_name(name: str, prefix: str | None) -> Target:
+    """Return a target. Raises WrongUsageError when it cannot be had."""
+    return TARGETS[name](prefix)

@@ -1,0 +1,162 @@
+"""TCMU's shared memory: the mailbox and the command ring (uapi/linux/target_core_user.h).
+
+Runs in the guest; stdlib only. Knows memory and nothing else, so it works on any buffer. The
+commands are read ahead of the ring's tail by a private pointer, so one that is held blocks
+no other; they may be completed in any order (TCMU_MAILBOX_FLAG_CAP_OOOC).
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MAILBOX_VERSION = 2
+FLAG_CAP_OOOC = 1 << 0
+FLAG_CAP_READ_LEN = 1 << 1
+FLAG_CAP_TMR = 1 << 2
+
+# struct tcmu_mailbox
+CMDR_OFF = 4
+CMDR_SIZE = 8
+CMD_HEAD = 12
+CMD_TAIL = 64
+MAILBOX_SIZE = 128
+
+# struct tcmu_cmd_entry_hdr
+OP_PAD, OP_CMD, OP_TMR = range(3)
+OP_MASK = 0x7
+CMD_ID = 4
+UFLAG_READ_LEN = 0x2
+
+# struct tcmu_cmd_entry
+IOV_CNT = 8
+CDB_OFF = 24
+IOV = 48
+RSP_SENSE_BUFFER = 16
+SENSE_BUFFERSIZE = 96
+
+# struct tcmu_tmr_entry
+TMR_CMD_CNT = 12
+TMR_CMD_IDS = 32
+
+TMR_NAMES = {
+    1: "ABORT TASK", 2: "ABORT TASK SET", 3: "CLEAR ACA", 4: "CLEAR TASK SET", 5: "LUN RESET",
+    6: "TARGET WARM RESET", 7: "TARGET COLD RESET", 128: "LUN RESET PRO",
+}
+
+CDB_SIZE = 16
+"""Bytes of a CDB that are copied: all of those this project's backends know. Shorter CDBs are
+followed by zeros (queue_cmd_ring clears the entry)."""
+
+_ENTRY = struct.Struct("=IH2xI12xQ")  # len_op, cmd_id, iov_cnt, cdb_off
+_RESPONSE = struct.Struct("=HxBB3xI")  # from CMD_ID: cmd_id, uflags, scsi_status, read_len
+_TMR = struct.Struct("=B3xI")  # from 8: tmr_type, cmd_cnt
+
+
+class Command(NamedTuple):
+    """A SCSI command. ``iov``: its data, as (offset, length) pairs in the shared memory."""
+
+    cmd_id: int
+    cdb: bytes
+    iov: tuple[tuple[int, int], ...]
+
+
+class TaskManagement(NamedTuple):
+    """A task management request that the kernel tells of, and the commands it aborts."""
+
+    kind: int
+    cmd_ids: tuple[int, ...]
+
+
+class BrokenRingError(Exception):
+    """The ring holds what cannot be: somebody else has moved it."""
+
+
+class Ring:
+    """The command ring in ``area``, the whole shared memory.
+
+    Raises BrokenRingError when the mailbox is of another version or cannot complete commands
+    out of order.
+    """
+
+    def __init__(self, area: memoryview | mmap.mmap | bytearray) -> None:
+        version, flags = struct.unpack_from("=HH", area)
+        if version != MAILBOX_VERSION or not flags & FLAG_CAP_OOOC:
+            raise BrokenRingError(f"mailbox version {version}, flags {flags:#x}")
+        self._has_read_len = bool(flags & FLAG_CAP_READ_LEN)
+        self.area = memoryview(area).cast("B")
+        # One aligned 32-bit access each, which the kernel never sees half-done; struct's
+        # standard sizes would store byte by byte.
+        self._words = self.area[:MAILBOX_SIZE].cast("I")
+        self._start = self._words[CMDR_OFF // 4]
+        self._size = self._words[CMDR_SIZE // 4]
+        self._next = self._tail = self._words[CMD_TAIL // 4]
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._words.release()
+        self.area.release()
+
+    def take(self) -> Iterator[Command | TaskManagement]:
+        """Yield the entries that have arrived."""
+        while self._next != self._words[CMD_HEAD // 4]:
+            at = self._start + self._next
+            len_op, cmd_id, iov_cnt, cdb_off = _ENTRY.unpack_from(self.area, at)
+            self._next = self._after(self._next, len_op)
+            operation = len_op & OP_MASK
+            if operation == OP_CMD:
+                flat = struct.unpack_from(f"={2 * iov_cnt}Q", self.area, at + IOV)
+                yield Command(
+                    cmd_id, bytes(self.area[cdb_off:cdb_off + CDB_SIZE]),
+                    tuple(zip(flat[::2], flat[1::2], strict=True)))
+            elif operation == OP_TMR:
+                yield self._task_management(at)
+
+    def _task_management(self, at: int) -> TaskManagement:
+        kind, count = _TMR.unpack_from(self.area, at + 8)
+        return TaskManagement(
+            kind, struct.unpack_from(f"={count}H", self.area, at + TMR_CMD_IDS))
+
+    def _after(self, position: int, len_op: int) -> int:
+        """Return the position behind an entry."""
+        length = len_op & ~OP_MASK
+        if not length or length > self._size:
+            raise BrokenRingError(f"an entry of {length} bytes at {position}")
+        return (position + length) % self._size
+
+    def complete(
+        self, cmd_id: int, status: int, sense: bytes = b"", read_len: int | None = None
+    ) -> None:
+        """Answer a command that was taken, in the oldest entry that has no answer yet.
+
+        ``read_len``: bytes of data for the initiator when they are fewer than it has room for.
+        """
+        self.skip()
+        at = self._start + self._tail
+        len_op = self._len_op(self._tail)
+        if self._tail == self._next or len_op & OP_MASK != OP_CMD:
+            raise BrokenRingError(f"no entry to answer command {cmd_id} in")
+        flags = UFLAG_READ_LEN if read_len and self._has_read_len else 0
+        _RESPONSE.pack_into(self.area, at + CMD_ID, cmd_id, flags, status, read_len or 0)
+        if sense:
+            sense = sense[:SENSE_BUFFERSIZE].ljust(SENSE_BUFFERSIZE, b"\0")
+            self.area[at + RSP_SENSE_BUFFER:at + RSP_SENSE_BUFFER + SENSE_BUFFERSIZE] = sense
+        self._move_tail(self._after(self._tail, len_op))
+
+    def skip(self) -> None:
+        """Give entries back to the kernel that were taken and need no answer."""
+        tail = self._tail
+        while tail != self._next and (len_op := self._len_op(tail)) & OP_MASK != OP_CMD:
+            tail = self._after(tail, len_op)
+        if tail != self._tail:
+            self._move_tail(tail)
+
+    def _len_op(self, position: int) -> int:
+        length_and_operation: int
+        length_and_operation, = struct.unpack_from("=I", self.area, self._start + position)
+        return length_and_operation
+
+    def _move_tail(self, tail: int) -> None:
+        self._tail = self._words[CMD_TAIL // 4] = tail

@@ -1,0 +1,208 @@
+"""LIO, the kernel's own SCSI target, with a TCMU backstore; set up through configfs by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from results.errors import MachineLostError, TargetFailedError, WrongUsageError
+from results.history import Recorder
+from results.ladder import Ladder
+from targets.backend.client import Backend
+from targets.backend.disk import MAX_TRANSFER
+from targets.lio.configfs import CONFIGFS, HBA, TARGET, Configfs
+from targets.lio.fabric import FABRICS, Export
+from targets.machine import Machine
+from targets.target import Address, Deployment, Device, Transport
+
+VENDOR = "STF"
+PRODUCT = "TCMU RAM disk"
+BACKEND = "targets.lio.tcmu"
+DEV_CONFIG = "stf"
+"""The last part of the uio device's name, after the backstore's."""
+
+DATA_AREA_MB = 32
+"""Room for 32 commands of MAX_TRANSFER; TCMU's default is 1 GiB (DATA_AREA_PAGES_DEF)."""
+
+CMD_RING_MB = 1
+"""Thousands of commands; TCMU's default is 8 MiB of kernel memory, and more to snapshot."""
+
+CMD_TIME_OUT = 3
+"""Seconds after which TCMU itself ends a command that its backend does not answer. Its own
+default, 30 (TCMU_TIME_OUT), is longer than any bound of the ladder."""
+
+OPTIONS = ("cmd_time_out",)
+
+KERNEL_THREADS = ("iscsi_np", "iscsi_ttx", "iscsi_trx", "target_completi", "target_submissi")
+
+
+def cmd_time_out(device: Device) -> int:
+    """Return the only option there is. Raises WrongUsageError for others and nonsense."""
+    unknown = sorted(set(device.options) - set(OPTIONS))
+    if unknown:
+        raise WrongUsageError(
+            f"LIO has no device option {', '.join(unknown)}; it has: {', '.join(OPTIONS)}")
+    value = device.options.get("cmd_time_out", CMD_TIME_OUT)
+    if not str(value).isdecimal():
+        raise WrongUsageError(f"cmd_time_out is a number of seconds, 0 for none, not {value!r}")
+    return int(value)
+
+
+def serial(device: Device) -> str:
+    """Return a device's Unit Serial Number, the same each time it is deployed."""
+    return f"stf-{device.name}"
+
+
+def medium(device: Device) -> str:
+    """Return the file that keeps a device's data; it outlives the deployment."""
+    return f"/dev/shm/stf-{device.name}"
+
+
+def backend_argv(device: Device) -> list[str]:
+    """Return the arguments that start a device's backend."""
+    return [
+        "--name", f"tcm-user/0/{device.name}/{DEV_CONFIG}", "--medium", medium(device),
+        "--size", str(device.size), "--block-size", str(device.block_size),
+        "--vendor", VENDOR, "--product", PRODUCT, "--serial", serial(device),
+    ]
+
+
+class Lio:
+    """The kernel's own target, as the machine's kernel has it."""
+
+    name = "lio"
+    tree = None
+
+    def check(self, release: str) -> None:
+        """Every kernel is taken to have it; ``load`` says so when one does not."""
+
+    def __init__(self) -> None:
+        self._release: str | None = None
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return its version, which is the kernel's, once it has been loaded."""
+        return {"name": self.name, "version": self._release, "origin": "the kernel's own",
+                "backend": "TCMU"}
+
+    def load(self, machine: Machine) -> None:
+        """Load the modules and make the directories that every deployment shares."""
+        modules = [fabric.module for fabric in FABRICS.values()]
+        machine.modprobe("target_core_mod", "target_core_user", *modules)
+        if not machine.exists(TARGET):
+            machine.run(["mount", "-t", "configfs", "configfs", CONFIGFS])
+        self._release = machine.release
+        for fabric in FABRICS.values():
+            machine.mkdir(fabric.directory)
+        machine.mkdir(HBA)
+
+    def deploy(
+        self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
+        recorder: Recorder,
+    ) -> Deployment:
+        """Deploy a TCMU device with its backend."""
+        cmd_time_out(device)
+        config = Configfs(machine, ladder.step)
+        undo = ExitStack()
+        try:
+            backstore = make_backstore(config, device, undo)
+            backend = Backend(machine, f"tcmu {device.name}", BACKEND, backend_argv(device),
+                              recorder)
+            undo.callback(backend.end, ladder.step)
+            backend.wait_ready(ladder.step)
+            export = FABRICS[transport].export(config, device.name, backstore, undo)
+        except BaseException as error:
+            config.allow(ladder.step)
+            try:
+                undo.close()
+            except TargetFailedError as left:
+                raise TargetFailedError(f"{error}; what had been done stays: {left}") from error
+            raise
+        address = Address(transport, 0, VENDOR, serial(device), export.portal, export.iqn,
+                          export.scsi_host)
+        return LioDeployment(machine, backend, address, ladder, config, backstore, export, undo)
+
+    def unload(self, machine: Machine, ladder: Ladder) -> None:
+        """Remove the shared directories, then the modules."""
+        config = Configfs(machine, ladder.step)
+        for directory in [fabric.directory for fabric in FABRICS.values()] + [HBA]:
+            config.remove_directory(directory)
+        modules = [fabric.module for fabric in FABRICS.values()]
+        machine.rmmod(*modules, "target_core_user", deadline=ladder.step)
+
+
+def make_backstore(config: Configfs, device: Device, undo: ExitStack) -> str:
+    """Make and enable a TCMU backstore; return its directory."""
+    path = f"{HBA}/{device.name}"
+    if config.exists(path):
+        raise TargetFailedError(f"{path} is there already: an earlier deployment was not removed")
+    config.mkdir(path)
+    undo.callback(config.remove_directory, path)
+    config.write(f"{path}/control", ",".join([
+        f"dev_config={DEV_CONFIG}", f"dev_size={device.size}",
+        f"hw_block_size={device.block_size}",
+        f"hw_max_sectors={MAX_TRANSFER // device.block_size}",
+        f"max_data_area_mb={DATA_AREA_MB}", f"cmd_ring_size_mb={CMD_RING_MB}",
+        "nl_reply_supported=-1",  # nobody answers TCMU's netlink events
+    ]))
+    config.write(f"{path}/attrib/cmd_time_out", str(cmd_time_out(device)))  # EINVAL once exported
+    config.write(f"{path}/enable", "1")
+    config.write(f"{path}/wwn/vpd_unit_serial", serial(device))
+    config.write(f"{path}/attrib/tmr_notification", "1")
+    return path
+
+
+@dataclass(frozen=True)
+class LioDeployment:
+    """One TCMU device, exported by one fabric. ``backstore``: its directory in configfs."""
+
+    machine: Machine
+    backend: Backend
+    address: Address
+    ladder: Ladder
+    config: Configfs
+    backstore: str
+    export: Export
+    undo: ExitStack
+    kernel_threads: tuple[str, ...] = KERNEL_THREADS
+
+    def remove_lun(self) -> None:
+        """Unlink the LUN; LIO waits for the commands in flight on it."""
+        self.config.allow(self.ladder.teardown)
+        self.config.remove_link(self.export.link)
+
+    def removal_waits(self) -> bool:
+        """Whether the LUN's unlinking waits in the kernel."""
+        return "unlink" in self.machine.waiting()
+
+    def take_device_away(self) -> None:
+        """Remove LUN and backstore, which LIO keeps when the backend goes."""
+        self.remove_lun()
+        self.config.remove_directory(self.export.lun)
+        self.config.remove_directory(self.backstore)
+
+    def remove(self) -> None:
+        """End the commands that wait for the backend, then undo the deployment."""
+        self.config.allow(self.ladder.step)
+        try:
+            self._let_commands_end()
+        finally:
+            self.undo.close()
+
+    def _let_commands_end(self) -> None:
+        if self._serving():
+            self.backend.release(self.ladder.step)
+            return
+        self.backend.end(self.ladder.step)
+        self.config.clear(f"{self.backstore}/action/block_dev", "0")
+        # Without a backend to desync: end what is left in the ring with CHECK CONDITION.
+        self.config.clear(f"{self.backstore}/action/reset_ring", "2")
+
+    def _serving(self) -> bool:
+        if self.backend.process.status is not None:
+            return False
+        try:
+            return bool(self.backend.call("serving", deadline=self.ladder.step))
+        except (TargetFailedError, MachineLostError):  # stopped, or about to be gone
+            return False

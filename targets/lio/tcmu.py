@@ -1,0 +1,289 @@
+"""A TCMU backend: serves a RAM disk over a uio device of target_core_user.
+
+Runs in the guest; stdlib only. Obeys the commands of targets.backend.control; TCMU has one
+point, EXEC: the command has been read from the ring and not been answered. Beside the events
+listed there it emits
+
+- ``tmr``: function, handles (of held commands) and aborted (how many commands): a task
+  management request that TCMU tells of; held commands stay held.
+- ``gone``: reason: the kernel took the device away; the process stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import mmap
+import os
+import select
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from targets.backend.control import Channel, Holds
+from targets.backend.disk import GOOD, Access, RamDisk, direction, extent
+from targets.lio.ring import TMR_NAMES, Command, Ring, TaskManagement
+
+UIO_CLASS = Path("/sys/class/uio")
+
+POINT = "EXEC"
+
+KICK = bytes(4)
+"""What is written to say that the tail has moved (uio_write wants 4 bytes; tcmu_irqcontrol
+ignores their value)."""
+
+
+class Uio:
+    """An open uio device of TCMU and its shared memory; ``name`` as in sysfs.
+
+    ``reset``: how to end what an earlier backend left unanswered, before the ring is read: 1
+    with BUSY, 2 with CHECK CONDITION; ``backstore`` is the device's configfs directory. Raises
+    FileNotFoundError when there is no such device, OSError when it is taken.
+    """
+
+    def __init__(self, name: str, reset: int | None = None, backstore: str = "") -> None:
+        entry = next(
+            (entry for entry in UIO_CLASS.glob("uio*")
+             if (entry / "name").read_text().strip() == name), None)
+        if entry is None:
+            raise FileNotFoundError(f"no uio device is named {name}")
+        size = int((entry / "maps/map0/size").read_text(), 0)
+        with ExitStack() as undo:
+            self.fd = os.open(f"/dev/{entry.name}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            undo.callback(os.close, self.fd)
+            if reset is not None:
+                (Path(backstore) / "action/reset_ring").write_text(str(reset))
+            self._map = mmap.mmap(self.fd, size)
+            undo.callback(self._map.close)
+            self.ring = Ring(self._map)
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """Close it: the mapping and its duplicate of the descriptor too, else the kernel
+        takes the device for open still."""
+        self.ring.close()
+        self._undo.close()
+
+    def acknowledge(self) -> None:
+        """Take note of a wake-up. Raises OSError when the kernel took the device away."""
+        with suppress(BlockingIOError):
+            os.read(self.fd, 4)
+
+    def kick(self) -> None:
+        """Tell the kernel that there are answers."""
+        self.ring.skip()
+        os.write(self.fd, KICK)
+
+
+class Task(NamedTuple):
+    """A command on its way: what the kernel gave, and what the disk makes of it."""
+
+    handle: int
+    command: Command
+    access: Access | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``main`` was told."""
+
+    name: str
+    medium: str
+    size: int
+    block_size: int
+    vendor: str
+    product: str
+    serial: str
+    reset_ring: int | None
+    backstore: str
+
+
+class Server:
+    """Serves one device until the test hangs up or says exit."""
+
+    def __init__(self, channel: Channel, disk: RamDisk, uio: Uio) -> None:
+        self._channel = channel
+        self._disk = disk
+        self._uio: Uio | None = uio
+        self._holds = Holds(channel)
+        self._held: dict[int, Task] = {}
+        self._handles = itertools.count(1)
+        self._poll = select.poll()
+        self._exiting = False
+        self._orders: dict[str, Callable[..., Any]] = {
+            "hold": self._holds.order, "release": self.release, "close": self.close,
+            "exit": self.exit, "serving": self.serving,
+        }
+
+    def run(self) -> None:
+        """Serve."""
+        assert self._uio is not None
+        self._poll.register(self._channel.fd_in, select.POLLIN)
+        self._poll.register(self._uio.fd, select.POLLIN)
+        self._channel.emit("ready", size=self._disk.size)
+        self._drain()  # what came before the device was open woke nobody
+        while not self._exiting:
+            self._channel.flush()
+            self._turn(self._poll.poll())
+
+    def _turn(self, ready: list[tuple[int, int]]) -> None:
+        for descriptor, _ in ready:
+            if descriptor == self._channel.fd_in:
+                try:
+                    self._channel.serve(self._orders)
+                except EOFError:
+                    self._exiting = True
+            elif self._uio is not None and descriptor == self._uio.fd:
+                self._wake()
+
+    def _wake(self) -> None:
+        assert self._uio is not None
+        try:
+            self._uio.acknowledge()
+            self._drain()
+        except OSError as error:  # uio_read: EIO once the device is unregistered
+            self._channel.emit("gone", reason=str(error))
+            self._drop()
+
+    def _drain(self) -> None:
+        """Deal with everything that is in the ring, then tell the kernel once."""
+        assert self._uio is not None
+        entries = 0
+        for entries, entry in enumerate(self._uio.ring.take(), 1):  # noqa: B007
+            if isinstance(entry, Command):
+                self._receive(entry)
+            else:
+                self._note(entry)
+        if entries:
+            self._uio.kick()
+
+    def _receive(self, command: Command) -> None:
+        cdb = command.cdb
+        access = self._disk.decode(cdb)
+        facts: dict[str, Any]
+        if access is not None:
+            facts = {"direction": access.direction, "lba": access.lba, "bytes": access.length}
+        else:
+            facts = {"direction": direction(cdb), "lba": extent(cdb)[0],
+                     "bytes": sum(length for _, length in command.iov)}
+        handle, opcode = next(self._handles), cdb[0]
+        facts |= {"handle": handle, "opcode": opcode}
+        self._channel.emit("step", point=POINT, action="received", **facts)
+        task = Task(handle, command, access, facts)
+        if self._holds.takes(POINT, handle, opcode, facts["direction"]):
+            self._held[handle] = task
+            self._channel.emit("step", point=POINT, action="held", **facts)
+        else:
+            self._execute(task)
+
+    def _execute(self, task: Task) -> None:
+        assert self._uio is not None
+        ring, command, access = self._uio.ring, task.command, task.access
+        status = GOOD
+        if access is None:
+            status = self._control(ring, command)
+        else:
+            if access.direction == "write":
+                self._gather(ring, command, access)
+            else:
+                self._scatter(ring, command, self._disk.data[access.offset:access.end])
+            ring.complete(command.cmd_id, GOOD)
+        self._channel.emit("step", point=POINT, action="answered", status=status, **task.facts)
+
+    def _control(self, ring: Ring, command: Command) -> int:
+        way, data_out = direction(command.cdb), b""
+        if way == "write":
+            data_out = b"".join(
+                bytes(ring.area[start:start + length]) for start, length in command.iov)
+        status, data, sense = self._disk.control(command.cdb, data_out)
+        read_len = None
+        if way == "read":
+            room = sum(length for _, length in command.iov)
+            read_len = min(len(data), room)
+            # The pages still hold what earlier commands moved.
+            self._scatter(ring, command, memoryview(data.ljust(room, b"\0")))
+        ring.complete(command.cmd_id, status, sense, read_len)
+        return status
+
+    def _gather(self, ring: Ring, command: Command, access: Access) -> None:
+        """Copy a WRITE's data to the medium."""
+        at, end, data, area = access.offset, access.end, self._disk.data, ring.area
+        for start, piece in command.iov:
+            length = min(piece, end - at)
+            data[at:at + length] = area[start:start + length]
+            at += length
+
+    def _scatter(self, ring: Ring, command: Command, data: memoryview) -> None:
+        """Copy data for the initiator to the command's buffers."""
+        at, area = 0, ring.area
+        for start, room in command.iov:
+            piece = data[at:at + room]
+            area[start:start + len(piece)] = piece
+            at += room
+
+    def _note(self, request: TaskManagement) -> None:
+        handles = [handle for handle, task in self._held.items()
+                   if task.command.cmd_id in request.cmd_ids]
+        self._channel.emit("tmr", function=TMR_NAMES.get(request.kind, str(request.kind)),
+                           handles=handles, aborted=len(request.cmd_ids))
+
+    def release(self) -> None:
+        """Let held commands go on, oldest first."""
+        tasks = [self._held.pop(handle, None) for handle in self._holds.release()]
+        for task in tasks:
+            if task is not None and self._uio is not None:
+                self._execute(task)
+        if tasks and self._uio is not None:
+            self._uio.kick()
+
+    def close(self) -> None:
+        """Close the device; what is held stays unanswered."""
+        if self._uio is not None:
+            self._drop()
+            self._channel.emit("closed")
+
+    def _drop(self) -> None:
+        assert self._uio is not None
+        self._poll.unregister(self._uio.fd)
+        self._held.clear()
+        self._uio.close()
+        self._uio = None
+
+    def exit(self) -> None:
+        """Leave once the command is answered."""
+        self._exiting = True
+
+    def serving(self) -> bool:
+        """Tell whether the device is open."""
+        return self._uio is not None
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Return what the arguments say. Raises SystemExit when they are wrong."""
+    parser = argparse.ArgumentParser(prog="tcmu", description=__doc__)
+    parser.add_argument("--name", required=True, help="name of the uio device")
+    parser.add_argument("--medium", required=True, help="file that keeps the data")
+    parser.add_argument("--size", type=int, required=True, help="bytes")
+    parser.add_argument("--block-size", type=int, default=512, help="bytes")
+    parser.add_argument("--vendor", required=True)
+    parser.add_argument("--product", required=True)
+    parser.add_argument("--serial", required=True)
+    parser.add_argument("--reset-ring", type=int, choices=(1, 2), default=None)
+    parser.add_argument("--backstore", default="", help="configfs directory of the device")
+    return Options(**vars(parser.parse_args(argv)))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve the device that the arguments name."""
+    options = parse(argv)
+    with RamDisk(options.medium, options.size, options.block_size,
+                 vendor=options.vendor, product=options.product, serial=options.serial) as disk:
+        uio = Uio(options.name, options.reset_ring, options.backstore)
+        server = Server(Channel(), disk, uio)
+        server.run()
+        if server.serving():
+            uio.close()
+    return 0

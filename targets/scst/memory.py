@@ -1,0 +1,83 @@
+"""Page-aligned memory that a scst_user backend lends the kernel: the buffers of its commands.
+
+Runs in the guest; stdlib only. The kernel maps a buffer's pages when its address is handed over
+(get_user_pages in dev_user_map_buf, scst_user.c) and may keep them long after the command, or
+give them to a command of another device that shares the SGV pool: so one ``Memory`` serves a
+whole process, and a buffer is found by its address.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+
+PAGE = mmap.PAGESIZE
+
+CHUNK = 4 << 20
+"""Bytes taken from the system at once, unless one buffer is larger."""
+
+
+class Memory:
+    """Buffers by address. Sizes are rounded up to a power of two of pages."""
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[int]] = {}
+        self._views: dict[int, memoryview] = {}
+        self._taken: set[int] = set()
+        self._chunks: dict[int, mmap.mmap] = {}
+
+    @property
+    def taken(self) -> int:
+        """How many buffers are lent out."""
+        return len(self._taken)
+
+    def take(self, size: int) -> int:
+        """Return the address of a buffer of at least ``size`` bytes (> 0). Raises MemoryError."""
+        order = (max(size, PAGE) - 1).bit_length()
+        free = self._free.get(order)
+        if not free:
+            free = self._grow(order)
+        address = free.pop()
+        self._taken.add(address)
+        return address
+
+    def _grow(self, order: int) -> list[int]:
+        size = 1 << order
+        total = max(size, CHUNK)
+        try:
+            chunk = mmap.mmap(-1, total, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryError(f"{total} bytes: {error}") from error
+        # A fork would make the pages copy-on-write, and the kernel's mapping not ours any more.
+        chunk.madvise(mmap.MADV_DONTFORK)
+        chunk.madvise(mmap.MADV_NOHUGEPAGE)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(chunk))
+        self._chunks[base] = chunk
+        whole = memoryview(chunk)
+        for at in range(0, total, size):
+            self._views[base + at] = whole[at:at + size]
+        free = self._free.setdefault(order, [])
+        free += range(base + total - size, base - 1, -size)
+        return free
+
+    def view(self, address: int) -> memoryview:
+        """Return the buffer at an address. Raises KeyError when none begins there."""
+        return self._views[address]
+
+    def give(self, address: int) -> None:
+        """Take a buffer back that the kernel has let go of.
+
+        Raises KeyError when it is not lent out: the kernel freed it twice.
+        """
+        self._taken.remove(address)
+        self._free[(len(self._views[address]) - 1).bit_length()].append(address)
+
+    def abandon(self, address: int) -> None:
+        """Take a buffer back whose pages the kernel may still hold.
+
+        The pages are left to the kernel; the address gets fresh ones when it is next touched.
+        """
+        length = len(self._views[address])
+        base = max(base for base in self._chunks if base <= address)
+        self._chunks[base].madvise(mmap.MADV_DONTNEED, address - base, length)
+        self.give(address)

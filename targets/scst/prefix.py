@@ -1,0 +1,165 @@
+"""An SCST installation: the tree that SCST's ``make install`` with ``DESTDIR`` leaves.
+
+What a deployment takes from it are the kernel modules of the machine's release and the iSCSI
+daemon; what run.json takes are the version and the commit it was built from.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.errors import WrongUsageError
+
+MODULES = ("scst", "scst_user", "scst_local", "iscsi-scst")
+"""The modules a deployment needs, by their file names, in the order in which they load."""
+
+DAEMON = "usr/local/sbin/iscsi-scstd"
+
+HANDSHAKE = re.compile(rb"\0(\d+\.\d+[!-~]*[0-9a-f]{80})\0")
+"""SCST's version name followed by two SHA-1 sums in hex (DEV_USER_VERSION, scst_user.h)."""
+
+
+class Prefix:
+    """An SCST installation at ``path``. Raises WrongUsageError when it is none."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._facts: dict[tuple[str, str], ModuleFacts] = {}
+        if not self.path.is_dir():
+            raise WrongUsageError(f"{path}: no such directory, expected an SCST installation")
+        if not self.releases():
+            raise WrongUsageError(
+                f"{path}: not an SCST installation: no lib/modules/*/extra/**/scst.ko "
+                "(name the DESTDIR of SCST's make install)")
+        if not (self.path / DAEMON).is_file():
+            raise WrongUsageError(f"{path}: incomplete SCST installation: no {DAEMON}")
+
+    def releases(self) -> list[str]:
+        """Return the kernel releases it has modules for, sorted."""
+        modules = self.path / "lib/modules"
+        found = modules.glob("*/extra/**/scst.ko*")
+        return sorted({file.relative_to(modules).parts[0] for file in found})
+
+    def check(self, release: str) -> None:
+        """See that it serves a kernel release. Raises WrongUsageError naming what is missing."""
+        if release not in self.releases():
+            raise WrongUsageError(
+                f"{self.path}: no SCST modules for kernel {release}, only for "
+                + ", ".join(self.releases()))
+        missing = [f"{name}.ko" for name in MODULES if self._find(release, name) is None]
+        if missing:
+            raise WrongUsageError(
+                f"{self.path}: incomplete SCST installation: no {', '.join(missing)} "
+                f"for kernel {release}")
+
+    def _find(self, release: str, name: str) -> Path | None:
+        extra = self.path / "lib/modules" / release / "extra"
+        return next(iter(sorted(extra.glob(f"**/{name}.ko*"))), None)
+
+    def module(self, release: str, name: str) -> Path:
+        """Return a module's file. Raises WrongUsageError when it is not there."""
+        file = self._find(release, name)
+        if file is None:
+            raise WrongUsageError(f"{self.path}: no {name}.ko for kernel {release}")
+        return file
+
+    def facts(self, release: str, name: str) -> ModuleFacts:
+        """Return what a module says of itself. Raises WrongUsageError when it cannot be read."""
+        if (release, name) not in self._facts:
+            self._facts[release, name] = ModuleFacts.of(read_module(self.module(release, name)))
+        return self._facts[release, name]
+
+    def dependencies(self, release: str) -> list[str]:
+        """Return the modules of the kernel's own that must be loaded first, sorted."""
+        own = {name.replace("-", "_") for name in MODULES}
+        wanted = {
+            name.replace("-", "_") for module in MODULES
+            for name in self.facts(release, module).info.get("depends", "").split(",") if name
+        }
+        return sorted(wanted - own)
+
+    def version_string(self, release: str) -> str:
+        """Return what SCST_USER_REGISTER_DEVICE must be told (``version_str``).
+
+        scst_user.ko holds two strings of that shape; the other one it shares with scst.ko, as
+        the version of the interface between the two. Raises WrongUsageError.
+        """
+        shared = self.facts(release, "scst").handshakes
+        found = self.facts(release, "scst_user").handshakes - shared
+        if len(found) != 1:
+            raise WrongUsageError(
+                f"{self.module(release, 'scst_user')}: {len(found)} strings could be the "
+                "version string of scst_user, expected one")
+        return min(found)
+
+    def version(self, release: str | None = None) -> dict[str, str | None]:
+        """Return ``version``, ``commit`` and scst_user's ``srcversion``; None where not recorded.
+
+        Of one kernel release's modules, by default the first release's.
+        """
+        release = self.releases()[0] if release is None else release
+        core = self.facts(release, "scst").info
+        user = self.facts(release, "scst_user").info
+        return {"version": core.get("version"), "commit": core.get("git_commit"),
+                "srcversion": user.get("srcversion")}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what run.json says of it."""
+        return {"prefix": str(self.path), "releases": self.releases(), **self.version()}
+
+
+@dataclass(frozen=True)
+class ModuleFacts:
+    """What a kernel module says of itself.
+
+    ``info``: fields of .modinfo that this project reads. ``handshakes``: strings that look like
+    a version string of scst_user.
+    """
+
+    info: Mapping[str, str]
+    handshakes: frozenset[str]
+
+    @classmethod
+    def of(cls, image: bytes) -> ModuleFacts:
+        """Look through an ELF image."""
+        fields = re.findall(
+            rb"\0(version|git_commit|depends|srcversion)=([^\0]*)(?=\0)", image)
+        return cls(
+            {key.decode(): value.decode(errors="replace") for key, value in fields},
+            frozenset(text.decode() for text in HANDSHAKE.findall(image)))
+
+
+def read_module(file: Path) -> bytes:
+    """Return a module's ELF image, uncompressed. Raises WrongUsageError when it cannot be read."""
+    decompress = DECOMPRESS.get(file.suffix)
+    if decompress is None:
+        raise WrongUsageError(f"{file}: unknown compression {file.suffix}")
+    try:
+        return decompress(file.read_bytes())
+    except (OSError, EOFError, lzma.LZMAError, subprocess.CalledProcessError) as error:
+        raise WrongUsageError(f"{file}: cannot be read: {error}") from error
+
+
+def _zstd(data: bytes) -> bytes:
+    program = shutil.which("zstd")
+    if program is None:
+        raise OSError("the zstd program is needed to decompress it")
+    return subprocess.run(
+        [program, "-dcq"], input=data, capture_output=True, check=True).stdout
+
+
+DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".ko": lambda data: data,
+    ".xz": lzma.decompress,
+    ".gz": gzip.decompress,
+    ".zst": _zstd,
+}
+"""How a module is decompressed, by its last suffix."""

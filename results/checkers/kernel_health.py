@@ -8,7 +8,6 @@ from typing import Any
 from results.checkers import EVIDENCE_MAX
 from results.history import History
 from results.kernel_log import Report, read
-from results.timeline import Timeline
 from results.verdict import Check, Figure, Verdict
 
 NAME = "kernel_health"
@@ -17,9 +16,14 @@ LINES_MAX = 80
 """Lines of one report that the evidence quotes; console.log has all of them."""
 
 
-def marker(scenario: str) -> str:
+def begin_mark(scenario: str) -> str:
     """Return what the harness writes to /dev/kmsg first: proof that the console is heard."""
     return f"stf: scenario {scenario} begins"
+
+
+def end_mark(scenario: str) -> str:
+    """Return what the harness writes to /dev/kmsg last."""
+    return f"stf: scenario {scenario} ends"
 
 
 def check(history: History) -> Check:
@@ -27,7 +31,7 @@ def check(history: History) -> Check:
     scenario = history.first("harness", "scenario")
     if scenario is None:
         return Check(NAME, Verdict.UNKNOWN, "the history has no scenario event")
-    log, marked = _console(history, marker(scenario.data["id"]))
+    log, marked = _console(history, scenario.data["id"])
     reports = read(log)
     titles = list(Counter(report.title for report in reports))
     if not marked:
@@ -42,18 +46,20 @@ def check(history: History) -> Check:
     return Check(NAME, Verdict.PASS, f"{lines} console lines, no report", (), figures)
 
 
-def _console(history: History, mark: str) -> tuple[str, bool]:
-    """Return the console from the marker's line to the scenario's end, and whether it is there.
+def _console(history: History, scenario: str) -> tuple[str, bool]:
+    """Return the console from the scenario's first mark to its last, and whether it is marked.
 
-    Without the marker, all of it.
+    Without the first mark, all of it. Marks and not times: printk's clock (local_clock) is not
+    exactly CLOCK_MONOTONIC.
     """
-    until = Timeline.of(history).end
-    lines = [
-        str(event.data["text"]) for event in history.select("console", "line")
-        if until is None or event.time <= until
-    ]
-    first = next((number for number, line in enumerate(lines) if mark in line), None)
-    return "\n".join(lines[first or 0:]) + "\n", first is not None
+    lines = [str(event.data["text"]) for event in history.select("console", "line")]
+    first = next((at for at, line in enumerate(lines) if begin_mark(scenario) in line), None)
+    begin = first or 0
+    end = next(
+        (at for at, line in enumerate(lines) if at > begin and end_mark(scenario) in line),
+        len(lines),
+    )
+    return "".join(line + "\n" for line in lines[begin:end]), first is not None
 
 
 def _quote(reports: list[Report]) -> list[dict[str, Any]]:

@@ -35,8 +35,11 @@ def check(history: History) -> Check:
         return Check(NAME, Verdict.UNKNOWN, f"no I/O was seen on {disks}", (), figures)
     jobs = _unfinished_jobs(history)
     verdicts = (
-        _broken_record(book), _false_completions(book), _early_errors(history, timeline, book),
-        _open(history, timeline, book, jobs), _jobs(jobs),
+        _broken_record(book),
+        _false_completions(history, book),
+        _early_errors(history, timeline, book),
+        _open(history, timeline, book, jobs),
+        _jobs(jobs),
     )
     verdict, reason, evidence = next(
         (found for found in verdicts if found),
@@ -58,20 +61,31 @@ def _broken_record(book: Account) -> Finding | None:
     return None
 
 
-def _false_completions(book: Account) -> Finding | None:
+def _false_completions(history: History, book: Account) -> Finding | None:
+    strays = _strays(history, book)
     if book.twice:
         event = book.twice[0]
         return Verdict.FAIL, (
             f"{len(book.twice)} completed twice, first: {event.data['op']} at sector "
             f"{event.data['sector']} of {event.data['disk']}"
         ), _quote(book.twice)
-    if book.strays:
-        event = book.strays[0]
+    if strays:
+        event = strays[0]
         return Verdict.FAIL, (
-            f"{len(book.strays)} completed without having been issued, first: "
+            f"{len(strays)} completed without having been issued, first: "
             f"{event.data['op']} at sector {event.data['sector']} of {event.data['disk']}"
-        ), _quote(book.strays)
+        ), _quote(strays)
     return None
+
+
+def _strays(history: History, book: Account) -> list[Event]:
+    """Return the strays since the first workload began.
+
+    What the kernel itself read from a new disk (its partition table) may have been issued
+    before the trace began.
+    """
+    begin = history.first("workload", "begin")
+    return [event for event in book.strays if begin and event.time >= begin.time]
 
 
 def _early_errors(history: History, timeline: Timeline, book: Account) -> Finding | None:
@@ -98,7 +112,7 @@ def _errors_allowed_from(history: History, timeline: Timeline) -> float:
         (event.time for event in history.select("target", "begin")
          if event.time >= fired.time and event.data["operation"] == "teardown"), None,
     )
-    marks = (teardown, phase(history, "teardown"), phase(history, "drain"), timeline.seen_until)
+    marks = (teardown, phase(history, "cleanup"), timeline.seen_until)
     return min(mark for mark in marks if mark is not None)
 
 

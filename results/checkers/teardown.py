@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from results.history import Event, History
+from results.kernel_log.frames import plain
 from results.timeline import LOST, Timeline, ladder, operation
 from results.verdict import Check, Figure, Verdict
 
 NAME = "teardown"
+
+FRAMES_SHOWN = 6
+"""Functions of a blocked task that a reason names; the evidence has all of them."""
 
 
 def check(history: History) -> Check:
@@ -45,11 +50,15 @@ def blocked_tasks(history: History, timeline: Timeline) -> list[dict[str, Any]]:
     return [dict(task) for task in last.data["tasks"]]
 
 
-def name_task(task: dict[str, Any]) -> str:
-    """Name a task with what it waits in: "comm:pid (schedule < wait_for_completion < f)"."""
-    frames = " < ".join(str(frame) for frame in (task.get("stack") or ())[:6])
-    where = frames or task.get("wchan") or ""
+def name_task(task: Mapping[str, Any]) -> str:
+    """Name a task with what it waits in: "comm:pid (wait_for_completion < f < kthread)"."""
+    where = " < ".join(stack_of(task)[:FRAMES_SHOWN]) or task.get("wchan") or ""
     return f"{task['comm']}:{task['pid']}" + (f" ({where})" if where else "")
+
+
+def stack_of(task: Mapping[str, Any]) -> list[str]:
+    """Return the functions on a sampled task's stack, innermost first, without offsets."""
+    return [plain(str(frame).partition("+")[0]) for frame in task.get("stack") or ()]
 
 
 def _from_target(end: Event, timeline: Timeline) -> bool:

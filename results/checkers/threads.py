@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from results.block_io import BusyTimes, account
-from results.checkers.teardown import name_task
+from results.checkers.teardown import name_task, stack_of
 from results.history import Event, History
 from results.timeline import Timeline, ladder, operation
 from results.verdict import Check, Figure, Verdict
@@ -166,5 +166,5 @@ def _key(task: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _idles(task: Mapping[str, Any]) -> bool:
-    top = (task.get("stack") or [""])[0]
-    return any(str(top).split("+")[0] == idler.frame for idler in IDLERS)
+    stack = stack_of(task)
+    return bool(stack) and any(stack[0] == idler.frame for idler in IDLERS)

@@ -9,6 +9,7 @@ The idea of titled, de-duplicated reports read from the naming frame is syzkalle
 """
 
 from results.kernel_log.kinds import Kind
-from results.kernel_log.report import Report, read
+from results.kernel_log.reader import read
+from results.kernel_log.report import Report
 
 __all__ = ["Kind", "Report", "read"]

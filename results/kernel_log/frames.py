@@ -27,73 +27,80 @@ CONTEXT = re.compile(r"\s*<(?P<end>/?)(?P<name>TASK|IRQ|SOFTIRQ|NMI|EOI|#\w+|ENT
 MACHINERY = {
     "printing the stack": r"""
         dump_stack\w* __dump_stack show_\w+ __show_regs sched_show_task dump_header dump_cpu_task
-        print_\w+ nmi_\w*backtrace\w* nmi_trigger_\w+ trigger_\w*backtrace arch_trigger_\w+
-        default_do_nmi exc_nmi asm_exc_nmi end_repeat_nmi nmi_handle
+        print_\w*(?:bug|report|dependency|description|stall|trailer|tracking|section)\w*
+        nmi_\w*backtrace\w* nmi_trigger_\w+ trigger_\w*backtrace arch_trigger_\w+ default_do_nmi
+        exc_nmi asm_exc_nmi end_repeat_nmi nmi_handle
     """,
     "the exception that led to the report": r"""
         exc_\w+ asm_exc_\w+ do_error_trap do_trap\w* handle_bug handle_exception report_bug
-        __report_bug die\w* __die\w* oops_\w+ page_fault_oops kernelmode_fixup_or_oops
-        bad_area\w* __bad_area\w* do_user_addr_fault do_kern_addr_fault handle_page_fault
-        no_context page_fault general_protection invalid_op error_entry math_error
-        do_page_fault do_translation_fault do_mem_abort __do_kernel_fault do_DataAbort
-        el1\w* el1h_\w+ arm64_\w+ bug_handler brk_handler do_debug_exception panic panic_\w+
-        __warn\w* warn_slowpath\w* fixup_bug __stack_chk_fail notify_die
+        __report_bug die\w* __die\w* oops_\w+ page_fault_oops kernelmode_fixup_or_oops bad_area\w*
+        __bad_area\w* do_user_addr_fault do_kern_addr_fault handle_page_fault no_context
+        page_fault general_protection invalid_op error_entry math_error do_page_fault
+        do_translation_fault do_mem_abort __do_kernel_fault do_DataAbort el1\w* el1h_\w+ arm64_\w+
+        bug_handler brk_handler do_debug_exception panic panic_\w+ __warn\w* warn_slowpath\w*
+        fixup_bug __stack_chk_fail notify_die
     """,
     "a check that failed": r"""
         kasan_\w+ __kasan_\w+ __asan_\w+ __hwasan_\w+ check_memory_region check_region_inline
-        kcsan_\w+ __tsan_\w+ kmsan_\w+ __msan_\w+ kfence_\w+ __kfence_\w+
-        ubsan_\w+ __ubsan_\w+ refcount_warn_saturate __refcount_\w+ refcount_\w+ kref_\w+
-        __list_add_valid\w* __list_del_entry_valid\w* __list_\w+ list_\w+
+        kcsan_\w+ __tsan_\w+ kmsan_\w+ __msan_\w+ kfence_\w+ __kfence_\w+ ubsan_\w+ __ubsan_\w+
+        refcount_warn_saturate __refcount_\w+ refcount_\w+ kref_\w+ __list_(?:add|del)\w*
         __might_resched ___might_sleep __might_sleep __might_fault __schedule_bug
-        check_preemption_disabled debug_smp_processor_id lockdep_\w+ lock_acquire\w* lock_release\w*
-        __lock_\w+ validate_chain check_\w+ mark_lock\w* mark_usage register_lock_class
-        valid_state usage_\w+ debug_\w+ __debug_\w+
+        check_preemption_disabled debug_smp_processor_id lockdep_\w+ lock_acquire\w*
+        lock_release\w* __lock_\w+ validate_chain
+        check_(?:noncircular|path|prevs?_add|deadlock|irq_usage|usage\w*)
+        check_(?:object|slab|bytes_and_report|wait_context) mark_lock\w* mark_usage
+        register_lock_class valid_state debug_(?:check|print|object)\w*
+        __debug_(?:check|object)\w*
     """,
     "memory that is copied, filled, allocated or freed for somebody": r"""
-        memcpy\w* memset\w* memmove\w* memcmp\w* __memcpy\w* __memset\w* __memmove\w* str\w+
-        memchr_inv copy_\w+ _copy_\w+ __copy_\w+ rep_\w+ __get_user\w* __put_user\w* clear_page\w*
-        kfree\w* kvfree\w* kmalloc\w* __kmalloc\w* kmem_cache_(?:alloc|free)\w*
-        __kmem_cache_(?:alloc|free)\w* kzalloc\w*
-        slab_\w+ __slab_\w+ ___slab_\w+ object_err free_to_partial_list free_debug_processing
-        on_freelist alloc_debug_processing init_object get_any_partial get_partial_node\w*
-        __alloc_pages\w* alloc_pages\w* get_page_from_freelist free_pages\w* __free_pages\w*
-        free_unref_\w+ free_pcp\w* bad_page free_page_is_bad\w* free_tail_page_prepare
-        rmqueue\w* prep_new_page post_alloc_hook out_of_memory oom_kill_process
-        __vmalloc\w* vmalloc\w* vfree\w*
+        memcpy\w* memset\w* memmove\w* memcmp\w* __memcpy\w* __memset\w* __memmove\w*
+        str(?:n?len|n?cmp|[nsl]?cpy|n?cat|r?chr|str)\w* memchr_inv
+        copy_(?:to|from|user|page|mc)_?\w* _copy_\w+ __copy_\w+ rep_\w+ __get_user\w*
+        __put_user\w* clear_page\w* kfree\w* kvfree\w* kmalloc\w* __kmalloc\w*
+        kmem_cache_\w+ __kmem_cache_\w+ kzalloc\w* slab_\w+ __slab_\w+
+        ___slab_\w+ object_err free_to_partial_list free_debug_processing on_freelist
+        alloc_debug_processing init_object get_any_partial get_partial_node\w* __alloc_pages\w*
+        alloc_pages\w* get_page_from_freelist free_pages\w* __free_pages\w* free_unref_\w+
+        free_pcp\w* bad_page free_page_is_bad\w* free_tail_page_prepare rmqueue\w* prep_new_page
+        post_alloc_hook out_of_memory oom_kill_process __vmalloc\w* vmalloc\w* vfree\w*
     """,
     "locks": r"""
-        _raw_\w+ __raw_\w+ do_raw_\w+ native_queued_\w+ queued_\w+ pv_\w+ __pv_\w+ kvm_wait
-        mutex_\w+ __mutex_\w+ ww_mutex_\w+ osq_\w+ rwsem_\w+ down_\w+ down __down\w* up_\w+ up __up\w*
-        __rwsem_\w+ percpu_down_\w+ __percpu_\w+ percpu_rwsem_\w+ spin_\w+ lock_sock\w* __ww_mutex_\w+
-        rt_\w*mutex\w+ __rt_\w*mutex\w+ rtlock_\w+ mcs_\w+
+        _raw_\w+ __raw_\w+ do_raw_\w+ native_queued_\w+ queued_(?:spin|read|write)\w* pv_\w+
+        __pv_\w+ kvm_wait mutex_\w+ __mutex_\w+ ww_mutex_\w+ __ww_mutex_\w+ osq_\w+ rwsem_\w+
+        __rwsem_\w+ down(?:_\w+)? __down\w* up(?:_read|_write)? __up(?:_read|_write)?
+        percpu_down_\w+ __percpu_\w+ percpu_rwsem_\w+ spin_(?:lock|unlock|bug|dump)\w*
+        lock_sock\w* rt_\w*mutex\w+ __rt_\w*mutex\w+ rtlock_\w+ mcs_\w+
     """,
     "waits and sleeps": r"""
         wait_for_\w+ __wait_for_\w+ do_wait_for_common wait_woken prepare_to_\w+ finish_wait
-        __wait_on_\w+ wait_on_\w+ out_of_line_wait_\w+ bit_wait\w* var_wake_function
-        msleep\w* usleep_\w+ schedule\w* __schedule\w* io_schedule\w* preempt_schedule\w*
-        synchronize_\w+ __synchronize_\w+ wait_rcu_gp __wait_rcu_gp rcu_barrier\w*
-        flush_work\w* __flush_work\w* flush_workqueue __flush_workqueue drain_workqueue
-        cancel_\w*work_sync __cancel_work\w* start_flush_work kthread_(?:stop|park)\w* do_nanosleep
-        hrtimer_nanosleep common_nsleep\w* swake_\w+ swait_\w+
+        __wait_on_\w+ wait_on_\w+ out_of_line_wait_\w+ bit_wait\w* var_wake_function msleep\w*
+        usleep_\w+ schedule(?:_(?:timeout|hrtimeout|preempt|idle|user|rtlock|tail)\w*)?
+        __schedule\w* io_schedule\w* preempt_schedule\w* synchronize_\w+ __synchronize_\w+
+        wait_rcu_gp __wait_rcu_gp rcu_barrier\w* flush_work\w* __flush_work\w* flush_workqueue
+        __flush_workqueue drain_workqueue cancel_\w*work_sync __cancel_work\w* start_flush_work
+        kthread_(?:stop|park)\w* do_nanosleep hrtimer_nanosleep common_nsleep\w* swake_\w+
+        swait_\w+
     """,
     "the scheduler and idling": r"""
         context_switch finish_task_switch\w* pick_next_task\w* try_to_wake_up wake_\w+ __wake_\w+
-        complete complete_\w+ ttwu_\w+ cond_resched\w* __cond_resched\w* dynamic_cond_resched
+        complete(?:_all)? ttwu_\w+ cond_resched\w* __cond_resched\w* dynamic_cond_resched
         __preempt_\w+ preempt_count_\w+ raw_irqentry_\w+ default_idle\w* native_safe_halt
-        native_halt arch_cpu_idle acpi_\w*idle\w* cpuidle_\w+ cpu_idle\w* do_idle cpu_startup_entry
-        mwait_idle\w* intel_idle\w* rest_init start_secondary\w* secondary_startup_64\w* pv_native_\w+
-        __sched_text_\w+ ___preempt_schedule\w*
+        native_halt arch_cpu_idle acpi_\w*idle\w* cpuidle_\w+ cpu_idle\w* do_idle
+        cpu_startup_entry mwait_idle\w* intel_idle\w* rest_init start_secondary\w*
+        secondary_startup_64\w* pv_native_\w+ __sched_text_\w+ ___preempt_schedule\w*
     """,
     "interrupts, timers and the watchdog": r"""
         asm_\w+ sysvec_\w+ __sysvec_\w+ apic_timer_interrupt smp_apic_timer_interrupt
         local_apic_timer_interrupt common_interrupt __common_interrupt do_IRQ ret_from_intr
         irq_\w+ __irq_\w+ irqentry_\w+ handle_(?:irq|edge|level|fasteoi)\w* __handle_irq\w*
-        call_on_\w*stack\w* do_softirq\w* __do_softirq __softirqentry\w* handle_softirqs invoke_softirq
-        __local_bh_\w+ run_ksoftirqd smpboot_thread_fn run_timer_\w+ __run_timers\w* call_timer_fn
-        timer_\w+ expire_timers hrtimer_\w+ __hrtimer_\w+ tick_\w+ update_process_times
-        scheduler_tick sched_tick task_tick_\w+ watchdog\w* __watchdog\w* is_softlockup
-        perf_\w+ __perf_\w+ x86_pmu_\w+ intel_pmu_\w+ rcu_\w+ __rcu_\w+ synchronize_sched\w*
-        check_cpu_stall print_cpu_stall panic_on_rcu_stall khungtaskd
+        call_on_\w*stack\w* do_softirq\w* __do_softirq __softirqentry\w* handle_softirqs
+        invoke_softirq __local_bh_\w+ run_ksoftirqd smpboot_thread_fn run_timer_\w+
+        __run_timers\w* call_timer_fn timer_interrupt timer_delete\w* del_timer\w* expire_timers
+        hrtimer_\w+ __hrtimer_\w+ tick_\w+ update_process_times scheduler_tick sched_tick
+        task_tick_\w+ watchdog\w* __watchdog\w* is_softlockup
+        perf_(?:event|swevent|tp|trace|output)\w* __perf_\w+ x86_pmu_\w+ intel_pmu_\w+ rcu_\w+
+        __rcu_\w+ synchronize_sched\w* check_cpu_stall print_cpu_stall panic_on_rcu_stall
+        khungtaskd
     """,
     "calls between CPUs": r"""
         smp_call_\w+ __smp_call_\w+ on_each_cpu\w* generic_exec_single csd_\w+ __csd_\w+
@@ -105,10 +112,10 @@ MACHINERY = {
         kvm_clock_\w+ rdtsc\w* native_sched_clock sched_clock\w* native_\w+ cpu_relax rep_nop
     """,
     "where every stack begins": r"""
-        ret_from_fork\w* kthread worker_thread process_one_work process_scheduled_works rescuer_thread
-        entry_\w+ do_syscall_\w+ x64_sys_call __do_fast_syscall_32 syscall_\w+ do_el0_\w+ el0\w*
-        invoke_syscall el0_svc\w* do_group_exit get_signal exit_to_user_\w+ arch_do_signal\w*
-        task_work_run
+        ret_from_fork\w* kthread worker_thread process_one_work process_scheduled_works
+        rescuer_thread entry_\w+ do_syscall_\w+ x64_sys_call __do_fast_syscall_32 syscall_\w+
+        do_el0_\w+ el0\w* invoke_syscall el0_svc\w* do_group_exit get_signal exit_to_user_\w+
+        arch_do_signal\w* task_work_run
     """,
 }
 """Functions that never name a report, by what they do: kernel 5.10 to 6.12, x86 and arm64."""

@@ -162,7 +162,8 @@ OPENERS = (
     ),
     _opener(
         Kind.LOCKDEP,
-        r"INFO: (?P<what>trying to register non-static key|possible (?:circular|recursive) locking)",
+        r"INFO: (?P<what>trying to register non-static key"
+        r"|possible (?:circular|recursive) locking)",
         "lockdep: {what}",
     ),
     _opener(Kind.LOCKDEP, r"BUG: (?P<what>MAX_LOCK\w+) too low", "lockdep: {what}", bare=True),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ from targets.backend.client import Backend
 from targets.backend.disk import MAX_TRANSFER
 from targets.lio.configfs import CONFIGFS, HBA, TARGET, Configfs
 from targets.lio.fabric import FABRICS, Export
-from targets.machine import Machine
+from targets.machine import Machine, Process
 from targets.target import Address, Deployment, Device, Transport
 
 VENDOR = "STF"
@@ -35,7 +37,8 @@ default, 30 (TCMU_TIME_OUT), is longer than any bound of the ladder."""
 
 OPTIONS = ("cmd_time_out",)
 
-KERNEL_THREADS = ("iscsi_np", "iscsi_ttx", "iscsi_trx", "target_completi", "target_submissi")
+KERNEL_THREADS = (
+    "iscsi_np", "iscsi_ttx", "iscsi_trx", "target_completi", "target_submissi", "xcopy_wq")
 
 
 def cmd_time_out(device: Device) -> int:
@@ -121,7 +124,8 @@ class Lio:
             raise
         address = Address(transport, 0, VENDOR, serial(device), export.portal, export.iqn,
                           export.scsi_host)
-        return LioDeployment(machine, backend, address, ladder, config, backstore, export, undo)
+        return LioDeployment(
+            machine, device, backend, address, ladder, config, backstore, export, undo)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:
         """Remove the shared directories, then the modules."""
@@ -158,6 +162,7 @@ class LioDeployment:
     """One TCMU device, exported by one fabric. ``backstore``: its directory in configfs."""
 
     machine: Machine
+    device: Device
     backend: Backend
     address: Address
     ladder: Ladder
@@ -183,21 +188,33 @@ class LioDeployment:
         self.config.remove_directory(self.backstore)
 
     def remove(self) -> None:
-        """End the commands that wait for the backend, then undo the deployment."""
+        """Undo the deployment, while somebody answers the commands that are still there."""
         self.config.allow(self.ladder.step)
-        try:
-            self._let_commands_end()
-        finally:
+        with self._commands_answered():
             self.undo.close()
 
-    def _let_commands_end(self) -> None:
+    @contextmanager
+    def _commands_answered(self) -> Iterator[None]:
+        """See that no command waits for a backend, and that those to come find one.
+
+        Without one, error handling's own commands would wait too, for ever with cmd_time_out=0.
+        """
         if self._serving():
             self.backend.release(self.ladder.step)
+            yield
             return
         self.backend.end(self.ladder.step)
-        self.config.clear(f"{self.backstore}/action/block_dev", "0")
-        # Without a backend to desync: end what is left in the ring with CHECK CONDITION.
-        self.config.clear(f"{self.backstore}/action/reset_ring", "2")
+        if not self.config.exists(self.backstore):
+            yield
+            return
+        self.config.write(f"{self.backstore}/action/block_dev", "0")
+        substitute = self._substitute()
+        try:
+            yield
+        finally:
+            if substitute.status is None:
+                substitute.signal(signal.SIGKILL)
+                substitute.wait(self.ladder.step)
 
     def _serving(self) -> bool:
         if self.backend.process.status is not None:
@@ -206,3 +223,14 @@ class LioDeployment:
             return bool(self.backend.call("serving", deadline=self.ladder.step))
         except (TargetFailedError, MachineLostError):  # stopped, or about to be gone
             return False
+
+    def _substitute(self) -> Process:
+        """Start a backend in place of the dead one; it fails what that one left unanswered."""
+        ready = threading.Event()
+        argv = [*backend_argv(self.device), "--reset-ring", "2", "--backstore", self.backstore]
+        process = self.machine.spawn(
+            f"tcmu {self.device.name}", module=BACKEND, argv=argv,
+            on_message=lambda message: ready.set() if message["kind"] == "ready" else None,
+            on_exit=lambda _: ready.set())
+        ready.wait(self.ladder.step)
+        return process

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from results.errors import MachineLostError, TargetFailedError, WrongUsageError
@@ -87,6 +88,15 @@ class Scst:
 
     def __init__(self, prefix: Prefix) -> None:
         self.prefix = prefix
+
+    @property
+    def tree(self) -> Path:
+        """The installation."""
+        return self.prefix.path
+
+    def check(self, release: str) -> None:
+        """Raise WrongUsageError unless the installation has modules for a kernel release."""
+        self.prefix.check(release)
 
     def describe(self) -> Mapping[str, Any]:
         """Return its version, the commit it was built from, and where it lies."""

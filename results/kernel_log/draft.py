@@ -1,0 +1,162 @@
+"""A report while it is being read: from the line that opens it to the last that belongs to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from results.kernel_log.frames import FRAME, POINTER, Section, is_machinery, naming, plain
+from results.kernel_log.kinds import Kind, Opener
+from results.kernel_log.lines import Line
+from results.kernel_log.report import Report
+from results.kernel_log.titles import cache_name, instance_free, normalised
+
+CPU = re.compile(
+    r"CPU: (?P<cpu>\d+)(?: UID: \d+)? PID: (?P<pid>\d+)"
+    r"(?: Comm: (?P<comm>.+?))?(?: (?:Kdump: loaded )?(?:Not tainted|Tainted: ).*|\s*)$"
+)
+TASK = re.compile(r"task:(?P<comm>.+?)\s+state:\S\s.*?pid:\s*(?P<pid>\d+)")
+BACKTRACE = re.compile(r"(?:NMI backtrace for cpu|Task dump for CPU) (?P<cpu>\d+)")
+STALLED = re.compile(r"\s*(?:rcu: )?\s*(?P<cpu>\d+)-[.\w!?]+: \(")
+EXPEDITED = re.compile(r"\{ (?P<cpu>\d+)-")
+ACQUIRE = re.compile(r".*, at: (?P<function>[A-Za-z_][\w.]*)\+0x")
+OTHERS = re.compile(
+    r"(?:(?:Allocated|Freed) (?:by task|in )|Last potentially related work|Second to last potential"
+    r"|page last (?:allocated|free)|-> #\d+ \(|the existing dependency chain"
+    r"|rcu: RCU grace-period kthread stack dump|rcu: Stack dump where RCU GP kthread last ran"
+    r"|RCU grace-period kthread stack dump|allocated by task|freed by task|the code path)"
+)
+"""Lines after which the stack of somebody else follows."""
+
+END = re.compile(r"---\[ end (?:trace|Kernel panic)")
+STALLS = frozenset({Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.HUNG_TASK})
+"""Kinds that concern the task, whatever interrupt they were noticed in."""
+
+
+@dataclass
+class Draft:
+    """A report while it is being read.
+
+    ``stalled``: CPUs that a stall report names. ``acquire``: the function that takes the lock
+    of a lockdep report. ``aside``: lines of others since the last of its own.
+    """
+
+    opener: Opener
+    found: re.Match[str]
+    first: Line
+    lines: list[str]
+    sections: list[Section] = field(default_factory=list)
+    stalled: set[int] = field(default_factory=set)
+    acquire: str | None = None
+    over: bool = False
+    aside: int = 0
+    last_time: float | None = None
+
+    def __post_init__(self) -> None:
+        if expedited := EXPEDITED.search(self.first.text):
+            self.stalled.add(int(expedited["cpu"]))
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of report."""
+        return self.opener.kind
+
+    def group(self, name: str) -> str | None:
+        """Return what the opening line says by that name."""
+        return self.found.groupdict().get(name)
+
+    def take(self, line: Line) -> None:
+        """Take in a line that belongs to the report."""
+        self.lines.append(line.raw)
+        self.last_time = line.time if line.time is not None else self.last_time
+        self.aside = 0
+        text = line.text
+        stalled = STALLED.match(text) if self.kind is Kind.RCU_STALL else None
+        if stalled:
+            self.stalled.add(int(stalled["cpu"]))
+        elif OTHERS.match(text):
+            self.sections.append(Section(names=False))
+        elif self._begins_section(text):
+            return
+        elif self.sections:
+            self.sections[-1].take(text)
+        elif FRAME.match(text) or POINTER.match(text):
+            self.sections.append(Section())
+            self.sections[-1].take(text)
+        if self.kind is Kind.LOCKDEP and self.acquire is None and (found := ACQUIRE.match(text)):
+            self.acquire = plain(found["function"])
+        if END.match(text):
+            self.over = True
+
+    def expects(self, cpu: int, pid: int) -> bool:
+        """Tell whether the opening announced this CPU or task, and its stack has not come yet."""
+        announced = cpu in self.stalled or self.group("cpu") == str(cpu)
+        return (announced or self.group("pid") == str(pid)) and not any(
+            section.pid is not None and section.names for section in self.sections
+        )
+
+    def _begins_section(self, text: str) -> bool:
+        """Take in a line that says whose stack follows; tell whether it was one."""
+        found = CPU.match(text) or TASK.match(text) or BACKTRACE.match(text)
+        if not found:
+            return False
+        fields = found.groupdict()
+        cpu = int(fields["cpu"]) if fields.get("cpu") else None
+        pid = int(fields["pid"]) if fields.get("pid") else None
+        last = self.sections[-1] if self.sections else Section(pid=0)
+        announced = {None} if pid is None else {None, cpu if found.re is CPU else last.cpu}
+        if last.frames or last.pid is not None or last.cpu not in announced:
+            last = Section()
+            self.sections.append(last)
+        last.cpu = last.cpu if cpu is None else cpu
+        last.pid, last.comm = pid, fields.get("comm")
+        return True
+
+    def report(self) -> Report:
+        """Return the finished report."""
+        sections = self._ordered()
+        chosen = naming(sections)
+        section = chosen[1] if chosen else (sections[0] if sections else None)
+        frame = self._header_frame() or (chosen[0].function if chosen else None)
+        if section and section.pid is None:
+            section = next((each for each in sections if each.pid is not None), section)
+        comm = self.group("comm") or (section.comm if section else None)
+        pid = self.group("pid") or (section.pid if section else None)
+        cpu = self.group("cpu") or (section.cpu if section else None)
+        in_interrupt = bool(chosen and chosen[0].interrupt) and self.kind not in STALLS
+        return Report(
+            kind=self.kind,
+            title=self._title(frame, None if in_interrupt else comm),
+            frame=frame,
+            task=comm,
+            pid=None if pid is None else int(pid),
+            cpu=None if cpu is None else int(cpu),
+            time=self.first.time,
+            lines=tuple(self.lines),
+            frames=tuple(each.function for each in (chosen[1].frames if chosen else ())),
+        )
+
+    def _ordered(self) -> list[Section]:
+        """Return the sections that may name the report, that of the CPU in question first."""
+        wanted = {int(cpu)} if (cpu := self.group("cpu")) else self.stalled
+        sections = [section for section in self.sections if section.names]
+        return sorted(sections, key=lambda section: section.cpu not in wanted)
+
+    def _header_frame(self) -> str | None:
+        if self.acquire and not is_machinery(self.acquire):
+            return self.acquire
+        frame = self.group("frame")
+        if frame is None or is_machinery(plain(frame)):
+            return None
+        return plain(frame)
+
+    def _title(self, frame: str | None, comm: str | None) -> str:
+        what = normalised(self.group("what") or "")
+        title = self.opener.title.format(what=what).strip(" :")
+        if self.opener.bare:
+            return title
+        if cache := self.group("cache"):
+            return f"{title} in {cache_name(cache)}" if cache not in title else title
+        if frame:
+            title += f" in {frame}"
+        return f"{title} ({instance_free(comm)})" if comm else title

@@ -1,0 +1,139 @@
+"""The reader: which line of a log belongs to which report, several of which may be open."""
+
+from __future__ import annotations
+
+import re
+
+from results.kernel_log.body import belongs, is_stack
+from results.kernel_log.draft import CPU, STALLS, Draft
+from results.kernel_log.kinds import Kind, Opener, match
+from results.kernel_log.lines import Line, split
+from results.kernel_log.report import Report
+
+CUT_HERE = "------------[ cut here ]------------"
+RCU = re.compile(r"rcu: |\s+\((?:t=|detected by)|\s+\d+-[.\w!?]+: \(")
+RULE = re.compile(r"=+$")
+
+OTHER_DUMP = re.compile(r"sysrq: |stf: ")
+"""Somebody asked for stacks, or a scenario begins: what follows belongs to no report."""
+
+PREAMBLES = frozenset({Kind.LIST_CORRUPTION, Kind.REFCOUNT, Kind.UBSAN, Kind.KFENCE})
+"""Kinds whose message comes before the WARNING or kernel BUG that carries the stack."""
+
+DETAILED_BY_OOPS = frozenset({
+    Kind.NULL_DEREFERENCE, Kind.PAGE_FAULT, Kind.BUG, Kind.GENERAL_PROTECTION, *PREAMBLES,
+})
+"""Kinds after whose first line the Oops line follows."""
+
+PREAMBLE_MAX = 6
+"""Lines between "cut here" and the WARNING or kernel BUG."""
+GAP_MAX = 5.0
+"""Seconds without a line of its own after which a report is over."""
+ASIDE_MAX = 60
+"""Lines of others in a row after which a report is over."""
+
+
+def read(log: str | bytes) -> list[Report]:
+    """Return the reports of a console log in the order in which they open."""
+    reader = Reader()
+    for line in split(log):
+        reader.line(line)
+    return [draft.report() for draft in reader.drafts]
+
+
+class Reader:
+    """Assigns lines to reports, several of which may be open when CPUs write at once."""
+
+    def __init__(self) -> None:
+        self.drafts: list[Draft] = []
+        self._open: list[Draft] = []
+        self._preamble: dict[str | None, list[Line]] = {}
+
+    def line(self, line: Line) -> None:
+        """Take in the next line of the log."""
+        self._close(line)
+        opened = match(line.text)
+        draft = self._route(line)
+        if opened:
+            if draft := self._continued(draft, opened[0], line):
+                draft.take(line)
+            else:
+                self._begin(opened, line)
+        elif line.text.startswith(CUT_HERE) or (RULE.match(line.text) and not draft):
+            self._preamble[line.caller] = [line]
+        elif draft and belongs(line.text):
+            self._promote(draft)
+            draft.take(line)
+        elif line.caller in self._preamble:
+            self._add_to_preamble(line)
+        elif draft:
+            draft.aside += 1
+
+    def _begin(self, opened: tuple[Opener, re.Match[str]], line: Line) -> None:
+        before = [each.raw for each in self._preamble.pop(line.caller, [])]
+        draft = Draft(*opened, line, [*before, line.raw], last_time=line.time)
+        self.drafts.append(draft)
+        self._open.append(draft)
+
+    def _add_to_preamble(self, line: Line) -> None:
+        preamble = self._preamble[line.caller]
+        preamble.append(line)
+        if len(preamble) > PREAMBLE_MAX:
+            del self._preamble[line.caller]
+
+    def _close(self, line: Line) -> None:
+        if OTHER_DUMP.match(line.text):
+            self._open.clear()
+        self._open = [
+            draft for draft in self._open
+            if not draft.over and draft.aside <= ASIDE_MAX and not _too_late(draft, line)
+        ]
+
+    def _route(self, line: Line) -> Draft | None:
+        """Return the open report that a line belongs to, if it belongs to any."""
+        same = [draft for draft in self._open if draft.first.caller == line.caller]
+        candidates = same or [draft for draft in self._open if draft.kind in STALLS]
+        if not candidates:
+            return None
+        if cpu := CPU.match(line.text):
+            return next(
+                (each for each in candidates if each.expects(int(cpu["cpu"]), int(cpu["pid"]))),
+                candidates[-1],
+            )
+        if RCU.match(line.text):
+            stalls = [draft for draft in candidates if draft.kind is Kind.RCU_STALL]
+            candidates = stalls or candidates
+        latest = candidates[-1]
+        if not latest.sections and is_stack(line.text) and len(candidates) > 1:
+            return candidates[-2] if candidates[-2].sections else latest
+        return latest
+
+    def _promote(self, draft: Draft) -> None:
+        """Make a report the one that further lines go to."""
+        self._open.remove(draft)
+        self._open.append(draft)
+
+    def _continued(self, draft: Draft | None, opener: Opener, line: Line) -> Draft | None:
+        """Return the report that an opening line is only a further line of, if any."""
+        if opener.kind is Kind.PANIC:
+            last = self.drafts[-1] if self.drafts else None
+            return last if last and not _too_late(last, line) else None
+        if draft is None:
+            return None
+        fresh = not draft.sections
+        continues = (
+            (opener.kind in {Kind.OOPS, Kind.GENERAL_PROTECTION}
+             and fresh and draft.kind in DETAILED_BY_OOPS)
+            or (opener.kind in {Kind.WARNING, Kind.BUG} and fresh and draft.kind in PREAMBLES)
+            or (opener.kind is Kind.RCU_STALL and opener.bare and draft.kind is Kind.RCU_STALL)
+            or (opener.kind is Kind.OUT_OF_MEMORY and draft.kind is Kind.OUT_OF_MEMORY
+                and "Kill" in line.text)
+        )
+        return draft if continues else None
+
+
+def _too_late(draft: Draft, line: Line) -> bool:
+    return (
+        line.time is not None and draft.last_time is not None
+        and line.time - draft.last_time > GAP_MAX
+    )

@@ -1,0 +1,472 @@
+"""Each checker on a healthy story, on each way to fail, and with nothing to look at."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from results.checkers.deadline import percentile
+from results.history import History
+from results.judge import CHECKERS, judge
+from results.ladder import Ladder
+from results.verdict import Check, Verdict
+from suites.selftest.stories import END, FIRED, SCENARIO, Change, Story, healthy, io, sample
+
+LADDER = Ladder()
+
+
+def lose_machine(story: Story, time: float) -> Story:
+    """QEMU is killed: nothing more is heard, and the harness says so a little later."""
+    story.until(time)
+    return story.at(time + 0.2, "harness", "lost", what="QEMU was killed by signal 9")
+
+
+@pytest.mark.parametrize("fault", ["close", "kill", "remove", "release"])
+def test_healthy(fault: str) -> None:
+    judgement = judge(healthy(fault).history())
+    assert {check.name: check.verdict for check in judgement.checks} == dict.fromkeys(
+        CHECKERS, Verdict.PASS
+    ), judgement.reason
+    assert judgement.verdict is Verdict.PASS
+    assert judgement.scenario == SCENARIO
+    json.dumps(judgement.to_json(), allow_nan=False)
+
+
+def _never_ends(story: Story) -> None:
+    story.without("block", "complete", disk="sda", io=21)
+
+
+def _loses_a_workload(story: Story) -> None:
+    story.without("block", "complete", disk="sda", io=21).without("workload", "end", job="load")
+
+
+def _completes_twice(story: Story) -> None:
+    story.at(14.9, "block", "complete", io=3, disk="sda", op="write", sector=24, error=None,
+             seconds=3.0)
+
+
+def _strays(story: Story) -> None:
+    story.at(14.9, "block", "stray", disk="sda", op="write", sector=99, error=None)
+
+
+def _never_issued(story: Story) -> None:
+    story.at(14.9, "block", "complete", io=77, disk="sda", op="write", sector=99, error=None,
+             seconds=1.0)
+
+
+def _fails_early(story: Story) -> None:
+    story.changed("block", "complete", {"disk": "sda", "io": 5}, error="EIO")
+
+
+def _fails_at_the_control(story: Story) -> None:
+    for serial in range(20, 24):
+        story.changed("block", "complete", {"disk": "sda", "io": serial}, error="EIO")
+
+
+def _is_late_at_the_fault(story: Story) -> None:
+    story.without("block", "complete", disk="sda", io=21)
+    story.at(FIRED + LADDER.command + 0.1, "block", "complete", io=21, disk="sda", op="write",
+             sector=168, error="EIO", seconds=5.3)
+
+
+def _is_late_after_the_fault(story: Story) -> None:
+    io(story, 50, 15.0, LADDER.command + 0.1)
+
+
+def _teardown_never_ends(story: Story) -> None:
+    story.without("target", "end", operation="teardown")
+
+
+def _teardown_is_late(story: Story) -> None:
+    story.changed("target", "end", {"operation": "teardown"}, seconds=LADDER.teardown + 0.1)
+
+
+def _teardown_fails(story: Story) -> None:
+    story.changed("target", "end", {"operation": "teardown"}, error="device busy")
+
+
+def _oopses(story: Story) -> None:
+    story.at(15.0, "console", "line", text="[   15.000000] BUG: kernel NULL pointer dereference, "
+             "address: 0000000000000008")
+
+
+def _runs_out_of_memory(story: Story) -> None:
+    story.at(15.0, "console", "line", text="[   15.000000] Out of memory: Killed process 321 "
+             "(python3) total-vm:80000kB, anon-rss:60000kB, file-rss:0kB, shmem-rss:0kB")
+
+
+def _spins(story: Story) -> None:
+    story.without("sampler", after=16.0)
+    for tick in range(32, 48):
+        sample(story, tick / 2, {"scst_usr_cleanu": 0.49 if tick < 36 else 0.0})
+
+
+def _blocks(story: Story) -> None:
+    story.without("sampler", after=16.0)
+    for tick in range(32, 48):
+        stack = ["msleep+0x2d/0x40", "schedule", "wait"]
+        sample(story, tick / 2, blocked={"scst_usr_releas": stack})
+
+
+def _redeploy_fails(story: Story) -> None:
+    story.changed("target", "end", {"operation": "redeploy"}, error="EEXIST: name in use")
+
+
+def _redeploy_hangs(story: Story) -> None:
+    story.without("target", "end", operation="redeploy")
+    story.at(END + 60.0, "harness", "phase", name="late")
+    story.without("harness", "phase", name="end").at(END + 60.0, "harness", "phase", name="end")
+
+
+def _verify_fails(story: Story) -> None:
+    story.changed("workload", "end", {"job": "verify"}, exit=1, error="verify: bad magic")
+
+
+def _verify_errors(story: Story) -> None:
+    story.changed("workload", "end", {"job": "verify"}, errors=2)
+
+
+def _target_failed(story: Story) -> None:
+    story.at(15.0, "harness", "error", family="TargetFailedError", message="module in use")
+
+
+@pytest.mark.parametrize(("name", "change", "words"), [
+    ("ledger", _never_ends, "1 of 34 never ended, first: write of 4096 bytes at sector 168 of sda"),
+    ("ledger", _loses_a_workload, "stuck with them: workload load"),
+    ("ledger", _completes_twice, "twice, first: write at sector 24 of sda"),
+    ("ledger", _strays, "without having been issued, first: write at sector 99"),
+    ("ledger", _never_issued, "without having been issued"),
+    ("ledger", _fails_early, "1 failed when nothing was broken, first: write of 4096 bytes"),
+    ("deadline", _never_ends, "1 of 14 later than 5 s"),
+    ("deadline", _is_late_at_the_fault, "took 5.3 s"),
+    ("deadline", _is_late_after_the_fault, "took 5.1 s"),
+    ("teardown", _teardown_never_ends, "had not ended after 9.9 s"),
+    ("teardown", _teardown_is_late, "took 7.1 s, allowed are 7 s"),
+    ("teardown", _teardown_fails, "failed: device busy"),
+    ("kernel_health", _oopses, "NULL pointer dereference"),
+    ("kernel_health", _runs_out_of_memory, "out of memory"),
+    ("threads", _spins, "scst_usr_cleanu:100 burnt 98% of a CPU for 2.0 s"),
+    ("threads", _blocks, "scst_usr_releas:200 (msleep < schedule < wait) in D state"),
+    ("recovery", _redeploy_fails, "EEXIST: name in use"),
+    ("recovery", _redeploy_hangs, "had not ended after 65.8 s"),
+    ("recovery", _verify_fails, "verify: bad magic"),
+    ("recovery", _verify_errors, "2 errors"),
+    ("operations", _target_failed, "module in use"),
+])
+def test_fails(name: str, change: Change, words: str) -> None:
+    story = healthy()
+    change(story)
+    check = story.check(name)
+    assert check.verdict is Verdict.FAIL, check.reason
+    assert words in check.reason
+    assert judge(story.history()).verdict is Verdict.FAIL
+
+
+def test_no_io_may_fail_under_the_control() -> None:
+    story = healthy("release")
+    _fails_at_the_control(story)
+    check = story.check("ledger")
+    assert check.verdict is Verdict.FAIL
+    assert "4 failed when nothing was broken" in check.reason
+
+
+def test_a_completion_from_before_the_trace_is_no_stray() -> None:
+    story = healthy()
+    story.at(11.3, "block", "stray", disk="sda", op="read", sector=0, error=None)
+    assert story.verdict("ledger") is Verdict.PASS
+
+
+def test_verification_need_not_be_traced() -> None:
+    story = healthy().without("block", disk="sdb")
+    assert judge(story.history()).verdict is Verdict.PASS
+
+
+def _no_disk(story: Story) -> None:
+    story.without("target", "disk")
+
+
+def _no_io(story: Story) -> None:
+    story.without("block")
+
+
+def _no_fault(story: Story) -> None:
+    story.without("fault")
+
+
+def _no_teardown(story: Story) -> None:
+    story.without("target", operation="teardown")
+
+
+def _no_console(story: Story) -> None:
+    story.without("console")
+
+
+def _other_marker(story: Story) -> None:
+    story.without("console").at(10.0, "console", "line", text="stf: scenario other begins")
+    _oopses(story)
+
+
+def _no_samples(story: Story) -> None:
+    story.without("sampler", after=FIRED)
+
+
+def _samples_end_early(story: Story) -> None:
+    story.without("sampler", after=15.5)
+
+
+def _no_blocked_samples(story: Story) -> None:
+    story.without("sampler", "blocked")
+
+
+def _no_redeploy(story: Story) -> None:
+    story.without("target", operation="redeploy")
+
+
+def _no_verify(story: Story) -> None:
+    story.without("workload", job="verify")
+
+
+def _no_verify_end(story: Story) -> None:
+    story.without("workload", "end", job="verify")
+
+
+def _verify_of_nothing(story: Story) -> None:
+    story.changed("workload", "end", {"job": "verify"}, ios=0)
+
+
+def _no_workload_end(story: Story) -> None:
+    story.without("workload", "end", job="load")
+
+
+def _no_end(story: Story) -> None:
+    story.without("harness", "phase", name="end")
+
+
+def _tool_broken(story: Story) -> None:
+    story.at(15.0, "harness", "error", family="MachineLostError", message="fio is not there")
+
+
+def _harness_broken(story: Story) -> None:
+    story.at(15.0, "harness", "error", family="KeyError", message="'x'")
+
+
+def _lost(story: Story) -> None:
+    lose_machine(story, 15.0)
+
+
+def _trace_overrun(story: Story) -> None:
+    _strays(story)
+    story.at(15.0, "block", "lost", count=12)
+
+
+def _trace_repeats(story: Story) -> None:
+    story.at(14.1, "block", "issue", io=21, disk="sda", op="write", sector=168, bytes=4096)
+
+
+def _held_elsewhere(story: Story) -> None:
+    for serial in range(20, 24):
+        story.without("block", disk="sda", io=serial)
+
+
+def _no_operations(story: Story) -> None:
+    story.without("target", "begin", "end")
+
+
+def _busy_throughout(story: Story) -> None:
+    io(story, 60, 11.0, None, disk="sda")
+
+
+@pytest.mark.parametrize(("name", "change", "words"), [
+    ("ledger", _no_disk, "no disk of the target was announced"),
+    ("ledger", _no_io, "no I/O was seen on sda, sdb"),
+    ("ledger", _no_workload_end, "no end was recorded of: workload load"),
+    ("ledger", _trace_overrun, "lost 12 events"),
+    ("ledger", _trace_repeats, "issued twice"),
+    ("deadline", _no_fault, "the fault never fired"),
+    ("deadline", _no_io, "no I/O was in flight"),
+    ("deadline", _held_elsewhere, "4 commands were held at the fault, but no I/O was in flight"),
+    ("deadline", _trace_overrun, "not whole"),
+    ("teardown", _no_teardown, "no teardown was begun"),
+    ("kernel_health", _no_console, "the console was not heard"),
+    ("kernel_health", _other_marker, "what was heard has NULL pointer dereference"),
+    ("threads", _no_fault, "the fault never fired"),
+    ("threads", _no_samples, "no sample of the threads"),
+    ("threads", _no_blocked_samples, "no sample was taken after the teardown"),
+    ("threads", _samples_end_early, "no sample was taken after the teardown"),
+    ("threads", _busy_throughout, "commands were in flight in every sample"),
+    ("recovery", _no_redeploy, "not attempted"),
+    ("recovery", _no_verify, "not verified"),
+    ("recovery", _no_verify_end, "did not end"),
+    ("recovery", _verify_of_nothing, "no I/O"),
+    ("machine", _no_end, "did not run to its end (last phase: recover)"),
+    ("machine", _tool_broken, "fio is not there"),
+    ("machine", _harness_broken, "KeyError: 'x'"),
+    ("machine", _lost, "the machine was lost: QEMU was killed by signal 9"),
+    ("operations", _no_operations, "asked to do nothing"),
+])
+def test_cannot_tell(name: str, change: Change, words: str) -> None:
+    story = healthy()
+    change(story)
+    check = story.check(name)
+    assert check.verdict is Verdict.UNKNOWN, check.reason
+    assert words in check.reason
+    assert judge(story.history()).verdict is not Verdict.PASS
+
+
+@pytest.mark.parametrize("name", CHECKERS)
+def test_nothing_at_all_is_unknown(name: str) -> None:
+    assert Story().verdict(name) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("time", [10.4, 12.05, 13.85, 14.02, 15.0, 15.3, 17.0, 18.3, 19.55, 22.0])
+def test_a_machine_lost_at_any_time_is_unknown(time: float) -> None:
+    story = lose_machine(healthy(), time)
+    judgement = judge(story.history())
+    assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
+    assert judgement.decided_by is not None
+    assert judgement.decided_by.name == "machine"
+
+
+def test_what_the_harness_notes_after_the_loss_blames_nobody() -> None:
+    story = lose_machine(healthy(), 15.0)
+    story.at(15.3, "target", "end", operation="teardown", seconds=1.2, error="MachineLostError: x")
+    story.at(23.0, "harness", "error", family="TargetFailedError", message="still there after 8 s")
+    story.at(24.0, "target", "begin", operation="redeploy")
+    story.at(25.0, "target", "end", operation="redeploy", seconds=1.0, error="no machine")
+    story.at(60.0, "harness", "phase", name="end")
+    judgement = judge(story.history())
+    assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
+
+
+def test_a_stall_seen_before_the_loss_is_a_failure() -> None:
+    story = healthy()
+    _never_ends(story)
+    lose_machine(story, FIRED + LADDER.command + 0.5)
+    assert story.verdict("ledger") is Verdict.FAIL
+    assert story.verdict("deadline") is Verdict.FAIL
+
+
+def test_teardown_names_who_is_blocked() -> None:
+    story = healthy()
+    _teardown_never_ends(story)
+    _blocks(story)
+    check = story.check("teardown")
+    assert "; in D state: scst_usr_releas:200 (msleep < schedule < wait)" in check.reason
+    assert check.evidence[0]["comm"] == "scst_usr_releas"
+
+
+def test_teardown_time_is_a_figure() -> None:
+    assert healthy().check("teardown").figures["teardown_time"].value == 1.5
+
+
+def test_latency_by_phase() -> None:
+    figures = {name: figure.value for name, figure in healthy().check("deadline").figures.items()}
+    assert figures["latency_before_count"] == 20
+    assert figures["latency_before_p50"] == pytest.approx(0.019)
+    assert figures["latency_before_max"] == pytest.approx(0.029)
+    assert figures["latency_during_count"] == 4
+    assert figures["latency_during_max"] == pytest.approx(1.43)
+    assert figures["latency_after_count"] == 10
+    assert figures["latency_after_p99"] == pytest.approx(0.02)
+    assert figures["longest_command"] == pytest.approx(1.43)
+
+
+def test_an_open_command_counts_as_long_as_it_was_seen() -> None:
+    story = healthy()
+    _never_ends(story)
+    assert story.check("deadline").figures["longest_command"].value == pytest.approx(END - 13.8)
+
+
+def test_a_command_held_before_the_fault_is_not_late() -> None:
+    story = healthy()
+    story.without("block", disk="sda", io=21)
+    io(story, 21, FIRED - 2 * LADDER.command, 2 * LADDER.command + 1.0, error="EIO")
+    assert story.verdict("deadline") is Verdict.PASS
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(50, 2.0), (99, 4.0), (100, 4.0), (1, 1.0)])
+def test_percentile(percent: float, expected: float) -> None:
+    assert percentile([1.0, 2.0, 3.0, 4.0], percent) == expected
+
+
+def test_percentile_of_nothing() -> None:
+    assert percentile([], 50) is None
+
+
+def _after_teardown(threads: list[float], blocked: list[bool]) -> Check:
+    story = healthy()
+    story.without("sampler", after=16.0)
+    for tick, (cpu, is_blocked) in enumerate(zip(threads, blocked, strict=True)):
+        stack = {"kworker/0:1": ["__schedule"]} if is_blocked else {}
+        sample(story, 16.5 + 0.5 * tick, {"stf_sick": cpu}, stack)
+    return story.check("threads")
+
+
+@pytest.mark.parametrize(("cpu", "verdict"), [
+    ([0.5, 0.5, 0.0, 0.0], Verdict.FAIL),
+    ([0.45, 0.45, 0.0, 0.0], Verdict.FAIL),
+    ([0.44, 0.5, 0.0, 0.0], Verdict.PASS),
+    ([0.5, 0.0, 0.5, 0.0], Verdict.PASS),
+    ([0.0, 0.0, 0.5, 0.5], Verdict.FAIL),
+])
+def test_spinning_needs_consecutive_samples(cpu: list[float], verdict: Verdict) -> None:
+    assert _after_teardown(cpu, [False] * 4).verdict is verdict
+
+
+@pytest.mark.parametrize(("blocked", "verdict"), [
+    ([True, True, True, True], Verdict.FAIL),
+    ([False, True, True, True], Verdict.FAIL),
+    ([False, False, True, True], Verdict.PASS),
+    ([True, True, True, False], Verdict.PASS),
+    ([True, True, False, True], Verdict.PASS),
+])
+def test_stuck_means_blocked_until_the_end(blocked: list[bool], verdict: Verdict) -> None:
+    assert _after_teardown([0.0] * 4, blocked).verdict is verdict
+
+
+def test_a_thread_may_burn_a_cpu_for_commands() -> None:
+    story = healthy()
+    story.without("sampler", after=16.0)
+    io(story, 50, 16.0, 3.0)
+    for tick in range(33, 48):
+        sample(story, tick / 2, {"fileio": 0.5 if tick <= 38 else 0.0})
+    assert story.verdict("threads") is Verdict.PASS
+
+
+def test_a_thread_may_burn_a_cpu_before_the_fault() -> None:
+    story = healthy()
+    story.without("sampler").without("block", after=10.0)
+    for tick in range(20, 48):
+        sample(story, tick / 2, {"fileio": 0.5 if tick / 2 <= FIRED else 0.0})
+    assert story.verdict("threads") is Verdict.PASS
+
+
+def test_a_thread_never_woken_is_not_stuck() -> None:
+    story = healthy()
+    for tick in range(32, 48):
+        sample(story, tick / 2, blocked={"scst_initd": ["kthread+0x80/0x110", "ret_from_fork"]})
+    assert story.verdict("threads") is Verdict.PASS
+
+
+def test_reports_before_the_marker_or_after_the_end_are_not_the_scenarios() -> None:
+    story = healthy()
+    oops = "BUG: unable to handle page fault for address: ffffdead00000000"
+    story.at(9.0, "console", "line", text=f"[    9.000000] {oops}")
+    story.at(END + 1, "console", "line", text=f"[   25.000000] {oops}")
+    assert story.verdict("kernel_health") is Verdict.PASS
+    story.at(END - 1, "console", "line", text=f"[   23.000000] {oops}")
+    assert story.verdict("kernel_health") is Verdict.FAIL
+
+
+def test_printk_may_be_ahead_of_the_clock() -> None:
+    story = healthy().without("console", after=END - 0.1)
+    story.at(END + 0.02, "console", "line", text=f"[   24.020000] stf: scenario {SCENARIO} ends")
+    assert story.verdict("kernel_health") is Verdict.PASS
+
+
+def test_a_cut_history_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("history") / "history.jsonl"
+    text = "".join(event.to_json() + "\n" for event in healthy().history().events)
+    path.write_text(text[:-10])
+    assert judge(History.load(path)).verdict is Verdict.UNKNOWN

@@ -1,0 +1,160 @@
+"""The kernel log reader on logs kept as files, each with what must be read out of it.
+
+``logs/staged`` holds logs written by hand in the kernel's formats, ``logs/recorded`` logs of real
+guests. Beside ``NAME.log`` lies ``NAME.toml``: one ``[[report]]`` for each report in order, with
+the fields that matter; none for a log of a healthy kernel.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from results.kernel_log import Kind, read
+from results.kernel_log.frames import is_machinery
+from results.kernel_log.kinds import OPENERS
+from results.kernel_log.titles import cache_name, instance_free
+
+LOGS = sorted((Path(__file__).parent / "logs").glob("*/*.log"))
+
+KNOWN_FIELDS = {"kind", "title", "frame", "task", "cpu", "time"}
+
+
+def expected(log: Path) -> list[dict[str, object]]:
+    """Return what must be read out of a log."""
+    reports: list[dict[str, object]] = tomllib.loads(log.with_suffix(".toml").read_text())["report"]
+    return reports
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: f"{log.parent.name}-{log.stem}")
+def test_log(log: Path) -> None:
+    reports = read(log.read_bytes())
+    wanted = expected(log)
+    assert [report.title for report in reports] == [each["title"] for each in wanted]
+    for report, want in zip(reports, wanted, strict=True):
+        assert set(want) <= KNOWN_FIELDS
+        assert {key: getattr(report, key) for key in want} == want
+        assert report.lines
+
+
+def test_every_kind_has_a_log() -> None:
+    seen = {each["kind"] for log in LOGS for each in expected(log)}
+    rare = {Kind.KMSAN, Kind.KFENCE}
+    assert set(Kind) - seen <= rare
+    assert {opener.kind for opener in OPENERS} == set(Kind)
+
+
+def test_the_same_bug_has_the_same_title_on_both_kernels() -> None:
+    by_kernel = {log.stem: expected(log)[0]["title"] for log in LOGS if expected(log)}
+    pairs = [(name, name.replace("6.1", "6.12")) for name in by_kernel if name.endswith("-6.1")]
+    both = [(old, new) for old, new in pairs if new in by_kernel]
+    assert len(both) >= 6
+    assert all(by_kernel[old] == by_kernel[new] for old, new in both)
+
+
+def _damaged(data: bytes) -> Iterator[bytes]:
+    yield data.replace(b"\n", b"\r\n")
+    yield data.replace(b"\n", b"\x1b[0m\r\r\n")
+    yield b"\xff" + data
+    yield data + b"[   99"
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: f"{log.parent.name}-{log.stem}")
+def test_line_ends_and_rubbish_change_nothing(log: Path) -> None:
+    data = log.read_bytes()
+    titles = [report.title for report in read(data)]
+    if not data.endswith(b"\n"):
+        pytest.skip("ends within a line")
+    for damaged in _damaged(b"\n" + data):
+        assert [report.title for report in read(damaged)] == titles
+
+
+@settings(max_examples=60, deadline=None)
+@given(log=st.sampled_from(LOGS), begin=st.integers(0, 4000), length=st.integers(0, 8000))
+def test_any_cut_is_read(log: Path, begin: int, length: int) -> None:
+    for report in read(log.read_bytes()[begin:begin + length]):
+        assert report.title
+        assert report.lines
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=st.sampled_from(LOGS), second=st.sampled_from(LOGS), data=st.data())
+def test_any_mixture_is_read(first: Path, second: Path, data: st.DataObject) -> None:
+    lines = first.read_bytes().split(b"\n")
+    for line in second.read_bytes().split(b"\n")[:10]:
+        lines.insert(data.draw(st.integers(0, len(lines))), line)
+    read(b"\n".join(lines))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=300))
+def test_any_text_is_read(text: str) -> None:
+    read(text)
+
+
+def test_an_excerpt_holds_the_report_and_no_more() -> None:
+    log = next(log for log in LOGS if log.stem == "warning-6.1")
+    noise = b"[   25.000000] usb 1-1: new device\n"
+    report, = read(noise + log.read_bytes() + noise.replace(b"25.0", b"25.9"))
+    assert report.lines[0].endswith("[ cut here ]------------")
+    assert report.lines[1].endswith("a warning with words")
+    assert report.lines[-1].endswith("---[ end trace 0000000000000000 ]---")
+
+
+def test_lines_of_others_are_left_out() -> None:
+    log = next(log for log in LOGS if log.stem == "callers-interleaved-6.1")
+    for report in read(log.read_bytes()):
+        assert not any("somebody else" in line for line in report.lines)
+
+
+def test_a_stack_much_later_is_not_the_reports() -> None:
+    log = next(log for log in LOGS if log.stem == "soft-lockup-6.1").read_text()
+    later = "[   99.000000]  stf_sick_thread+0x55/0xa0 [stf_sick]\n"
+    report, = read(log + later)
+    assert later.strip() not in report.lines
+
+
+@pytest.mark.parametrize(("comm", "plain"), [
+    ("kworker/0:1H", "kworker"), ("kworker/u8:2", "kworker"), ("scstd3", "scstd"),
+    ("iscsird0_1", "iscsird"), ("scsi_eh_12", "scsi_eh"), ("stf0_00", "stf"),
+    ("scst_usr_cleanu", "scst_usr_cleanu"), ("ksoftirqd/1", "ksoftirqd"), ("0", "0"),
+    ("jbd2/sda1-8", "jbd"), ("fio", "fio"), ("a very long name of a task", "a very long nam"),
+])
+def test_instance_free(comm: str, plain: str) -> None:
+    assert instance_free(comm) == plain
+
+
+@pytest.mark.parametrize("cache", [
+    "kmalloc-64", "kmalloc-rnd-03-64", "kmalloc-cg-64", "kmalloc-rcl-64",
+])
+def test_cache_name(cache: str) -> None:
+    assert cache_name(cache) == "kmalloc-64"
+
+
+@pytest.mark.parametrize("function", [
+    "dev_user_process_cleanup", "tcmu_queue_cmd", "transport_generic_free_cmd", "scst_cmd_thread",
+    "iscsit_response_queue", "blk_mq_freeze_queue_wait", "sd_remove", "complete_cmd",
+    "list_lru_add", "target_complete_cmd", "check_disk_change", "copy_process", "strategy", "timerfd_read",
+    "scheduler_of_mine", "print_queue", "upload", "uptime_proc_show", "debugfs_create_file",
+    "perform_io", "kthread_worker_fn", "kernfs_drain", "stf_sick_spin_thread",
+    "__scsi_remove_device", "queued_commands", "spinner", "waiting", "locks_remove_file", "memory_lseek",
+])
+def test_what_names_a_report(function: str) -> None:
+    assert not is_machinery(function)
+
+
+@pytest.mark.parametrize("function", [
+    "_raw_spin_lock_irqsave", "native_queued_spin_lock_slowpath", "__mutex_lock", "schedule",
+    "__schedule", "io_schedule", "schedule_timeout", "wait_for_completion", "__wait_for_common",
+    "msleep", "watchdog_timer_fn", "asm_sysvec_apic_timer_interrupt", "dump_stack_lvl",
+    "rcu_sched_clock_irq", "synchronize_rcu", "__flush_work", "kthread", "ret_from_fork_asm",
+    "__list_del_entry_valid_or_report", "refcount_warn_saturate", "kasan_report", "memcpy_orig",
+    "down_read", "up", "mutex_spin_on_owner", "kthread_stop", "smp_call_function_many_cond",
+])
+def test_what_never_names_a_report(function: str) -> None:
+    assert is_machinery(function)

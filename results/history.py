@@ -31,6 +31,7 @@ block      issue        io (serial number of the I/O on this disk), disk, op (re
                         flush, other), sector, bytes
 block      complete     io, disk, op, sector, error (errno name or null), seconds since issue
 block      stray        disk, op, sector, error: a completion that no issue matches
+block      lost         count: events that the trace buffer had no room for
 scsi       start        host ("0:0:0:1"), tag, opcode, cdb
 scsi       done         host, tag, opcode, result: the kernel's words for driver, host, status
 scsi       timeout      host, tag, opcode: the midlayer gave up waiting, error handling begins
@@ -49,6 +50,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -79,9 +81,12 @@ class Event:
         """Parse one line. Raises ValueError when it is not an event."""
         try:
             raw = json.loads(line)
-            return cls(float(raw["time"]), str(raw["source"]), str(raw["kind"]), raw["data"])
-        except (KeyError, TypeError) as error:
+            event = cls(float(raw["time"]), str(raw["source"]), str(raw["kind"]), raw["data"])
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not an event: {line[:80]!r}") from error
+        if not isfinite(event.time) or not isinstance(event.data, dict):
+            raise ValueError(f"not an event: {line[:80]!r}")
+        return event
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from results.checkers import (
@@ -41,10 +41,15 @@ decides. ``machine`` never says FAIL; a kernel's own report names a function; th
 
 @dataclass(frozen=True)
 class Judgement:
-    """What all checkers said of one scenario."""
+    """What all checkers said of one scenario.
+
+    ``measured``: figures that no history holds, such as the host's ``wall_time`` from before
+    the restore until the verdict.
+    """
 
     scenario: str
     checks: tuple[Check, ...]
+    measured: Mapping[str, Figure] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -64,8 +69,9 @@ class Judgement:
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """The figures of all checks."""
-        return {name: figure for check in self.checks for name, figure in check.figures.items()}
+        """The figures of all checks, and those the harness measured."""
+        checked = {name: figure for check in self.checks for name, figure in check.figures.items()}
+        return {**checked, **self.measured}
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of verdict.json."""

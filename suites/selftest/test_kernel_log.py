@@ -139,10 +139,11 @@ def test_cache_name(cache: str) -> None:
 @pytest.mark.parametrize("function", [
     "dev_user_process_cleanup", "tcmu_queue_cmd", "transport_generic_free_cmd", "scst_cmd_thread",
     "iscsit_response_queue", "blk_mq_freeze_queue_wait", "sd_remove", "complete_cmd",
-    "list_lru_add", "target_complete_cmd", "check_disk_change", "copy_process", "strategy", "timerfd_read",
-    "scheduler_of_mine", "print_queue", "upload", "uptime_proc_show", "debugfs_create_file",
-    "perform_io", "kthread_worker_fn", "kernfs_drain", "stf_sick_spin_thread",
-    "__scsi_remove_device", "queued_commands", "spinner", "waiting", "locks_remove_file", "memory_lseek",
+    "list_lru_add", "target_complete_cmd", "check_disk_change", "copy_process", "strategy",
+    "timerfd_read", "scheduler_of_mine", "print_queue", "upload", "uptime_proc_show",
+    "debugfs_create_file", "perform_io", "kthread_worker_fn", "kernfs_drain",
+    "stf_sick_spin_thread", "__scsi_remove_device", "queued_commands", "spinner", "waiting",
+    "locks_remove_file", "memory_lseek",
 ])
 def test_what_names_a_report(function: str) -> None:
     assert not is_machinery(function)

@@ -128,6 +128,7 @@ class Server:
         while not self._exiting:
             self._channel.flush()
             self._turn(self._poll.poll())
+        self._channel.flush()
 
     def _turn(self, ready: list[tuple[int, int]]) -> None:
         for descriptor, _ in ready:

@@ -29,6 +29,8 @@ BACKEND = "targets.scst.user"
 STATE_DIRECTORIES = ("/var/lib/scst/pr", "/var/lib/scst/vdev_mode_pages")
 """Without them registering a device fails with ENOENT."""
 
+CORE = "scst"
+
 DISK_MODULE = "sd_mod"
 
 MODULE_ARGUMENTS = {"scst_local": ["add_default_tgt=0"]}
@@ -143,9 +145,13 @@ class Scst:
             export=export, undo=undo)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:
-        """Stop the daemon, then unload the modules."""
+        """Stop the daemon, then unload every module that a deployment can have left in use.
+
+        scst.ko itself stays: its exit sleeps 3 s whatever happened (scst_sysfs_cleanup,
+        scst_sysfs.c), and what holds it are the others.
+        """
         stop_daemon(machine, ladder.step)
-        loaded = [name for module in reversed(MODULES)
+        loaded = [name for module in reversed(MODULES) if module != CORE
                   if machine.exists(f"/sys/module/{(name := module.replace('-', '_'))}")]
         machine.rmmod(*loaded, deadline=ladder.step)
 

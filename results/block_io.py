@@ -47,7 +47,8 @@ class Io:
 class Account:
     """What was issued and what came back.
 
-    ``strays``: completions that no issue matches. ``twice``: completions of an I/O that had
+    ``strays``: completions that no issue matches. ``refused``: I/Os that the block layer ended
+    before the disk's driver saw them. ``twice``: completions of an I/O that had
     ended already. ``reissued``: I/Os issued again while open, and ``overrun``: events that the
     trace lost; either means that the record, not the target, is at fault.
     """
@@ -55,6 +56,7 @@ class Account:
     disks: frozenset[str] = frozenset()
     ios: list[Io] = field(default_factory=list)
     strays: list[Event] = field(default_factory=list)
+    refused: list[Event] = field(default_factory=list)
     twice: list[Event] = field(default_factory=list)
     reissued: list[Event] = field(default_factory=list)
     overrun: int = 0
@@ -83,8 +85,8 @@ def account(history: History) -> Account:
 
 
 def _enter(book: Account, place: dict[tuple[str, int], int], event: Event) -> None:
-    if event.kind == "stray":
-        book.strays.append(event)
+    if event.kind in {"stray", "refused"}:
+        (book.strays if event.kind == "stray" else book.refused).append(event)
         return
     data = event.data
     key = (data["disk"], data["io"])

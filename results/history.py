@@ -31,6 +31,8 @@ block      issue        io (serial number of the I/O on this disk), disk, op (re
                         flush, other), sector, bytes
 block      complete     io, disk, op, sector, error (errno name or null), seconds since issue
 block      stray        disk, op, sector, error: a completion that no issue matches
+block      refused      disk, op, sector, error: the block layer ended it before the disk's driver
+                        got it, as it does when the disk is offline
 block      lost         count: events that the trace buffer had no room for
 scsi       start        host ("0:0:0:1"), tag, opcode, cdb
 scsi       done         host, tag, opcode, result: the kernel's words for driver, host, status

@@ -44,13 +44,13 @@ class Timeline:
             raise ValueError("the history is empty")
         scenario = history.first("harness", "scenario")
         begin = (scenario or history.events[0]).time
-        fired = history.first("fault", "fired")
+        fired = _fired(history)
         lost = next((event for event in history.select("harness") if tells_lost(event)), None)
         end = phase(history, "end")
         return cls(
             begin=begin,
-            fired=fired.time if fired else None,
-            over=_over(history, begin, fired.time) if fired else None,
+            fired=fired,
+            over=None if fired is None else _over(history, begin, fired),
             end=end,
             lost=lost,
             seen_until=end if end is not None and not lost else _last_sign(history, begin),
@@ -95,6 +95,18 @@ def operation(history: History, name: str, after: float) -> tuple[Event | None, 
 def tells_lost(event: Event) -> bool:
     """Tell whether the harness says that the machine can no longer be relied on."""
     return event.kind == "lost" or (event.kind == "error" and event.data["family"] == LOST)
+
+
+def _fired(history: History) -> float | None:
+    """Return when the fault fired: not before the backend said that the commands are held.
+
+    The harness waits for that word; its clock is off from the guest's by some milliseconds.
+    """
+    fired = history.first("fault", "fired")
+    held = history.first("backend", "held")
+    if fired is None:
+        return None
+    return max(fired.time, held.time) if held else fired.time
 
 
 def _over(history: History, begin: float, fired: float) -> float | None:

@@ -39,6 +39,7 @@ def check(history: History) -> Check:
         _false_completions(history, book),
         _early_errors(history, timeline, book),
         _open(history, timeline, book, jobs),
+        _failed_while_held(history, timeline, book),
         _jobs(jobs),
     )
     verdict, reason, evidence = next(
@@ -90,10 +91,15 @@ def _strays(history: History, book: Account) -> list[Event]:
 
 def _early_errors(history: History, timeline: Timeline, book: Account) -> Finding | None:
     until = _errors_allowed_from(history, timeline)
-    failed = [
-        io for io in book.ios
-        if io.error and io.op in DATA_OPS and io.completed is not None and io.completed < until
-    ]
+    held = _failed_in_hold(history, timeline, book)
+    failed = [io for io in _failures(book, 0.0, until) if io not in held]
+    refused = [event for event in book.refused if event.time < until]
+    if refused:
+        event = refused[0]
+        return Verdict.FAIL, (
+            f"{len(refused)} were refused when nothing was broken, first: {event.data['op']} at "
+            f"sector {event.data['sector']} of {event.data['disk']} with {event.data['error']}"
+        ), _quote(refused)
     if not failed:
         return None
     return Verdict.FAIL, (
@@ -102,12 +108,39 @@ def _early_errors(history: History, timeline: Timeline, book: Account) -> Findin
     ), _quote_ios(failed)
 
 
+def _failures(book: Account, begin: float, end: float) -> list[Io]:
+    return [
+        io for io in book.ios
+        if io.error and io.op in DATA_OPS
+        and io.completed is not None and begin <= io.completed < end
+    ]
+
+
+def _failed_in_hold(history: History, timeline: Timeline, book: Account) -> list[Io]:
+    armed = history.first("fault", "armed")
+    if armed is None:
+        return []
+    return _failures(book, armed.time, timeline.since_fault(armed.time))
+
+
+def _failed_while_held(history: History, timeline: Timeline, book: Account) -> Finding | None:
+    """The test held commands for longer than the target's own timeout: not what was asked."""
+    failed = _failed_in_hold(history, timeline, book)
+    if not failed:
+        return None
+    words = (
+        f"{len(failed)} failed while commands were being held, before the fault, first: "
+        f"{failed[0].describe()} with {failed[0].error}"
+    )
+    return Verdict.UNKNOWN, words, _quote_ios(failed)
+
+
 def _errors_allowed_from(history: History, timeline: Timeline) -> float:
     fired = history.first("fault", "fired")
-    if fired is None:
+    if fired is None or timeline.fired is None:
         return timeline.seen_until
     if fired.data["fault"] not in HARMLESS_FAULTS:
-        return fired.time
+        return timeline.fired
     teardown = next(
         (event.time for event in history.select("target", "begin")
          if event.time >= fired.time and event.data["operation"] == "teardown"), None,
@@ -160,6 +193,7 @@ def _figures(history: History, book: Account) -> dict[str, Figure]:
         "io_issued": len(book.ios),
         "io_open": len(book.open),
         "io_errors": sum(1 for io in book.ios if io.error),
+        "io_refused": len(book.refused),
         "scsi_started": sum(1 for _ in history.select("scsi", "start")),
         "scsi_done": sum(1 for _ in history.select("scsi", "done")),
         "scsi_timeouts": sum(1 for _ in history.select("scsi", "timeout")),

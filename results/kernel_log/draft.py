@@ -137,10 +137,10 @@ class Draft:
         )
 
     def _ordered(self) -> list[Section]:
-        """Return the sections that may name the report, that of the CPU in question first."""
+        """Return the sections that may name the report: those of the CPU in question, if any."""
         wanted = {int(cpu)} if (cpu := self.group("cpu")) else self.stalled
         sections = [section for section in self.sections if section.names]
-        return sorted(sections, key=lambda section: section.cpu not in wanted)
+        return [section for section in sections if section.cpu in wanted] or sections
 
     def _header_frame(self) -> str | None:
         if self.acquire and not is_machinery(self.acquire):
@@ -159,4 +159,6 @@ class Draft:
             return f"{title} in {cache_name(cache)}" if cache not in title else title
         if frame:
             title += f" in {frame}"
+        elif self.kind is Kind.RCU_STALL:
+            return title  # whoever was interrupted, idle or in user space, is not the cause
         return f"{title} ({instance_free(comm)})" if comm else title

@@ -56,13 +56,13 @@ MACHINERY = {
         memcpy\w* memset\w* memmove\w* memcmp\w* __memcpy\w* __memset\w* __memmove\w*
         str(?:n?len|n?cmp|[nsl]?cpy|n?cat|r?chr|str)\w* memchr_inv
         copy_(?:to|from|user|page|mc)_?\w* _copy_\w+ __copy_\w+ rep_\w+ __get_user\w*
-        __put_user\w* clear_page\w* kfree\w* kvfree\w* kmalloc\w* __kmalloc\w*
-        kmem_cache_\w+ __kmem_cache_\w+ kzalloc\w* slab_\w+ __slab_\w+
-        ___slab_\w+ object_err free_to_partial_list free_debug_processing on_freelist
-        alloc_debug_processing init_object get_any_partial get_partial_node\w* __alloc_pages\w*
-        alloc_pages\w* get_page_from_freelist free_pages\w* __free_pages\w* free_unref_\w+
-        free_pcp\w* bad_page free_page_is_bad\w* free_tail_page_prepare rmqueue\w* prep_new_page
-        post_alloc_hook out_of_memory oom_kill_process __vmalloc\w* vmalloc\w* vfree\w*
+        __put_user\w* clear_page\w* kfree\w* kvfree\w* kmalloc\w* __kmalloc\w* kmem_cache_\w+
+        __kmem_cache_\w+ kzalloc\w* slab_\w+ __slab_\w+ ___slab_\w+ object_err
+        free_to_partial_list free_debug_processing on_freelist alloc_debug_processing init_object
+        get_any_partial get_partial_node\w* __alloc_pages\w* alloc_pages\w* get_page_from_freelist
+        free_pages\w* __free_pages\w* free_unref_\w+ free_pcp\w* bad_page free_page_is_bad\w*
+        free_tail_page_prepare rmqueue\w* prep_new_page post_alloc_hook out_of_memory
+        oom_kill_process __vmalloc\w* vmalloc\w* vfree\w*
     """,
     "locks": r"""
         _raw_\w+ __raw_\w+ do_raw_\w+ native_queued_\w+ queued_(?:spin|read|write)\w* pv_\w+
@@ -82,7 +82,11 @@ MACHINERY = {
         swait_\w+
     """,
     "the scheduler and idling": r"""
-        context_switch finish_task_switch\w* pick_next_task\w* try_to_wake_up wake_\w+ __wake_\w+
+        rebalance_domains\w* run_rebalance_domains\w* sched_balance_\w+ load_balance
+        update_sd_lb_stats\w* update_sg_lb_stats\w* find_busiest_\w+ newidle_balance
+        select_task_rq\w* select_idle_\w+ (?:en|de)queue_(?:task|entity)\w*
+        update_(?:curr|load_avg|rq_clock)\w* psi_\w+ hrtick_\w+ activate_task\w* context_switch
+        finish_task_switch\w* pick_next_task\w* try_to_wake_up wake_\w+ __wake_\w+
         complete(?:_all)? ttwu_\w+ cond_resched\w* __cond_resched\w* dynamic_cond_resched
         __preempt_\w+ preempt_count_\w+ raw_irqentry_\w+ default_idle\w* native_safe_halt
         native_halt arch_cpu_idle acpi_\w*idle\w* cpuidle_\w+ cpu_idle\w* do_idle
@@ -95,27 +99,28 @@ MACHINERY = {
         irq_\w+ __irq_\w+ irqentry_\w+ handle_(?:irq|edge|level|fasteoi)\w* __handle_irq\w*
         call_on_\w*stack\w* do_softirq\w* __do_softirq __softirqentry\w* handle_softirqs
         invoke_softirq __local_bh_\w+ run_ksoftirqd smpboot_thread_fn run_timer_\w+
-        __run_timers\w* call_timer_fn timer_interrupt timer_delete\w* del_timer\w* expire_timers
-        hrtimer_\w+ __hrtimer_\w+ tick_\w+ update_process_times scheduler_tick sched_tick
-        task_tick_\w+ watchdog\w* __watchdog\w* is_softlockup
-        perf_(?:event|swevent|tp|trace|output)\w* __perf_\w+ x86_pmu_\w+ intel_pmu_\w+ rcu_\w+
-        __rcu_\w+ synchronize_sched\w* check_cpu_stall print_cpu_stall panic_on_rcu_stall
-        khungtaskd
+        __run_timers\w* call_timer_fn __?mod_timer\w* mod_timer\w* add_timer\w* enqueue_timer
+        enqueue_hrtimer call_timer lapic_\w+ clockevents_\w+ timekeeping_\w+ timer_interrupt
+        timer_delete\w* del_timer\w* expire_timers hrtimer_\w+ __hrtimer_\w+ tick_\w+
+        update_process_times scheduler_tick sched_tick task_tick_\w+ watchdog\w* __watchdog\w*
+        is_softlockup perf_(?:event|swevent|tp|trace|output)\w* __perf_\w+ x86_pmu_\w+
+        intel_pmu_\w+ rcu_\w+ __rcu_\w+ synchronize_sched\w* check_cpu_stall print_cpu_stall
+        panic_on_rcu_stall khungtaskd
     """,
     "calls between CPUs": r"""
         smp_call_\w+ __smp_call_\w+ on_each_cpu\w* generic_exec_single csd_\w+ __csd_\w+
         flush_smp_call_\w+ __flush_smp_call_\w+ flush_tlb\w* native_flush_tlb\w* stop_\w*cpus\w*
-        multi_cpu_stop cpu_stopper_thread stop_one_cpu\w*
+        multi_cpu_stop cpu_stop_\w+ cpu_stopper_thread stop_one_cpu\w*
     """,
     "delays and the clock": r"""
         delay_\w+ __delay __udelay __ndelay __const_udelay ktime_\w+ read_tsc pvclock_\w+
         kvm_clock_\w+ rdtsc\w* native_sched_clock sched_clock\w* native_\w+ cpu_relax rep_nop
     """,
     "where every stack begins": r"""
-        ret_from_fork\w* kthread worker_thread process_one_work process_scheduled_works
-        rescuer_thread entry_\w+ do_syscall_\w+ x64_sys_call __do_fast_syscall_32 syscall_\w+
-        do_el0_\w+ el0\w* invoke_syscall el0_svc\w* do_group_exit get_signal exit_to_user_\w+
-        arch_do_signal\w* task_work_run
+        start_kernel x86_64_start_\w+ common_startup_64 ret_from_fork\w* kthread worker_thread
+        process_one_work process_scheduled_works rescuer_thread entry_\w+ do_syscall_\w+
+        x64_sys_call __do_fast_syscall_32 syscall_\w+ do_el0_\w+ el0\w* invoke_syscall el0_svc\w*
+        do_group_exit get_signal exit_to_user_\w+ arch_do_signal\w* task_work_run
     """,
 }
 """Functions that never name a report, by what they do: kernel 5.10 to 6.12, x86 and arm64."""

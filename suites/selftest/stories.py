@@ -122,6 +122,7 @@ def healthy(fault: str = "close") -> Story:
         story.at(15.2, "scsi", "done", host="0:0:0:0", tag=serial, opcode="2a", result="")
     story.at(13.9, "fault", "armed", fault=fault, point="exec", count=4, opcodes=None,
              direction="write")
+    story.at(FIRED - 0.01, "backend", "held", point="exec", count=4, handles=[20, 21, 22, 23])
     story.at(FIRED, "fault", "fired", fault=fault, point="exec", held=4)
     begin = 16.6 if fault == "release" else 14.1  # the control ends the device when all is done
     story.at(begin, "target", "begin", operation="teardown")

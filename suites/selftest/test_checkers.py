@@ -50,6 +50,10 @@ def _strays(story: Story) -> None:
     story.at(14.9, "block", "stray", disk="sda", op="write", sector=99, error=None)
 
 
+def _is_refused_before_the_fault(story: Story) -> None:
+    story.at(13.0, "block", "refused", disk="sda", op="write", sector=98, error="EIO")
+
+
 def _never_issued(story: Story) -> None:
     story.at(14.9, "block", "complete", io=77, disk="sda", op="write", sector=99, error=None,
              seconds=1.0)
@@ -136,6 +140,7 @@ def _target_failed(story: Story) -> None:
     ("ledger", _loses_a_workload, "stuck with them: workload load"),
     ("ledger", _completes_twice, "twice, first: write at sector 24 of sda"),
     ("ledger", _strays, "without having been issued, first: write at sector 99"),
+    ("ledger", _is_refused_before_the_fault, "refused when nothing was broken"),
     ("ledger", _never_issued, "without having been issued"),
     ("ledger", _fails_early, "1 failed when nothing was broken, first: write of 4096 bytes"),
     ("deadline", _never_ends, "1 of 14 later than 5 s"),
@@ -171,10 +176,35 @@ def test_no_io_may_fail_under_the_control() -> None:
     assert "4 failed when nothing was broken" in check.reason
 
 
+def test_a_fault_fires_after_the_commands_are_held() -> None:
+    """The harness stamps the fault with a clock that may be behind the guest's."""
+    story = healthy().without("backend", "held").without("fault", "fired")
+    story.at(13.75, "fault", "fired", fault="close", point="exec", held=4)
+    assert story.verdict("deadline") is Verdict.UNKNOWN
+    story.at(13.9, "backend", "held", point="exec", count=4, handles=[20, 21, 22, 23])
+    assert story.verdict("deadline") is Verdict.PASS
+
+
+def test_an_error_while_commands_are_held_is_the_tests_own_doing() -> None:
+    story = healthy()
+    io(story, 50, 13.0, 0.95, error="EIO")
+    check = story.check("ledger")
+    assert check.verdict is Verdict.UNKNOWN
+    assert "1 failed while commands were being held" in check.reason
+
+
 def test_a_completion_from_before_the_trace_is_no_stray() -> None:
     story = healthy()
     story.at(11.3, "block", "stray", disk="sda", op="read", sector=0, error=None)
     assert story.verdict("ledger") is Verdict.PASS
+
+
+def test_after_the_fault_an_io_may_be_refused() -> None:
+    story = healthy()
+    story.at(14.5, "block", "refused", disk="sda", op="write", sector=99, error="ENODEV")
+    check = story.check("ledger")
+    assert check.verdict is Verdict.PASS
+    assert check.figures["io_refused"].value == 1
 
 
 def test_verification_need_not_be_traced() -> None:

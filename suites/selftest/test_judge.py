@@ -74,8 +74,9 @@ def test_figures_have_one_name_each() -> None:
     names = [name for check in judge(healthy().history()).checks for name in check.figures]
     assert len(names) == len(set(names))
     assert set(names) == {
-        "io_issued", "io_open", "io_errors", "scsi_started", "scsi_done", "scsi_timeouts",
-        "longest_command", "teardown_time", "kernel_reports", "spinning_threads", "stuck_tasks",
+        "io_issued", "io_open", "io_errors", "io_refused", "scsi_started", "scsi_done",
+        "scsi_timeouts", "longest_command", "teardown_time", "kernel_reports",
+        "spinning_threads", "stuck_tasks",
         *(f"latency_{phase}_{what}" for phase in ("before", "during", "after")
           for what in ("count", "p50", "p99", "max")),
     }

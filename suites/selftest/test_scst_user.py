@@ -341,8 +341,9 @@ def test_the_loop_obeys(bench: Bench) -> None:
     loop = Loop(bench.channel, bench.holds, bench.device)
     bench.kernel.staged.append(read(1, 0, 1))
     os.write(bench.bell, b"x")
-    orders = [{"do": "serving"}, {"do": "flush_cache"}, {"do": "steps", "on": False},
-              {"do": "nonsense"}, {"do": "close"}, {"do": "serving"}, {"do": "exit"}]
+    orders: list[dict[str, Any]] = [
+        {"do": "serving"}, {"do": "flush_cache"}, {"do": "steps", "on": False},
+        {"do": "nonsense"}, {"do": "close"}, {"do": "serving"}, {"do": "exit"}]
     for number, order in enumerate(orders):
         os.write(bench.orders, json.dumps({"id": number, **order}).encode() + b"\n")
     loop.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,15 @@ default, 30 (TCMU_TIME_OUT), is longer than any bound of the ladder."""
 OPTIONS = ("cmd_time_out",)
 
 KERNEL_THREADS = (
-    "iscsi_np", "iscsi_ttx", "iscsi_trx", "target_completi", "target_submissi", "xcopy_wq")
+    "iscsi_np", "iscsi_ttx", "iscsi_trx",
+    # The work queues' rescuers; Linux 6.8 and later have another prefix.
+    "target_completi", "target_submissi", "xcopy_wq", "kworker/R-targe", "kworker/R-xcopy")
+
+MODULES = (*(fabric.module for fabric in FABRICS.values()), "target_core_user")
+"""In the order in which they can be unloaded."""
+
+SHARED = (*(fabric.directory for fabric in FABRICS.values()), HBA)
+"""The directories in configfs below which every deployment makes its own."""
 
 
 def cmd_time_out(device: Device) -> int:
@@ -78,11 +86,11 @@ class Lio:
     name = "lio"
     tree = None
 
-    def check(self, release: str) -> None:
-        """Every kernel is taken to have it; ``load`` says so when one does not."""
-
     def __init__(self) -> None:
         self._release: str | None = None
+
+    def check(self, release: str) -> None:
+        """Every kernel is taken to have it; ``load`` says so when one does not."""
 
     def describe(self) -> Mapping[str, Any]:
         """Return its version, which is the kernel's, once it has been loaded."""
@@ -91,14 +99,15 @@ class Lio:
 
     def load(self, machine: Machine) -> None:
         """Load the modules and make the directories that every deployment shares."""
-        modules = [fabric.module for fabric in FABRICS.values()]
-        machine.modprobe("target_core_mod", "target_core_user", *modules)
+        machine.modprobe("target_core_mod", *MODULES)
         if not machine.exists(TARGET):
             machine.run(["mount", "-t", "configfs", "configfs", CONFIGFS])
         self._release = machine.release
-        for fabric in FABRICS.values():
-            machine.mkdir(fabric.directory)
-        machine.mkdir(HBA)
+        for directory in SHARED:
+            try:
+                machine.mkdir(directory)
+            except OSError as error:
+                raise TargetFailedError(f"mkdir {directory}: {error}") from error
 
     def deploy(
         self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
@@ -130,10 +139,9 @@ class Lio:
     def unload(self, machine: Machine, ladder: Ladder) -> None:
         """Remove the shared directories, then the modules."""
         config = Configfs(machine, ladder.step)
-        for directory in [fabric.directory for fabric in FABRICS.values()] + [HBA]:
+        for directory in SHARED:
             config.remove_directory(directory)
-        modules = [fabric.module for fabric in FABRICS.values()]
-        machine.rmmod(*modules, "target_core_user", deadline=ladder.step)
+        machine.rmmod(*MODULES, deadline=ladder.step)
 
 
 def make_backstore(config: Configfs, device: Device, undo: ExitStack) -> str:
@@ -212,9 +220,9 @@ class LioDeployment:
         try:
             yield
         finally:
-            if substitute.status is None:
+            with suppress(ProcessLookupError):
                 substitute.signal(signal.SIGKILL)
-                substitute.wait(self.ladder.step)
+            substitute.wait(self.ladder.step)
 
     def _serving(self) -> bool:
         if self.backend.process.status is not None:

@@ -6,14 +6,14 @@ scst_local's target the SCSI host and the disk on it go.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from results.errors import TargetFailedError
 from targets.machine import Machine
-from targets.scst.sysfs import TARGETS, wait_until, write
+from targets.scst.sysfs import TARGETS, is_busy, wait_until, write
 from targets.target import Transport
 
 PORTAL = "127.0.0.1:3260"
@@ -84,16 +84,36 @@ def _disable(machine: Machine, target: str, deadline: float) -> None:
 
 
 def _delete_target(machine: Machine, driver: str, name: str, deadline: float) -> None:
+    """Delete a target; sessions that have not ended after half of the time are closed."""
     target = f"{TARGETS}/{driver}/{name}"
     if not machine.exists(target):
         return
-    write(machine, f"{TARGETS}/{driver}/mgmt", f"del_target {name}", deadline)
-    if not wait_until(partial(_gone, machine, target), deadline):
+    delete = partial(_try_to_delete, machine, driver, name, deadline)
+    if not wait_until(delete, deadline / 2):
+        _close_sessions(machine, target)
+        if not wait_until(delete, deadline / 2):
+            sessions = machine.listdir(f"{target}/sessions")
+            raise TargetFailedError(
+                f"{target}: in use for {deadline:g} s by sessions of {', '.join(sessions)}")
+    if not wait_until(lambda: not machine.exists(target), deadline):
         raise TargetFailedError(f"{target}: still there {deadline:g} s after it was deleted")
 
 
-def _gone(machine: Machine, path: str) -> bool:
-    return not machine.exists(path)
+def _try_to_delete(machine: Machine, driver: str, name: str, deadline: float) -> bool:
+    """Tell whether it was possible; the end of a session follows its initiator's logout."""
+    try:
+        write(machine, f"{TARGETS}/{driver}/mgmt", f"del_target {name}", deadline)
+    except TargetFailedError as error:
+        if not is_busy(error):
+            raise
+        return False
+    return True
+
+
+def _close_sessions(machine: Machine, target: str) -> None:
+    for session in machine.listdir(f"{target}/sessions"):
+        with suppress(OSError):  # it has ended meanwhile
+            machine.write(f"{target}/sessions/{session}/force_close", "1")
 
 
 DRIVERS: dict[Transport, Driver] = {

@@ -23,7 +23,7 @@ MODULES = ("scst", "scst_user", "scst_local", "iscsi-scst")
 
 DAEMON = "usr/local/sbin/iscsi-scstd"
 
-HANDSHAKE = re.compile(rb"\0(\d+\.\d+[!-~]*[0-9a-f]{80})\0")
+HANDSHAKE = re.compile(rb"(?<=\0)(\d+\.\d+[!-~]*[0-9a-f]{80})(?=\0)")
 """SCST's version name followed by two SHA-1 sums in hex (DEV_USER_VERSION, scst_user.h)."""
 
 

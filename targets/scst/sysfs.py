@@ -56,6 +56,11 @@ def finish(machine: Machine, pending: Pending, what: str, deadline: float) -> No
         _finish_later(machine, what, deadline, end - machine.now())
 
 
+def is_busy(error: TargetFailedError) -> bool:
+    """Tell whether an operation failed because something is in use yet."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EBUSY
+
+
 def _finish_later(machine: Machine, what: str, deadline: float, left: float) -> None:
     results: list[int] = []
     if not wait_until(lambda: _collect(machine, results), max(left, 0.0)):

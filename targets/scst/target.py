@@ -48,6 +48,7 @@ KERNEL_THREADS = (
     "scst_release_ac", "scst_rel_", "scstd", "iscsird", "iscsiwr", "iscsi_conn_cle",
 )
 
+
 def backend_options(device: Device) -> dict[str, IntEnum]:
     """Return a device's options. Raises WrongUsageError for unknown ones and values."""
     unknown = sorted(set(device.options) - set(abi.OPTIONS))
@@ -111,6 +112,8 @@ class Scst:
             machine.mkdir(directory)
         machine.modprobe(*self.prefix.dependencies(machine.release), DISK_MODULE)
         for module in MODULES:
+            if machine.exists(f"/sys/module/{module.replace('-', '_')}"):
+                continue
             file = self.prefix.module(machine.release, module).relative_to(self.prefix.path)
             machine.run(["insmod", f"{TREE}/{file}", *MODULE_ARGUMENTS.get(module, [])])
         machine.run([f"{TREE}/{DAEMON}", "-a", "127.0.0.1"])  # returns once it listens

@@ -31,6 +31,7 @@ import errno
 import fcntl
 import os
 import select
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ HEAD = (0, abi.GetCmd, ("cmd_h", "subcode"))
 REPLY_HEAD = (0, abi.ReplyCmd, ("cmd_h", "subcode"))
 
 header = abi.packing(HEAD)
-preply = abi.packing((0, abi.GetCmd, ("preply",)))
+preply = struct.Struct("=Q")
 exec_shown = abi.packing((BODY, abi.CmdExec, ("lba", "bufflen", "data_direction")))
 exec_command = abi.packing(HEAD, (BODY, abi.CmdExec, (
     "sess_h", "cdb", "cdb_len", "bufflen", "alloc_len", "pbuf", "data_direction")))
@@ -222,7 +223,7 @@ class Device:
         get, ioctl, fd = self._get, self.ioctl, self.fd
         answer = 0
         for _ in range(BATCH):
-            preply.pack_into(get, 0, answer)
+            preply.pack_into(get, PREPLY_AT, answer)
             try:
                 ioctl(fd, abi.REPLY_AND_GET_CMD, get, True)
             except BlockingIOError:

@@ -31,7 +31,7 @@ DATA_AREA_MB = 32
 CMD_RING_MB = 1
 """Thousands of commands; TCMU's default is 8 MiB of kernel memory, and more to snapshot."""
 
-CMD_TIME_OUT = 3
+CMD_TIME_OUT = 2
 """Seconds after which TCMU itself ends a command that its backend does not answer. Its own
 default, 30 (TCMU_TIME_OUT), is longer than any bound of the ladder."""
 

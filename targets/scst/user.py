@@ -280,6 +280,7 @@ class Device:
     def _refused(self, handle: int, error: OSError) -> None:
         self.channel.emit(
             "refused", handle=handle, error=errno.errorcode.get(error.errno or 0, str(error)))
+        self.channel.flush()
 
     def _step(
         self, point: str, action: str, handle: int, shown: Shown, **more: int | None
@@ -416,6 +417,7 @@ class Device:
             self.memory.give(pbuf)
         except KeyError:  # not ours: a pool shared with another process
             self.channel.emit("refused", handle=handle, error=f"no buffer at {pbuf:#x}")
+            self.channel.flush()
         result_reply.pack_into(reply, 0, handle, subcode, 0)
 
     def _spend(self, handle: int) -> None:
@@ -456,11 +458,13 @@ class Device:
         handle, subcode, session, lun, initiator, target = sess_command.unpack_from(command)
         self.channel.emit("session", action="attached", session=session, lun=lun,
                           initiator=_text(initiator), target=_text(target))
+        self.channel.flush()
         result_reply.pack_into(reply, 0, handle, subcode, 0)
 
     def _detach_sess(self, command: Buffer, reply: Any) -> None:
         handle, subcode, session, *_ = sess_command.unpack_from(command)
         self.channel.emit("session", action="detached", session=session)
+        self.channel.flush()
         # With on_free IGNORE, commands that ended before EXEC left their buffers behind.
         for left in [key for key, loan in self._loans.items() if loan.session == session]:
             self._spend(left)
@@ -512,7 +516,7 @@ class Loop:
                     self._serve_test()
             if not ready:
                 self._channel.flush()
-            wait = FLUSH_AFTER_MS if ready else None
+            wait = FLUSH_AFTER_MS if ready and self._device.steps else None
         self._close()
 
     def _serve_test(self) -> None:

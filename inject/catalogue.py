@@ -5,12 +5,13 @@ from __future__ import annotations
 from inject.backend_close import BackendClose
 from inject.backend_kill import BackendKill
 from inject.fault import Fault
+from inject.lies import LIES
 from inject.lun_remove import LunRemove
 from inject.release import Release
 from results.errors import WrongUsageError
 
 FAULTS: dict[str, Fault] = {
-    fault.name: fault for fault in (Release(), BackendClose(), BackendKill(), LunRemove())
+    fault.name: fault for fault in (Release(), BackendClose(), BackendKill(), LunRemove(), *LIES)
 }
 
 

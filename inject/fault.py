@@ -11,6 +11,18 @@ class Backend(Protocol):
     def release(self, deadline: float) -> None:
         """Let every held command go on."""
 
+    def lie(
+        self, how: str, count: int, *, deadline: float, direction: str | None = None,
+        medium: str | None = None,
+    ) -> None:
+        """Lie to the next ``count`` READs and WRITEs that match."""
+
+    def wait_lied(self, count: int, deadline: float) -> bool:
+        """Wait until as many lies have been told; tell whether they have."""
+
+    def stop_lying(self, deadline: float) -> None:
+        """Tell the truth again."""
+
     def close(self, deadline: float) -> None:
         """Close the device."""
 

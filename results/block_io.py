@@ -9,6 +9,12 @@ from typing import Any
 
 from results.history import Event, History
 
+BYSTANDER = "bystander"
+"""Role of a disk that the fault does not concern."""
+
+DATA_OPS = frozenset({"read", "write", "flush"})
+"""Operations that no healthy disk fails; others (discard, write same) are also probed for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Io:
@@ -47,6 +53,7 @@ class Io:
 class Account:
     """What was issued and what came back.
 
+    ``bystanders``: those of ``disks`` that the fault does not concern.
     ``strays``: completions that no issue matches. ``refused``: I/Os that the block layer ended
     before the disk's driver saw them. ``twice``: completions of an I/O that had
     ended already. ``reissued``: I/Os issued again while open, and ``overrun``: events that the
@@ -54,6 +61,7 @@ class Account:
     """
 
     disks: frozenset[str] = frozenset()
+    bystanders: frozenset[str] = frozenset()
     ios: list[Io] = field(default_factory=list)
     strays: list[Event] = field(default_factory=list)
     refused: list[Event] = field(default_factory=list)
@@ -74,7 +82,11 @@ class Account:
 
 def account(history: History) -> Account:
     """Match issues and completions on every disk that was announced as the target's."""
-    book = Account(frozenset(event.data["name"] for event in history.select("target", "disk")))
+    announced = list(history.select("target", "disk"))
+    book = Account(
+        frozenset(event.data["name"] for event in announced),
+        frozenset(each.data["name"] for each in announced if each.data.get("role") == BYSTANDER),
+    )
     place: dict[tuple[str, int], int] = {}
     for event in history.select("block"):
         if event.kind == "lost":

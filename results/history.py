@@ -15,16 +15,19 @@ harness    phase        name: restore, deploy, login, baseline, hold, fault, tea
                         recover, cleanup, end
 harness    error        family (an error class's name), message
 harness    lost         what: why the machine can no longer be spoken to
+harness    evidence     files, missing (what could not be had, and how to get it), seconds (each)
 target     begin, end   operation; end also has seconds and error (null when it succeeded).
                         Operations: deploy, teardown, redeploy, remove, unload
-target     disk         name ("sda"), device ("8:0"), identity: the disk under test as found
-fault      armed        fault, point, count, opcodes, direction
+target     disk         name ("sda"), device ("8:0"), identity: the disk under test as found;
+                        role
+fault      armed        fault, point, count, opcodes, direction; expect
 fault      fired        fault, point, held
 fault      undone       fault
-backend    step         point, action (received, held, answered), handle, opcode, direction
-                        (write, read, none), lba, bytes, status (answered)
+backend    step         point, action (received, held, answered: for good), handle, opcode,
+                        direction (write, read, none), lba, bytes, status (answered)
 backend    held         point, count, handles: as many commands as asked for are held
 backend    released     handles
+backend    lied         how, handle, opcode, direction, lba, bytes: the test had it lie
 backend    closed       the device's descriptor was closed by request
 backend    exit         status (negative: the signal that killed it), pid
 block      issue        io (serial number of the I/O on this disk), disk, op (read, write,
@@ -38,12 +41,35 @@ scsi       start        host ("0:0:0:1"), tag, opcode, cdb
 scsi       done         host, tag, opcode, result: the kernel's words for driver, host, status
 scsi       timeout      host, tag, opcode: the midlayer gave up waiting, error handling begins
 console    line         text: one line of the kernel's console, as it was written
-sampler    threads      interval (s), threads: [{pid, comm, state, cpu (s used in interval)}]
+console    dropped      lines, bytes: how much of a flood was not recorded line by line
+sampler    threads      interval (s), threads: [{pid, comm, state, cpu (s used in interval), stack:
+                        [frames], of one that burns a CPU if it was read}]
 sampler    blocked      tasks: [{pid, comm, state, wchan, stack: [frames]}] in state D
 sampler    inflight     disk, reads, writes: the block layer's own count
+sampler    resources    when: baseline (the target is loaded, nothing is deployed) or after (the
+                        last removal, before the unload), slabs: {cache of the target's: active
+                        objects, the cache shrunk first}, modules: {name: references}, free_kib
+                        (with page cache, tmpfs and reclaimable slabs), taint (the kernel's)
 workload   begin        job, disk, options
 workload   end          job, ios, errors, bytes, seconds, exit (status), error (message or null)
+workload   writing      job, disk, block (index), version (of this block, from 1, increasing): a
+                        stamped write is about to be issued
+workload   wrote        job, disk, block, version, error (errno name or null): it completed
+workload   read         job, disk, block, STAMP, error, issued_after (the highest version of the
+                        block that had been acknowledged when the read was issued; 0: none)
+workload   found        disk, block, STAMP, error (may be left out): read back at the end, when
+                        the target had recovered
 =========  ===========  ======================================================================
+
+STAMP, what a block that was read holds: version (null: no stamp at all, as before the first
+write), torn (two stamps, part of one, or data that do not fit it, within one of the disk's
+logical blocks), foreign (the identity, block and version of a stamp that belongs to another block
+or LUN, in words, or null), and, if the stamped block has several logical blocks that differ,
+sectors: the version of each.
+
+A disk may have a role: "bystander" is a LUN that the fault does not concern. A fault may say
+what it may lead to: expect, with errors: the errno names with which I/O may fail after it
+(absent: any). Where several devices are deployed, backend events have device.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 ::
 
     {"scenario": id, "verdict": "FAIL", "decided_by": "ledger",
-     "checks": [{"name": ..., "verdict": ..., "reason": ..., "evidence": [...]}],
+     "outcome": "KNOWN", "known": {"id": ..., "link": ...},
+     "checks": [{"name": ..., "verdict": ..., "reason": ..., "evidence": [...],
+                 "signatures": [{"kind": "open", "anchors": ["write"]}]}],
      "figures": {"longest_command": {"value": 5.2, "unit": "s"}, ...}}
 """
 
@@ -16,27 +18,41 @@ from typing import Any
 
 from results.checkers import (
     deadline,
+    integrity,
     kernel_health,
     ledger,
     machine,
     operations,
     recovery,
+    resources,
     teardown,
     threads,
 )
 from results.history import History
-from results.verdict import Check, Figure, Verdict, compose, deciding
+from results.known_issues import KnownIssue
+from results.verdict import (
+    Check,
+    Figure,
+    Outcome,
+    Signature,
+    Verdict,
+    compose,
+    deciding,
+)
 
-Checker = Callable[[History], Check]
+Checker = Callable[[History], Check | None]
+"""From a history to a check; to None when the scenario did not ask that question."""
 
 CHECKERS: Mapping[str, Checker] = {
     module.NAME: module.check
     for module in (
-        machine, kernel_health, ledger, deadline, threads, teardown, recovery, operations,
+        machine, kernel_health, integrity, ledger, deadline, threads, teardown, recovery,
+        resources, operations,
     )
 }
 """In the order in which they name the cause: of several with the scenario's verdict the first
-decides. ``machine`` never says FAIL; a kernel's own report names a function; then the ladder."""
+decides. ``machine`` never says FAIL; a kernel's own report names a function; wrong data outweigh
+a missing answer; then the ladder; what is left over explains a module that cannot be unloaded."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +60,26 @@ class Judgement:
     """What all checkers said of one scenario.
 
     ``measured``: figures that no history holds, such as the host's ``wall_time`` from before
-    the restore until the verdict.
+    the restore until the verdict. ``known``: the known issue that a FAIL is, or that was
+    expected where the verdict is PASS (``results.known_issues.apply``).
     """
 
     scenario: str
     checks: tuple[Check, ...]
     measured: Mapping[str, Figure] = field(default_factory=dict)
+    known: KnownIssue | None = None
 
     @property
     def verdict(self) -> Verdict:
         """The scenario's verdict: FAIL over UNKNOWN over PASS."""
         return compose(self.checks)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the verdict means for the run: a known issue does not fail it."""
+        if self.known is None or self.verdict is Verdict.UNKNOWN:
+            return Outcome(self.verdict.value)
+        return Outcome.KNOWN if self.verdict is Verdict.FAIL else Outcome.FIXED
 
     @property
     def decided_by(self) -> Check | None:
@@ -78,10 +103,14 @@ class Judgement:
         return {
             "scenario": self.scenario,
             "verdict": str(self.verdict),
+            "outcome": str(self.outcome),
+            "known": {"id": self.known.id, "link": self.known.link} if self.known else None,
             "decided_by": self.decided_by.name if self.decided_by else None,
             "checks": [
                 {"name": check.name, "verdict": str(check.verdict), "reason": check.reason,
-                 "evidence": list(check.evidence)}
+                 "evidence": list(check.evidence),
+                 "signatures": [{"kind": each.kind, "anchors": list(each.anchors)}
+                                for each in check.signatures]}
                 for check in self.checks
             ],
             "figures": {
@@ -92,7 +121,8 @@ class Judgement:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Judgement:
-        """Read what ``to_json`` wrote; the figures come back with the first check.
+        """Read what ``to_json`` wrote; the figures come back with the first check, and of a
+        known issue its id and link.
 
         Raises KeyError or ValueError for anything else.
         """
@@ -102,17 +132,22 @@ class Judgement:
         }
         checks = [
             Check(check["name"], Verdict(check["verdict"]), check["reason"], check["evidence"],
-                  {} if number else figures)
+                  {} if number else figures,
+                  [Signature(each["kind"], tuple(each["anchors"]))
+                   for each in check.get("signatures", ())])
             for number, check in enumerate(record["checks"])
         ]
-        return cls(record["scenario"], tuple(checks))
+        known = record.get("known")
+        return cls(record["scenario"], tuple(checks),
+                   known=KnownIssue(known["id"], known["link"]) if known else None)
 
 
 def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judgement:
-    """Run the checkers. One that raises says UNKNOWN; none of them is skipped."""
+    """Run the checkers. One that raises says UNKNOWN; only what was not asked is left out."""
     scenario = history.first("harness", "scenario")
     name = str(scenario.data.get("id", "?")) if scenario else "?"
-    return Judgement(name, tuple(_run(key, check, history) for key, check in checkers.items()))
+    found = (_run(key, check, history) for key, check in checkers.items())
+    return Judgement(name, tuple(check for check in found if check))
 
 
 def interrupted(scenario: str, reason: str) -> Judgement:
@@ -120,7 +155,7 @@ def interrupted(scenario: str, reason: str) -> Judgement:
     return Judgement(scenario, (Check(machine.NAME, Verdict.UNKNOWN, reason),))
 
 
-def _run(name: str, check: Checker, history: History) -> Check:
+def _run(name: str, check: Checker, history: History) -> Check | None:
     try:
         return check(history)
     except Exception as error:  # whatever it is, it must not become a pass or hide the others

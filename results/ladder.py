@@ -24,7 +24,7 @@ class Ladder:
     at twice its value (kernel/watchdog.c). ``hung_task``: kernel.hung_task_timeout_secs.
     ``silence``: the agent must have answered. ``scenario``: all of it, restore to verdict.
     ``step``: one healthy operation of deployment, login or clean-up. ``boot``: kernel start
-    to agent.
+    to agent. ``evidence``: reading a stalled guest's memory.
     """
 
     command: float = 5.0
@@ -36,6 +36,7 @@ class Ladder:
     scenario: float = 60.0
     step: float = 10.0
     boot: float = 60.0
+    evidence: float = 30.0
 
     @property
     def soft_lockup(self) -> float:

@@ -1,4 +1,4 @@
-"""The closing table of a run: scenario, verdict, longest command, teardown time, and why not."""
+"""The closing table of a run: scenario, outcome, longest command, teardown time, and why not."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from results.judge import Judgement
-from results.verdict import PRIORITY, Verdict
+from results.verdict import Outcome
 
-STYLE = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "yellow"}
+STYLE = {
+    Outcome.PASS: "green", Outcome.FIXED: "bold green", Outcome.KNOWN: "cyan",
+    Outcome.UNKNOWN: "yellow", Outcome.FAIL: "bold red",
+}
+"""Colours, best outcome first: the order in which they are counted."""
 
-HEADINGS = ("scenario", "verdict", "longest command", "teardown", "decided by")
+HEADINGS = ("scenario", "outcome", "longest command", "teardown", "decided by")
 
 
 def show(judgements: Sequence[Judgement], console: Console) -> None:
@@ -43,17 +47,17 @@ def row(judgement: Judgement) -> tuple[str, str, str, str, str]:
     """Return the cells of one scenario; the reason is empty for a PASS."""
     return (
         judgement.scenario,
-        str(judgement.verdict),
+        str(judgement.outcome),
         _seconds(judgement, "longest_command"),
         _seconds(judgement, "teardown_time"),
-        "" if judgement.verdict is Verdict.PASS else judgement.reason,
+        _why(judgement),
     )
 
 
 def tally(judgements: Sequence[Judgement]) -> str:
-    """Return how many of each verdict there are: "5 PASS, 1 FAIL"."""
-    counts = Counter(judgement.verdict for judgement in judgements)
-    shown = [f"{counts[verdict]} {verdict}" for verdict in reversed(PRIORITY) if counts[verdict]]
+    """Return how many of each outcome there are: "5 PASS, 1 FAIL"."""
+    counts = Counter(judgement.outcome for judgement in judgements)
+    shown = [f"{counts[outcome]} {outcome}" for outcome in STYLE if counts[outcome]]
     return ", ".join(shown) or "no scenario was judged"
 
 
@@ -63,9 +67,18 @@ def _table(judgements: Sequence[Judgement]) -> Table:
         table.add_column(heading, overflow="fold",
                          justify="right" if heading in HEADINGS[2:4] else "left")
     for judgement in judgements:
-        scenario, verdict, *cells = row(judgement)
-        table.add_row(Text(scenario), Text(verdict, STYLE[judgement.verdict]), *map(Text, cells))
+        scenario, outcome, *cells = row(judgement)
+        table.add_row(Text(scenario), Text(outcome, STYLE[judgement.outcome]), *map(Text, cells))
     return table
+
+
+def _why(judgement: Judgement) -> str:
+    issue = judgement.known
+    if judgement.outcome is Outcome.KNOWN and issue:
+        return f"{issue.id} ({issue.link}); {judgement.reason}"
+    if judgement.outcome is Outcome.FIXED and issue:
+        return f"{issue.id} ({issue.link}) was expected and not seen"
+    return "" if judgement.outcome is Outcome.PASS else judgement.reason
 
 
 def _seconds(judgement: Judgement, name: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from results.history import Event, History
 from results.ladder import Ladder
+from results.verdict import Figure
 
 MACHINE_SOURCES = frozenset({"backend", "block", "scsi", "console", "sampler"})
 """Sources whose events come from the machine itself: its signs of life."""
@@ -63,6 +64,15 @@ class Timeline:
     def since_fault(self, time: float) -> float:
         """Return the later of a time and the fault: when the fault's bounds begin to run."""
         return max(time, self.fired) if self.fired is not None else time
+
+    def detected(self, check: str, time: float | None) -> dict[str, Figure]:
+        """Return how many seconds after the fault a check had its first evidence, as a figure.
+
+        ``time``: when the history first held it. What was there before the fault has none.
+        """
+        if self.fired is None or time is None or time < self.fired:
+            return {}
+        return {f"{check}_detected_after": Figure(time - self.fired, "s")}
 
 
 def phase(history: History, name: str) -> float | None:

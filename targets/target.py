@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -74,6 +74,11 @@ class Deployment(Protocol):
     def kernel_threads(self) -> tuple[str, ...]:
         """Names of the target's kernel threads, as prefixes of their comm (15 characters)."""
 
+    def views(self) -> Mapping[str, str | Sequence[str]]:
+        """What the target shows of itself, for the evidence of a stall: by name, a text, or the
+        files on the machine that hold it, as glob patterns. What may block has a name of its own.
+        """
+
     def remove_lun(self) -> None:
         """Take the LUN away from under the initiator. May block: bounded by the ladder; a LUN
         that does not go in time raises TargetFailedError."""
@@ -105,6 +110,15 @@ class Target(Protocol):
     @property
     def tree(self) -> Path | None:
         """A directory that the guest must see at /scst, or None."""
+
+    @property
+    def slabs(self) -> tuple[str, ...]:
+        """Names of its slab caches: how many objects it holds. Those a kernel does not have
+        do no harm."""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of its kernel modules, as /sys/module has them."""
 
     def check(self, release: str) -> None:
         """Raise WrongUsageError when it cannot be had on a kernel release."""

@@ -1,45 +1,127 @@
 """Completion latency: what was in flight at the fault, or came later, ended within its bound.
 
 The bound of a command runs from its issue or from the fault, whichever is later: before the
-fault the test itself may hold commands.
+fault the test itself may hold commands. The same bound holds on a LUN that the fault does not
+concern, where moreover nothing may fail: the blast radius.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
-from results.block_io import Account, Io, account
+from results.block_io import DATA_OPS, Account, Io, account
 from results.checkers import EVIDENCE_MAX
-from results.history import History
-from results.timeline import Timeline, ladder
-from results.verdict import Check, Figure, Verdict
+from results.history import Event, History
+from results.timeline import Timeline, ladder, phase
+from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "deadline"
 
 
 def check(history: History) -> Check:
-    """FAIL for an I/O that took longer than the ladder's command bound."""
+    """FAIL for an I/O longer than the ladder's command bound, or a bystander's that failed."""
     book = account(history)
     timeline = Timeline.of(history)
-    figures = latency_figures(book.ios, timeline)
+    figures = dict(latency_figures(_tested(book), timeline))
+    if book.bystanders:
+        seconds = [io.seconds(timeline.seen_until) for io in _concerned(_aside(book), timeline)]
+        figures["bystander_max"] = Figure(max(seconds, default=None), "s")
     if timeline.fired is None:
         return Check(NAME, Verdict.UNKNOWN, "the fault never fired", (), figures)
-    fired = timeline.fired
     bound = ladder(history).command
-    concerned = [io for io in book.ios if io.completed is None or io.completed >= fired]
-    late = [io for io in concerned if overdue(io, timeline, bound)]
-    if late:
-        worst = max(late, key=lambda io: io.seconds(timeline.seen_until))
-        took = worst.seconds(timeline.seen_until)
-        state = "still open after" if worst.completed is None else "took"
-        reason = (
-            f"{len(late)} of {len(concerned)} later than {bound:g} s, worst: "
-            f"{worst.describe()}, {state} {took:.1f} s"
+    found = [
+        *_late(_concerned(_tested(book), timeline), timeline, bound, "late"),
+        *_late(_concerned(_aside(book), timeline), timeline, bound, "bystander late"),
+        *_failed_aside(history, book, timeline),
+    ]
+    if found:
+        return Check(
+            NAME, Verdict.FAIL, "; ".join(finding.reason for finding in found),
+            [each for finding in found for each in finding.evidence],
+            {**figures, **timeline.detected(NAME, min(finding.seen for finding in found))},
+            [signature for finding in found for signature in finding.signatures],
         )
-        evidence = [io.evidence() for io in late[:EVIDENCE_MAX]]
-        return Check(NAME, Verdict.FAIL, reason, evidence, figures)
+    concerned = _concerned(_tested(book), timeline)
     return Check(NAME, *_not_late(history, timeline, book, concerned), (), figures)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was wrong. ``seen``: when the history first showed it."""
+
+    reason: str
+    evidence: Sequence[Mapping[str, Any]]
+    signatures: Sequence[Signature]
+    seen: float
+
+
+def _tested(book: Account) -> list[Io]:
+    return [io for io in book.ios if io.disk not in book.bystanders]
+
+
+def _aside(book: Account) -> list[Io]:
+    return [io for io in book.ios if io.disk in book.bystanders]
+
+
+def _concerned(ios: Sequence[Io], timeline: Timeline) -> list[Io]:
+    """Return the I/Os in flight at the fault or issued after it."""
+    if timeline.fired is None:
+        return []
+    return [io for io in ios if io.completed is None or io.completed >= timeline.fired]
+
+
+def _late(
+    concerned: Sequence[Io], timeline: Timeline, bound: float, kind: str,
+) -> Iterator[Finding]:
+    late = [io for io in concerned if overdue(io, timeline, bound)]
+    if not late:
+        return
+    worst = max(late, key=lambda io: io.seconds(timeline.seen_until))
+    took = worst.seconds(timeline.seen_until)
+    state = "still open after" if worst.completed is None else "took"
+    whose = "" if kind == "late" else " on a LUN that the fault does not concern"
+    yield Finding(
+        f"{len(late)} of {len(concerned)}{whose} later than {bound:g} s, worst: "
+        f"{worst.describe()}, {state} {took:.1f} s",
+        [io.evidence() for io in late[:EVIDENCE_MAX]],
+        [Signature.of(kind, op) for op in dict.fromkeys(io.op for io in late)],
+        min(timeline.since_fault(io.issued) for io in late) + bound,
+    )
+
+
+def _failed_aside(history: History, book: Account, timeline: Timeline) -> Iterator[Finding]:
+    """Find what failed on a bystander between the fault and the clean-up."""
+    until = phase(history, "cleanup") or timeline.seen_until
+    failed = [
+        io for io in _concerned(_aside(book), timeline)
+        if io.error and io.op in DATA_OPS and io.completed is not None and io.completed <= until
+    ]
+    refused = [
+        event for event in book.refused if event.data["disk"] in book.bystanders
+        and timeline.since_fault(event.time) <= event.time <= until
+    ]
+    if not failed and not refused:
+        return
+    first = f"{failed[0].describe()} with {failed[0].error}" if failed else _refusal(refused[0])
+    signatures = [Signature.of("bystander error", io.op, io.error) for io in failed]
+    signatures += [Signature.of("bystander error", each.data["op"], each.data["error"])
+                   for each in refused]
+    yield Finding(
+        f"{len(failed) + len(refused)} failed on a LUN that the fault does not concern, "
+        f"first: {first}",
+        [*(io.evidence() for io in failed), *(dict(each.data) for each in refused)][:EVIDENCE_MAX],
+        list(dict.fromkeys(signatures)),
+        min([io.completed for io in failed if io.completed is not None]
+            + [event.time for event in refused]),
+    )
+
+
+def _refusal(event: Event) -> str:
+    data = event.data
+    return f"{data['op']} at sector {data['sector']} of {data['disk']} with {data['error']}"
 
 
 def _not_late(
@@ -55,6 +137,8 @@ def _not_late(
         return Verdict.UNKNOWN, f"{held} commands were held at the fault, but no I/O was in flight"
     if book.open:
         return Verdict.UNKNOWN, f"{len(book.open)} I/Os were open when the record ended"
+    if book.bystanders and not _concerned(_aside(book), timeline):
+        return Verdict.UNKNOWN, "no I/O was seen after the fault on the LUN it does not concern"
     worst = max(io.seconds(timeline.seen_until) for io in concerned)
     return Verdict.PASS, (
         f"{in_flight} I/Os in flight at the fault and {len(concerned) - in_flight} later ones "

@@ -8,7 +8,9 @@ from typing import Any
 from results.checkers import EVIDENCE_MAX
 from results.history import History
 from results.kernel_log import Report, read
-from results.verdict import Check, Figure, Verdict
+from results.kernel_log.frames import is_machinery
+from results.timeline import Timeline
+from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "kernel_health"
 
@@ -32,18 +34,34 @@ def check(history: History) -> Check:
     if scenario is None:
         return Check(NAME, Verdict.UNKNOWN, "the history has no scenario event")
     log, marked = _console(history, scenario.data["id"])
-    reports = read(log)
-    titles = list(Counter(report.title for report in reports))
+    found = read(log)
+    titles = list(Counter(report.title for report in found))
     if not marked:
         reason = "the console was not heard: the scenario's marker is not on it"
         if titles:
             reason += f"; what was heard has {', '.join(titles)}"
-        return Check(NAME, Verdict.UNKNOWN, reason, _quote(reports))
-    figures = {"kernel_reports": Figure(len(reports), "1")}
-    if reports:
-        return Check(NAME, Verdict.FAIL, "; ".join(titles), _quote(reports), figures)
+        return Check(NAME, Verdict.UNKNOWN, reason, _quote(found))
+    figures = {"kernel_reports": Figure(len(found), "1")}
+    if found:
+        # printk's clock, for want of a better one: within milliseconds of CLOCK_MONOTONIC
+        times = [each.time for each in found if each.time is not None]
+        figures.update(Timeline.of(history).detected(NAME, min(times, default=None)))
+        return Check(NAME, Verdict.FAIL, "; ".join(titles), _quote(found), figures,
+                     list(dict.fromkeys(map(signature, found))))
     lines = log.count("\n")
     return Check(NAME, Verdict.PASS, f"{lines} console lines, no report", (), figures)
+
+
+def reports(history: History) -> list[Report]:
+    """Return what the kernel reported between the scenario's begin and end."""
+    scenario = history.first("harness", "scenario")
+    return read(_console(history, scenario.data["id"])[0]) if scenario else []
+
+
+def signature(report: Report) -> Signature:
+    """Return a report's kind with its title and the functions of its stack that say something."""
+    frames = [frame for frame in report.frames if not is_machinery(frame)]
+    return Signature.of(str(report.kind), report.title, report.frame, *frames)
 
 
 def _console(history: History, scenario: str) -> tuple[str, bool]:

@@ -5,26 +5,38 @@ Counted at the block layer, independently of the workload, which writes nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from results.block_io import Account, Io, account
+from results.block_io import DATA_OPS, Account, Io, account
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
 from results.timeline import Timeline, ladder, phase
-from results.verdict import Check, Figure, Verdict
+from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "ledger"
+
+EXEC = "EXEC"
+"""The point at which a backend executes a command, and answers it once."""
 
 HARMLESS_FAULTS = frozenset({"release"})
 """Faults that break nothing: the control. No I/O may fail under them before the teardown."""
 
-DATA_OPS = frozenset({"read", "write", "flush"})
-"""Operations that no healthy disk fails; others (discard, write same) are also probed for."""
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule has to say. ``first``: when there was the first evidence of a FAIL."""
+
+    verdict: Verdict
+    reason: str
+    evidence: Sequence[Any]
+    signatures: Sequence[Signature] = ()
+    first: float | None = None
 
 
 def check(history: History) -> Check:
-    """FAIL for an I/O that never ended, ended twice, or failed when nothing was broken."""
+    """FAIL for an I/O that never ended, ended twice, or failed as nothing allowed it to."""
     book = account(history)
     timeline = Timeline.of(history)
     figures = _figures(history, book)
@@ -34,49 +46,77 @@ def check(history: History) -> Check:
         disks = ", ".join(sorted(book.disks))
         return Check(NAME, Verdict.UNKNOWN, f"no I/O was seen on {disks}", (), figures)
     jobs = _unfinished_jobs(history)
-    verdicts = (
-        _broken_record(book),
-        _false_completions(history, book),
-        _early_errors(history, timeline, book),
+    broken = _broken_record(book)
+    rules = (_answered_twice(history), broken) if broken else (
+        _answered_twice(history),
+        _events(book.twice, "twice", "completed twice"),
+        _events(_strays(history, book), "stray", "completed without having been issued"),
+        _refused_early(history, timeline, book),
+        _failed_early(history, timeline, book),
         _open(history, timeline, book, jobs),
+        _unexpected(history, timeline, book),
         _failed_while_held(history, timeline, book),
         _jobs(jobs),
     )
-    verdict, reason, evidence = next(
-        (found for found in verdicts if found),
-        (Verdict.PASS, f"all {len(book.ios)} I/Os ended once", ()),
-    )
-    return Check(NAME, verdict, reason, evidence, figures)
-
-
-Finding = tuple[Verdict, str, Sequence[Any]]
+    found = [finding for finding in rules if finding]
+    failed = [finding for finding in found if finding.verdict is Verdict.FAIL]
+    if failed:
+        first = min((each.first for each in failed if each.first is not None), default=None)
+        signatures = dict.fromkeys(each for finding in failed for each in finding.signatures)
+        return Check(NAME, Verdict.FAIL, failed[0].reason, failed[0].evidence,
+                     {**figures, **timeline.detected(NAME, first)}, list(signatures))
+    if found:
+        return Check(NAME, found[0].verdict, found[0].reason, found[0].evidence, figures)
+    return Check(NAME, Verdict.PASS, f"all {len(book.ios)} I/Os ended once", (), figures)
 
 
 def _broken_record(book: Account) -> Finding | None:
     if book.overrun:
-        return Verdict.UNKNOWN, f"the block trace lost {book.overrun} events", ()
+        return Finding(Verdict.UNKNOWN, f"the block trace lost {book.overrun} events", ())
     if book.reissued:
         event = book.reissued[0]
         words = f"the block trace has I/O {event.data['io']} of {event.data['disk']} issued twice"
-        return Verdict.UNKNOWN, words, _quote(book.reissued)
+        return Finding(Verdict.UNKNOWN, words, _quote(book.reissued))
     return None
 
 
-def _false_completions(history: History, book: Account) -> Finding | None:
-    strays = _strays(history, book)
-    if book.twice:
-        event = book.twice[0]
-        return Verdict.FAIL, (
-            f"{len(book.twice)} completed twice, first: {event.data['op']} at sector "
-            f"{event.data['sector']} of {event.data['disk']}"
-        ), _quote(book.twice)
-    if strays:
-        event = strays[0]
-        return Verdict.FAIL, (
-            f"{len(strays)} completed without having been issued, first: "
-            f"{event.data['op']} at sector {event.data['sector']} of {event.data['disk']}"
-        ), _quote(strays)
-    return None
+def _answered_twice(history: History) -> Finding | None:
+    """The backend's own word, whatever the kernel made of the second answer."""
+    answered: set[tuple[str | None, int]] = set()
+    again: list[Event] = []
+    for event in history.select("backend", "step"):
+        data = event.data
+        key = (data.get("device"), data["handle"])
+        if data["point"] != EXEC:
+            continue
+        if data["action"] == "received":
+            answered.discard(key)
+        elif data["action"] == "answered":
+            if key in answered:
+                again.append(event)
+            answered.add(key)
+    if not again:
+        return None
+    handles = ", ".join(dict.fromkeys(str(event.data["handle"]) for event in again))
+    return Finding(
+        Verdict.FAIL, f"the backend answered twice at {EXEC}: handle {handles}", _quote(again),
+        [Signature.of("answered twice", EXEC, event.data["direction"]) for event in again],
+        again[0].time,
+    )
+
+
+def _events(events: Sequence[Event], kind: str, words: str) -> Finding | None:
+    if not events:
+        return None
+    event = events[0]
+    reason = (
+        f"{len(events)} {words}, first: {event.data['op']} at sector {event.data['sector']} of "
+        f"{event.data['disk']}"
+    )
+    if event.data.get("error"):
+        reason += f" with {event.data['error']}"
+    signatures = [Signature.of(kind, each.data["op"], each.data.get("error")) for each in events]
+    return Finding(Verdict.FAIL, reason, _quote(events), signatures, event.time)
 
 
 def _strays(history: History, book: Account) -> list[Event]:
@@ -89,23 +129,43 @@ def _strays(history: History, book: Account) -> list[Event]:
     return [event for event in book.strays if begin and event.time >= begin.time]
 
 
-def _early_errors(history: History, timeline: Timeline, book: Account) -> Finding | None:
+def _refused_early(history: History, timeline: Timeline, book: Account) -> Finding | None:
     until = _errors_allowed_from(history, timeline)
-    held = _failed_in_hold(history, timeline, book)
-    failed = [io for io in _failures(book, 0.0, until) if io not in held]
     refused = [event for event in book.refused if event.time < until]
-    if refused:
-        event = refused[0]
-        return Verdict.FAIL, (
-            f"{len(refused)} were refused when nothing was broken, first: {event.data['op']} at "
-            f"sector {event.data['sector']} of {event.data['disk']} with {event.data['error']}"
-        ), _quote(refused)
-    if not failed:
+    return _events(refused, "refused", "were refused when nothing was broken")
+
+
+def _failed_early(history: History, timeline: Timeline, book: Account) -> Finding | None:
+    held = _failed_in_hold(history, timeline, book)
+    until = _errors_allowed_from(history, timeline)
+    failed = [io for io in _failures(book, 0.0, until) if io not in held]
+    return _errors(failed, "early error", "failed when nothing was broken")
+
+
+def _unexpected(history: History, timeline: Timeline, book: Account) -> Finding | None:
+    """An error that the fault cannot lead to, if it says to which it can; until the clean-up."""
+    armed = history.first("fault", "armed")
+    expect = armed.data.get("expect") if armed else None
+    if expect is None or expect.get("errors") is None or timeline.fired is None:
         return None
-    return Verdict.FAIL, (
-        f"{len(failed)} failed when nothing was broken, first: {failed[0].describe()} "
-        f"with {failed[0].error}"
-    ), _quote_ios(failed)
+    until = phase(history, "cleanup") or timeline.seen_until
+    begin = _errors_allowed_from(history, timeline)
+    allowed = frozenset(expect["errors"])
+    failed = [
+        io for io in _failures(book, begin, until)
+        if io.error not in allowed and io.disk not in book.bystanders
+    ]
+    names = ", ".join(sorted(allowed)) or "none"
+    return _errors(failed, "unexpected error", f"failed as the fault does not allow ({names})")
+
+
+def _errors(ios: Sequence[Io], kind: str, words: str) -> Finding | None:
+    if not ios:
+        return None
+    reason = f"{len(ios)} {words}, first: {ios[0].describe()} with {ios[0].error}"
+    first = min(io.completed for io in ios if io.completed is not None)
+    return Finding(Verdict.FAIL, reason, _quote_ios(ios),
+                   [Signature.of(kind, io.op, io.error) for io in ios], first)
 
 
 def _failures(book: Account, begin: float, end: float) -> list[Io]:
@@ -132,7 +192,7 @@ def _failed_while_held(history: History, timeline: Timeline, book: Account) -> F
         f"{len(failed)} failed while commands were being held, before the fault, first: "
         f"{failed[0].describe()} with {failed[0].error}"
     )
-    return Verdict.UNKNOWN, words, _quote_ios(failed)
+    return Finding(Verdict.UNKNOWN, words, _quote_ios(failed))
 
 
 def _errors_allowed_from(history: History, timeline: Timeline) -> float:
@@ -166,18 +226,23 @@ def _open(
     ran_to_end = timeline.end is not None and timeline.lost is None
     overdue = timeline.fired is not None and waited > ladder(history).command
     if ran_to_end or overdue:
-        return Verdict.FAIL, words, _quote_ios(book.open)
+        return Finding(Verdict.FAIL, words, _quote_ios(book.open), _open_signatures(book.open),
+                       timeline.since_fault(oldest.issued) + ladder(history).command)
     words = (
         f"{len(book.open)} were open when the scenario stopped, after {waited:.1f} s: "
         f"too early to tell, first: {oldest.describe()}"
     )
-    return Verdict.UNKNOWN, words, _quote_ios(book.open)
+    return Finding(Verdict.UNKNOWN, words, _quote_ios(book.open))
+
+
+def _open_signatures(ios: Iterable[Io]) -> list[Signature]:
+    return [Signature.of("open", op) for op in dict.fromkeys(io.op for io in ios)]
 
 
 def _jobs(jobs: Sequence[str]) -> Finding | None:
     if not jobs:
         return None
-    return Verdict.UNKNOWN, f"no end was recorded of: {', '.join(jobs)}", list(jobs)
+    return Finding(Verdict.UNKNOWN, f"no end was recorded of: {', '.join(jobs)}", list(jobs))
 
 
 def _unfinished_jobs(history: History) -> list[str]:

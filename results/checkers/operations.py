@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from results.checkers.machine import TARGET_FAILED
 from results.history import History
+from results.kernel_log.titles import normalised
 from results.timeline import Timeline
-from results.verdict import Check, Verdict
+from results.verdict import Check, Signature, Verdict
 
 NAME = "operations"
 
@@ -20,7 +21,8 @@ def check(history: History) -> Check:
     if failures:
         return Check(
             NAME, Verdict.FAIL, str(failures[0].data["message"]),
-            [dict(event.data) for event in failures],
+            [dict(event.data) for event in failures], timeline.detected(NAME, failures[0].time),
+            [Signature.of("error", normalised(str(event.data["message"]))) for event in failures],
         )
     operations = [str(event.data["operation"]) for event in history.select("target", "end")]
     if not operations:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from results.history import Event, History
+from results.kernel_log.titles import normalised
 from results.timeline import LOST, Timeline, ladder, operation
-from results.verdict import Check, Verdict
+from results.verdict import Check, Signature, Verdict
 
 NAME = "recovery"
 
@@ -22,21 +26,22 @@ def check(history: History) -> Check:
     if end is None or not timeline.witnessed(end.time) or LOST in str(end.data["error"]):
         return _unfinished(history, timeline, begin)
     if end.data["error"] is not None:
-        return Check(NAME, Verdict.FAIL, f"it could not be deployed again: {end.data['error']}",
-                     [dict(end.data)])
+        return _failed(timeline, "redeploy error", end.time,
+                       f"it could not be deployed again: {end.data['error']}", end.data)
     return _verify(history, timeline, end.time)
 
 
 def _unfinished(history: History, timeline: Timeline, begin: Event) -> Check:
     waited = timeline.seen_until - begin.time
     if waited > ladder(history).step:
-        return Check(NAME, Verdict.FAIL, f"deploying again had not ended after {waited:.1f} s")
+        return _failed(timeline, "redeploy endless", begin.time + ladder(history).step,
+                       f"deploying again had not ended after {waited:.1f} s")
     return Check(NAME, Verdict.UNKNOWN, f"deploying again was seen for {waited:.1f} s only")
 
 
 def _verify(history: History, timeline: Timeline, after: float) -> Check:
     jobs = [
-        event for event in history.select("workload")
+        event for event in history.select("workload", "begin", "end")
         if event.time >= after and event.data["job"] == VERIFY_JOB
     ]
     end = next((event for event in jobs if event.kind == "end"), None)
@@ -52,7 +57,18 @@ def _verify(history: History, timeline: Timeline, after: float) -> Check:
         )
         if data["error"]:
             reason += f", {data['error']}"
-        return Check(NAME, Verdict.FAIL, reason, [data])
+        return _failed(timeline, "verification", end.time, reason, data)
     if not data["ios"]:
         return Check(NAME, Verdict.UNKNOWN, "its verification issued no I/O", [data])
     return Check(NAME, Verdict.PASS, f"deployed again and verified with {data['ios']} I/Os")
+
+
+def _failed(
+    timeline: Timeline, kind: str, seen: float, reason: str, data: Mapping[str, Any] | None = None,
+) -> Check:
+    """``kind``: of the signature; the errors in ``data``, without their numbers, are anchors."""
+    words = normalised(str(data["error"])) if data and data["error"] else None
+    return Check(
+        NAME, Verdict.FAIL, reason, [dict(data)] if data else (), timeline.detected(NAME, seen),
+        [Signature.of(kind, "redeploy", words)],
+    )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from results.history import Event, History
-from results.kernel_log.frames import plain
+from results.kernel_log.frames import is_machinery, plain
+from results.kernel_log.titles import instance_free, normalised
 from results.timeline import LOST, Timeline, ladder, operation
-from results.verdict import Check, Figure, Verdict
+from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "teardown"
 
@@ -29,17 +31,40 @@ def check(history: History) -> Check:
         waited = timeline.seen_until - begin.time
         if waited > bound:
             reason = f"the teardown had not ended after {waited:.1f} s{waiting}"
-            return Check(NAME, Verdict.FAIL, reason, blocked, _figure(None))
+            return _failed(timeline, Stall("endless", begin.time + bound), reason, blocked)
         reason = f"the teardown was seen for {waited:.1f} s only, too short to tell"
         return Check(NAME, Verdict.UNKNOWN, reason, (), _figure(None))
     seconds = float(end.data["seconds"])
     if end.data["error"] is not None:
         reason = f"the teardown failed: {end.data['error']}{waiting}"
-        return Check(NAME, Verdict.FAIL, reason, blocked, _figure(seconds))
+        stall = Stall("error", end.time, seconds, normalised(str(end.data["error"])))
+        return _failed(timeline, stall, reason, blocked)
     if seconds > bound:
         reason = f"the teardown took {seconds:.1f} s, allowed are {bound:g} s{waiting}"
-        return Check(NAME, Verdict.FAIL, reason, blocked, _figure(seconds))
+        stall = Stall("late", begin.time + bound, seconds)
+        return _failed(timeline, stall, reason, blocked)
     return Check(NAME, Verdict.PASS, f"the teardown took {seconds:.2f} s", (), _figure(seconds))
+
+
+@dataclass(frozen=True)
+class Stall:
+    """How a teardown went wrong, and when that could be seen. ``seconds``: what it took."""
+
+    kind: str
+    seen: float
+    seconds: float | None = None
+    error: str | None = None
+
+
+def _failed(
+    timeline: Timeline, stall: Stall, reason: str, blocked: Sequence[Mapping[str, Any]],
+) -> Check:
+    anchors = [anchor for task in blocked for anchor in anchors_of(task)]
+    return Check(
+        NAME, Verdict.FAIL, reason, list(blocked),
+        {**_figure(stall.seconds), **timeline.detected(NAME, stall.seen)},
+        [Signature.of(stall.kind, "teardown", stall.error, *anchors)],
+    )
 
 
 def blocked_tasks(history: History, timeline: Timeline) -> list[dict[str, Any]]:
@@ -59,6 +84,12 @@ def name_task(task: Mapping[str, Any]) -> str:
 def stack_of(task: Mapping[str, Any]) -> list[str]:
     """Return the functions on a sampled task's stack, innermost first, without offsets."""
     return [plain(str(frame).partition("+")[0]) for frame in task.get("stack") or ()]
+
+
+def anchors_of(task: Mapping[str, Any]) -> list[str]:
+    """Return a task's name without its instance, and the functions it was called through."""
+    frames = [frame for frame in stack_of(task) if not is_machinery(frame)]
+    return [instance_free(str(task["comm"])), *frames]
 
 
 def _from_target(end: Event, timeline: Timeline) -> bool:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import Any
 
-from results.block_io import BusyTimes, account
-from results.checkers.teardown import name_task, stack_of
+from results.block_io import BusyTimes, Io, account
+from results.checkers.teardown import anchors_of, name_task, stack_of
 from results.history import Event, History
 from results.timeline import Timeline, ladder, operation
-from results.verdict import Check, Figure, Verdict
+from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "threads"
 
 SPINNING = 0.9
 """Share of a CPU from which on a thread is said to spin (DESIGN.md, timeout ladder)."""
+
+NEAR = 1 - 1e-6
+"""Sums of intervals that make up a window may be off by so much."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,41 @@ IDLERS = (
 
 @dataclass(frozen=True)
 class Spin:
-    """A thread that burnt a CPU. Times in seconds; ``share`` of one CPU over ``seconds``."""
+    """A thread that burnt a CPU. Times in seconds; ``share`` of one CPU over ``seconds``.
+
+    ``seen``: when it had done so for the whole window. ``stack``: functions, if they were sampled.
+    """
 
     pid: int
     comm: str
     begin: float
     seconds: float
     share: float
+    seen: float
+    stack: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Name the thread and what it burnt."""
         return (
             f"{self.comm}:{self.pid} burnt {self.share:.0%} of a CPU for {self.seconds:.1f} s "
-            "with no command in flight"
+            "with no command in flight that was not overdue"
         )
+
+    def signature(self) -> Signature:
+        """Return what it is known by."""
+        return Signature.of("spinning", *anchors_of(asdict(self)))
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A task in D state, as last sampled. ``seen``: when it had been there for the window."""
+
+    task: Mapping[str, Any]
+    seen: float
+
+    def signature(self) -> Signature:
+        """Return what it is known by."""
+        return Signature.of("stuck", *anchors_of(self.task))
 
 
 def check(history: History) -> Check:
@@ -59,7 +84,7 @@ def check(history: History) -> Check:
     fired = timeline.fired
     samples = [event for event in history.select("sampler", "threads") if event.time > fired]
     book = account(history)
-    busy = BusyTimes(book.ios)
+    busy = BusyTimes(_until_overdue(book.ios, timeline, ladder(history).command))
     idle = [event for event in samples if _is_idle(event, fired, busy)]
     spins = spinning(samples, idle, window)
     settled = _settled_from(history, timeline)
@@ -70,10 +95,7 @@ def check(history: History) -> Check:
     stuck = stuck_tasks(blocked, window)
     figures = {"spinning_threads": Figure(len(spins), "1"), "stuck_tasks": Figure(len(stuck), "1")}
     if spins or stuck:
-        words = [spin.describe() for spin in spins]
-        words += [f"{name_task(task)} in D state" for task in stuck]
-        evidence = [{"spinning": asdict(spin)} for spin in spins] + [{"blocked": t} for t in stuck]
-        return Check(NAME, Verdict.FAIL, "; ".join(words), evidence, figures)
+        return _failed(timeline, spins, stuck, figures)
     missing = _missing(timeline, [event.time for event in samples], settled, bool(blocked))
     if not missing and not idle and book.open:
         missing = "commands were in flight in every sample"
@@ -86,6 +108,24 @@ def check(history: History) -> Check:
     )
 
 
+def _failed(
+    timeline: Timeline, spins: Sequence[Spin], stuck: Sequence[Stuck],
+    figures: Mapping[str, Figure],
+) -> Check:
+    words = [spin.describe() for spin in spins]
+    words += [f"{name_task(each.task)} in D state" for each in stuck]
+    evidence: list[dict[str, Any]] = [{"spinning": asdict(spin)} for spin in spins]
+    evidence += [{"blocked": dict(each.task)} for each in stuck]
+    found: list[Spin | Stuck] = [*spins, *stuck]
+    measured = timeline.detected(NAME, min(each.seen for each in found))
+    if spins:
+        first = min(spins, key=lambda spin: spin.seen)
+        measured["spin_seen_after"] = Figure(first.seen - first.begin, "s")
+    signatures = dict.fromkeys(each.signature() for each in found)
+    return Check(NAME, Verdict.FAIL, "; ".join(words), evidence, {**figures, **measured},
+                 list(signatures))
+
+
 def _missing(
     timeline: Timeline, samples: Sequence[float], settled: float | None, blocked: bool,
 ) -> str | None:
@@ -96,6 +136,17 @@ def _missing(
     if samples[-1] < settled or not blocked:
         return "no sample was taken after the teardown"
     return None
+
+
+def _until_overdue(ios: Sequence[Io], timeline: Timeline, bound: float) -> Iterator[Io]:
+    """Yield the I/Os as if they had ended when they were overdue.
+
+    Nobody has a reason to burn a CPU for a command that is lost: the ladder's next rung.
+    """
+    for io in ios:
+        due = timeline.since_fault(io.issued) + bound
+        yield io if io.completed is not None and io.completed <= due else replace(
+            io, completed=due)
 
 
 def _is_idle(sample: Event, fired: float, busy: BusyTimes) -> bool:
@@ -111,14 +162,23 @@ def spinning(samples: Sequence[Event], idle: Sequence[Event], window: float) -> 
     undisturbed = {id(event) for event in idle}
     spells: dict[tuple[int, str], list[tuple[Event, float]]] = {}
     found: dict[tuple[int, str], Spin] = {}
+    stacks: dict[tuple[int, str], tuple[str, ...]] = {}
     for sample in samples:
         burning = _burning(sample) if id(sample) in undisturbed else {}
         spells = {key: [*spells.get(key, []), (sample, cpu)] for key, cpu in burning.items()}
+        stacks.update(_stacks(sample))
         for key, spell in spells.items():
-            spin = _spin(key, spell)
-            if spin.seconds >= window * (1 - 1e-6):
+            spin = _spin(key, spell, window)
+            if spin:
                 found[key] = max(spin, found.get(key, spin), key=lambda each: each.seconds)
-    return list(found.values())
+    return [replace(spin, stack=stacks.get(key, ())) for key, spin in found.items()]
+
+
+def _stacks(sample: Event) -> dict[tuple[int, str], tuple[str, ...]]:
+    return {
+        _key(thread): tuple(thread["stack"])
+        for thread in sample.data["threads"] if thread.get("stack")
+    }
 
 
 def _burning(sample: Event) -> dict[tuple[int, str], float]:
@@ -130,11 +190,18 @@ def _burning(sample: Event) -> dict[tuple[int, str], float]:
     }
 
 
-def _spin(key: tuple[int, str], spell: Sequence[tuple[Event, float]]) -> Spin:
-    seconds = sum(float(sample.data["interval"]) for sample, _ in spell)
+def _spin(
+    key: tuple[int, str], spell: Sequence[tuple[Event, float]], window: float,
+) -> Spin | None:
+    lasted = list(accumulate(float(sample.data["interval"]) for sample, _ in spell))
+    seconds = lasted[-1]
+    if seconds < window * NEAR:
+        return None
+    full = next(number for number, each in enumerate(lasted) if each >= window * NEAR)
     first = spell[0][0]
     share = sum(cpu for _, cpu in spell) / seconds
-    return Spin(key[0], key[1], first.time - float(first.data["interval"]), seconds, share)
+    begin = first.time - float(first.data["interval"])
+    return Spin(key[0], key[1], begin, seconds, share, seen=spell[full][0].time)
 
 
 def _settled_from(history: History, timeline: Timeline) -> float | None:
@@ -146,7 +213,7 @@ def _settled_from(history: History, timeline: Timeline) -> float | None:
     return min(deadline, end.time) if end else deadline
 
 
-def stuck_tasks(blocked: Sequence[Event], window: float) -> list[Mapping[str, Any]]:
+def stuck_tasks(blocked: Sequence[Event], window: float) -> list[Stuck]:
     """Return the tasks in D state in every sample of the last ``window`` seconds or longer."""
     if not blocked:
         return []
@@ -157,7 +224,8 @@ def stuck_tasks(blocked: Sequence[Event], window: float) -> list[Mapping[str, An
         waiting &= {_key(task) for task in event.data["tasks"]}
         since.update(dict.fromkeys(waiting, event.time))
     return [
-        task for key, task in last.items() if blocked[-1].time - since[key] >= window * (1 - 1e-6)
+        Stuck(task, next(each.time for each in blocked if each.time >= since[key] + window * NEAR))
+        for key, task in last.items() if blocked[-1].time - since[key] >= window * NEAR
     ]
 
 

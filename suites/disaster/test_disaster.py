@@ -7,6 +7,8 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,12 +17,26 @@ from fixtures.plugin import RunPlan
 from fixtures.scenario import Plan
 from inject.catalogue import FAULTS
 from inject.fault import Subject
+from results.checkers import kernel_health
+from results.history import History
 from results.judge import Judgement
+from results.kernel_log import Kind
 from results.verdict import Verdict
-from targets.target import Device
+from targets.target import Deployment, Device
 
 BOOT_AND_RESTORE = 30.0
 """Seconds of the host that a scenario may need on top of its ladder: boot, snapshot, judging."""
+
+FLOOD_BYTES = 100 << 20
+FLOOD_LINE = "it is getting wet in here: a line that nobody needs, " + 20 * "again and "
+FLOOD_SECONDS = 300.0
+"""What an emulated serial port may need for them."""
+
+HISTORY_MAX = 64 << 20
+"""Bytes of history.jsonl that a flood may lead to."""
+
+GROWTH_MAX = 256 << 20
+"""Bytes by which this process may grow meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,47 @@ class MachineKilled:
 
     def undo(self, subject: Subject, deadline: float) -> None:
         """There is nothing left to heal."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """The guest is told something that it does not survive, or not unharmed.
+
+    ``verb`` and ``args``: a call that was begun and that nobody waits for.
+    """
+
+    name: str
+    verb: str
+    args: tuple[str | list[str], ...]
+    breaks: bool = True
+
+    def fire(self, subject: Subject, deadline: float) -> None:
+        """Give the order."""
+        cast(Deployment, subject).machine.begin(self.verb, *self.args)
+
+    def undo(self, subject: Subject, deadline: float) -> None:
+        """There is nothing left to heal."""
+
+
+@dataclass(frozen=True)
+class Flood:
+    """A program floods the console that the kernel's reports come by.
+
+    The commands that were held go on; ``undo`` waits until all has been written.
+    """
+
+    name: str = "flood"
+    breaks: bool = False
+
+    def fire(self, subject: Subject, deadline: float) -> None:
+        """Release the commands, and write it all."""
+        machine = cast(Deployment, subject).machine
+        subject.backend.release(deadline)
+        machine.run(["sh", "-c", f"yes '{FLOOD_LINE}' | head -c {FLOOD_BYTES} > /dev/ttyS0"],
+                    deadline=FLOOD_SECONDS)
+
+    def undo(self, subject: Subject, deadline: float) -> None:
+        """Nothing was broken."""
 
 
 def bounded(run_plan: RunPlan, plan: Plan, kernel: str) -> Judgement:
@@ -79,3 +136,60 @@ def test_machine_that_was_killed(
     assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
     assert "lost" in judgement.reason
     passes(run_plan, kernel_name)
+
+
+def test_machine_that_panics(
+    run_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A panic is the kernel's failure, and the console, read from outside, has the proof."""
+    fault = Order("panic", "write", ("/proc/sysrq-trigger", "c"))
+    monkeypatch.setitem(FAULTS, fault.name, fault)
+    began = time.monotonic()
+    judgement, record = run_plan.recorded(Plan(run_plan.target, fault.name), kernel_name)
+    assert time.monotonic() - began < run_plan.ladder().scenario + BOOT_AND_RESTORE
+    assert judgement.verdict is Verdict.FAIL, judgement.reason
+    assert judgement.decided_by is not None
+    assert judgement.decided_by.name == kernel_health.NAME, judgement.reason
+    reports = kernel_health.reports(History.load(record.history))
+    assert [report.kind for report in reports] == [Kind.PANIC]
+    assert "sysrq triggered crash" in judgement.reason
+    assert "sysrq triggered crash" in record.console.read_text(errors="replace")
+    passes(run_plan, kernel_name)
+
+
+def test_agent_that_was_killed(
+    run_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody tells any more what happens in the guest: that is not the target's failure."""
+    fault = Order("agent-killed", "run", (["sh", "-c", "kill -9 $PPID"],))
+    monkeypatch.setitem(FAULTS, fault.name, fault)
+    judgement = bounded(run_plan, Plan(run_plan.target, fault.name), kernel_name)
+    assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
+    assert "lost" in judgement.reason
+    passes(run_plan, kernel_name)
+
+
+def test_console_that_is_flooded(
+    run_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 MB of somebody's words cost neither the verdict nor the host's memory."""
+    fault = Flood()
+    monkeypatch.setitem(FAULTS, fault.name, fault)
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM counts anew (man 5 proc)
+    before = memory("VmRSS")
+    judgement, record = run_plan.recorded(Plan(run_plan.target, fault.name), kernel_name)
+    assert memory("VmHWM") - before < GROWTH_MAX
+    assert judgement.verdict is Verdict.PASS, judgement.reason
+    assert record.console.stat().st_size >= FLOOD_BYTES
+    assert record.history.stat().st_size < HISTORY_MAX
+    dropped = History.load(record.history).first("console", "dropped")
+    assert dropped is not None and dropped.data["bytes"] > FLOOD_BYTES // 2
+    passes(run_plan, kernel_name)
+
+
+def memory(field: str) -> int:
+    """Return one of this process's sizes in bytes (/proc/self/status)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) << 10
+    raise LookupError(field)

@@ -82,6 +82,29 @@ def io(  # noqa: PLR0917
         story.at(issued + seconds, "block", "complete", **where, error=error, seconds=seconds)
 
 
+def stamp(  # noqa: PLR0917
+    story: Story, time: float, block: int, version: int, seconds: float = 0.01,
+    error: str | None = None,
+) -> None:
+    """Add one stamped write on sda."""
+    where = {"job": "stamps", "disk": "sda", "block": block, "version": version}
+    story.at(time, "workload", "writing", **where)
+    story.at(time + seconds, "workload", "wrote", **where, error=error)
+
+
+def seen(block: int, version: int | None, disk: str = "sda", **other: Any) -> dict[str, Any]:
+    """Return what is recorded of a block that was read, and is as it should be."""
+    return {"disk": disk, "block": block, "version": version, "torn": False, "foreign": None,
+            **other}
+
+
+def resources(story: Story, time: float, when: str, **other: Any) -> None:
+    """Add a sample of what the target holds. Taint 12288: out of tree and unsigned."""
+    data = {"slabs": {"scst_user_cmd": 0, "scst_tgt_dev": 2}, "modules": {"scst": 3},
+            "free_kib": 700_000, "taint": 12288}
+    story.at(time, "sampler", "resources", when=when, **{**data, **other})
+
+
 def sample(
     story: Story, time: float, threads: Mapping[str, float] | None = None,
     blocked: Mapping[str, list[str]] | None = None, interval: float = 0.5,
@@ -102,13 +125,14 @@ def healthy(fault: str = "close") -> Story:
 
     20 I/Os before the fault at 14.0; 4 held at it, which end within 1.2 s; the teardown from
     14.1 to 15.6, of the control from 16.6 to 18.1; from 18.2 on redeployment and 10 I/Os of
-    verification on sdb.
+    verification on sdb. Four stamped blocks, of which two are being written at the fault.
     """
     story = Story()
     story.at(10.0, "harness", "scenario", id=SCENARIO, seed=1, ladder=asdict(Ladder()))
     story.at(10.01, "console", "line", text=f"[   10.010000] stf: scenario {SCENARIO} begins")
     for number, name in enumerate(("restore", "deploy", "login", "baseline", "hold")):
         story.at(10.0 + 0.5 * number, "harness", "phase", name=name)
+    resources(story, 10.5, "baseline")
     story.at(10.6, "target", "begin", operation="deploy")
     story.at(10.9, "target", "end", operation="deploy", seconds=0.3, error=None)
     story.at(11.2, "target", "disk", name="sda", device="8:0", identity="stf0")
@@ -120,6 +144,12 @@ def healthy(fault: str = "close") -> Story:
         io(story, serial, 13.8, 1.2 + serial * 0.01, error=error)
         story.at(13.8, "scsi", "start", host="0:0:0:0", tag=serial, opcode="2a", cdb="")
         story.at(15.2, "scsi", "done", host="0:0:0:0", tag=serial, opcode="2a", result="")
+    for block in range(4):  # two blocks acknowledged, two with an old version and a failed one
+        stamp(story, 12.0 + block * 0.1, block, 1)
+    stamp(story, 13.7, 0, 2)
+    for block in (2, 3):
+        stamp(story, 13.8, block, 2, error=error, seconds=1.3)
+    story.at(13.75, "workload", "read", **seen(0, 2), job="stamps", error=None, issued_after=2)
     story.at(13.9, "fault", "armed", fault=fault, point="exec", count=4, opcodes=None,
              direction="write")
     story.at(FIRED - 0.01, "backend", "held", point="exec", count=4, handles=[20, 21, 22, 23])
@@ -140,8 +170,11 @@ def healthy(fault: str = "close") -> Story:
         io(story, serial, 19.1 + serial * 0.1, 0.02, disk="sdb")
     story.at(20.5, "workload", "end", job="verify", ios=10, errors=0, bytes=40960, seconds=1.4,
              exit=0, error=None)
+    for block, version in enumerate((2, 1, 1 if error else 2, 2)):
+        story.at(21.0, "workload", "found", **seen(block, version, disk="sdb"))
     for tick in range(2 * 10, 2 * 24):
         sample(story, tick / 2)
+    resources(story, 23.0, "after")
     story.at(END - 0.01, "console", "line", text=f"[   23.991000] stf: scenario {SCENARIO} ends")
     return story.at(END, "harness", "phase", name="end")
 

@@ -10,7 +10,7 @@ from results.checkers.deadline import percentile
 from results.history import History
 from results.judge import CHECKERS, judge
 from results.ladder import Ladder
-from results.verdict import Check, Verdict
+from results.verdict import Check, Signature, Verdict
 from suites.selftest.stories import END, FIRED, SCENARIO, Change, Story, healthy, io, sample
 
 LADDER = Ladder()
@@ -135,6 +135,23 @@ def _target_failed(story: Story) -> None:
     story.at(15.0, "harness", "error", family="TargetFailedError", message="module in use")
 
 
+def step(story: Story, time: float, action: str, handle: int, **other: object) -> None:
+    """Add a step of the backend at EXEC."""
+    story.at(time, "backend", "step", point="EXEC", action=action, handle=handle, opcode=0x2A,
+             direction="write", lba=0, bytes=4096, **other)
+
+
+def _answers_twice(story: Story) -> None:
+    for time, action in ((13.8, "received"), (13.9, "held"), (15.0, "answered"),
+                         (15.1, "answered")):
+        step(story, time, action, 21)
+
+
+def _fails_otherwise(story: Story) -> None:
+    story.changed("fault", "armed", {}, expect={"errors": ["EIO"]})
+    story.changed("block", "complete", {"disk": "sda", "io": 21}, error="ETIMEDOUT")
+
+
 @pytest.mark.parametrize(("name", "change", "words"), [
     ("ledger", _never_ends, "1 of 34 never ended, first: write of 4096 bytes at sector 168 of sda"),
     ("ledger", _loses_a_workload, "stuck with them: workload load"),
@@ -143,6 +160,8 @@ def _target_failed(story: Story) -> None:
     ("ledger", _is_refused_before_the_fault, "refused when nothing was broken"),
     ("ledger", _never_issued, "without having been issued"),
     ("ledger", _fails_early, "1 failed when nothing was broken, first: write of 4096 bytes"),
+    ("ledger", _answers_twice, "the backend answered twice at EXEC: handle 21"),
+    ("ledger", _fails_otherwise, "1 failed as the fault does not allow (EIO), first: write"),
     ("deadline", _never_ends, "1 of 14 later than 5 s"),
     ("deadline", _is_late_at_the_fault, "took 5.3 s"),
     ("deadline", _is_late_after_the_fault, "took 5.1 s"),
@@ -304,7 +323,9 @@ def _no_operations(story: Story) -> None:
 
 
 def _busy_throughout(story: Story) -> None:
-    io(story, 60, 11.0, None, disk="sda")
+    for serial in range(60, 75):
+        io(story, serial, 11.0 + serial - 60, 1.2)
+    io(story, 75, 23.5, None)
 
 
 @pytest.mark.parametrize(("name", "change", "words"), [
@@ -344,9 +365,17 @@ def test_cannot_tell(name: str, change: Change, words: str) -> None:
     assert judge(story.history()).verdict is not Verdict.PASS
 
 
-@pytest.mark.parametrize("name", CHECKERS)
+@pytest.mark.parametrize("name", sorted(set(CHECKERS) - {"integrity", "resources"}))
 def test_nothing_at_all_is_unknown(name: str) -> None:
     assert Story().verdict(name) is Verdict.UNKNOWN
+
+
+def test_what_was_not_asked_is_not_checked() -> None:
+    story = healthy().without("sampler", "resources")
+    story.without("workload", "writing", "wrote", "read", "found")
+    judgement = judge(story.history())
+    assert {check.name for check in judgement.checks} == {*CHECKERS} - {"integrity", "resources"}
+    assert judgement.verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("time", [10.4, 12.05, 13.85, 14.02, 15.0, 15.3, 17.0, 18.3, 19.55, 22.0])
@@ -464,6 +493,19 @@ def test_a_thread_may_burn_a_cpu_for_commands() -> None:
     assert story.verdict("threads") is Verdict.PASS
 
 
+def test_a_thread_may_not_burn_a_cpu_for_a_command_that_is_lost() -> None:
+    story = healthy()
+    _never_ends(story)
+    story.without("block", disk="sdb").without("sampler", "threads", "blocked", after=16.0)
+    for tick in range(32, 48):
+        sample(story, tick / 2, {"scst_usr_cleanu": 0.49})
+    check = story.check("threads")
+    assert check.verdict is Verdict.FAIL
+    assert "burnt 98% of a CPU for 4.5 s" in check.reason
+    assert check.figures["threads_detected_after"].value == pytest.approx(
+        LADDER.command + LADDER.spin_window)
+
+
 def test_a_thread_may_burn_a_cpu_before_the_fault() -> None:
     story = healthy()
     story.without("sampler").without("block", after=10.0)
@@ -500,3 +542,189 @@ def test_a_cut_history_says_so(tmp_path_factory: pytest.TempPathFactory) -> None
     text = "".join(event.to_json() + "\n" for event in healthy().history().events)
     path.write_text(text[:-10])
     assert judge(History.load(path)).verdict is Verdict.UNKNOWN
+
+
+def test_a_handle_may_be_used_again() -> None:
+    story = healthy()
+    for time, action in ((12.0, "received"), (12.1, "answered"), (12.2, "received"),
+                         (12.3, "answered")):
+        step(story, time, action, 7)
+    for time in (12.3, 12.4):  # elsewhere an answer may be given again
+        story.at(time, "backend", "step", point="ON_FREE_CMD", action="answered", handle=7)
+    for device in ("a", "b"):
+        step(story, 12.4, "received", 8, device=device)
+        step(story, 12.5, "answered", 8, device=device)
+    assert story.verdict("ledger") is Verdict.PASS
+
+
+def test_a_double_answer_needs_no_trace() -> None:
+    story = healthy()
+    _trace_overrun(story)
+    _answers_twice(story)
+    check = story.check("ledger")
+    assert check.verdict is Verdict.FAIL
+    assert check.signatures == [Signature("answered twice", ("EXEC", "write"))]
+
+
+@pytest.mark.parametrize("errors", [["EIO", "ENODEV"], None])
+def test_errors_that_the_fault_allows(errors: list[str] | None) -> None:
+    story = healthy().changed("fault", "armed", {}, expect={"errors": errors})
+    assert story.verdict("ledger") is Verdict.PASS
+
+
+def test_errors_of_the_clean_up_are_not_the_faults() -> None:
+    story = healthy().changed("fault", "armed", {}, expect={"errors": ["EIO"]})
+    io(story, 70, 16.6, 0.1, error="ENODEV")
+    assert story.verdict("ledger") is Verdict.PASS
+
+
+def with_bystander() -> Story:
+    """Return a healthy story with I/O on a second LUN, of which each takes 0.1 s."""
+    story = healthy().at(11.2, "target", "disk", name="sdc", device="8:32", identity="stf1",
+                         role="bystander")
+    for serial in range(40):
+        io(story, serial, 12.0 + serial * 0.1, 0.1, disk="sdc")
+    return story
+
+
+def test_a_bystander_is_not_disturbed() -> None:
+    story = with_bystander()
+    check = story.check("deadline")
+    assert check.verdict is Verdict.PASS, check.reason
+    assert check.figures["bystander_max"].value == pytest.approx(0.1)
+    assert check.figures["latency_during_count"].value == 4
+    assert judge(story.history()).verdict is Verdict.PASS
+
+
+def test_a_bystander_of_no_fault() -> None:
+    check = with_bystander().without("fault").check("deadline")
+    assert check.verdict is Verdict.UNKNOWN
+    assert check.figures["bystander_max"].value is None
+
+
+def test_a_bystander_that_is_late() -> None:
+    story = with_bystander().without("block", "complete", disk="sdc", io=10)
+    check = story.check("deadline")
+    assert check.verdict is Verdict.FAIL
+    assert " on a LUN that the fault does not concern later than 5 s" in check.reason
+    assert check.signatures == [Signature("bystander late", ("write",))]
+    assert check.figures["bystander_max"].value == pytest.approx(END - 13.0)
+
+
+def test_a_bystander_that_fails() -> None:
+    story = with_bystander().changed("block", "complete", {"disk": "sdc", "io": 25}, error="EIO")
+    story.at(15.5, "block", "refused", disk="sdc", op="read", sector=8, error="ENODEV")
+    check = story.check("deadline")
+    assert check.verdict is Verdict.FAIL
+    assert "2 failed on a LUN that the fault does not concern, first: write of" in check.reason
+    assert check.signatures == [Signature("bystander error", ("write", "EIO")),
+                                Signature("bystander error", ("read", "ENODEV"))]
+    assert check.figures["deadline_detected_after"].value == pytest.approx(0.6)
+
+
+def test_a_bystander_that_is_refused_only() -> None:
+    story = with_bystander()
+    story.at(15.5, "block", "refused", disk="sdc", op="read", sector=8, error="ENODEV")
+    assert "first: read at sector 8 of sdc with ENODEV" in story.check("deadline").reason
+
+
+def test_a_bystander_without_io_proves_nothing() -> None:
+    story = with_bystander().without("block", disk="sdc", after=FIRED)
+    story.without("block", disk="sdc", io=19).without("block", disk="sdc", io=20)
+    check = story.check("deadline")
+    assert check.verdict is Verdict.UNKNOWN
+    assert "no I/O was seen after the fault on the LUN" in check.reason
+
+
+@pytest.mark.parametrize(("name", "change", "signatures"), [
+    ("ledger", _never_ends, [("open", "write")]),
+    ("ledger", _completes_twice, [("twice", "write")]),
+    ("ledger", _strays, [("stray", "write")]),
+    ("ledger", _is_refused_before_the_fault, [("refused", "write", "EIO")]),
+    ("ledger", _fails_early, [("early error", "write", "EIO")]),
+    ("ledger", _fails_otherwise, [("unexpected error", "write", "ETIMEDOUT")]),
+    ("deadline", _never_ends, [("late", "write")]),
+    ("teardown", _teardown_never_ends, [("endless", "teardown")]),
+    ("teardown", _teardown_is_late, [("late", "teardown")]),
+    ("teardown", _teardown_fails, [("error", "teardown", "device busy")]),
+    ("threads", _spins, [("spinning", "scst_usr_cleanu")]),
+    ("threads", _blocks, [("stuck", "scst_usr_releas", "wait")]),
+    ("kernel_health", _oopses, [("NULL pointer dereference", "NULL pointer dereference")]),
+    ("recovery", _redeploy_fails, [("redeploy error", "redeploy", "EEXIST: name in use")]),
+    ("recovery", _redeploy_hangs, [("redeploy endless", "redeploy")]),
+    ("recovery", _verify_errors, [("verification", "redeploy")]),
+    ("operations", _target_failed, [("error", "module in use")]),
+])
+def test_signatures(name: str, change: Change, signatures: list[tuple[str, ...]]) -> None:
+    story = healthy()
+    change(story)
+    assert [(each.kind, *each.anchors) for each in story.check(name).signatures] == signatures
+
+
+def test_signatures_name_all_that_is_wrong() -> None:
+    story = healthy()
+    for change in (_completes_twice, _never_ends, _fails_early):
+        change(story)
+    assert [each.kind for each in story.check("ledger").signatures] == [
+        "twice", "early error", "open",
+    ]
+
+
+def test_a_report_is_known_by_the_functions_it_came_through() -> None:
+    story = healthy()
+    for words in ("watchdog: BUG: soft lockup - CPU#1 stuck for 8s! [scst_usr_cleanu:158]",
+                  "CPU: 1 PID: 158 Comm: scst_usr_cleanu Tainted: G O 6.1.0", "Call Trace:",
+                  " <TASK>", " _raw_spin_lock+0x1/0x2", " sgv_pool_flush+0x10/0x20 [scst]",
+                  " dev_user_cleanup_thread+0x10/0x20 [scst_user]", " kthread+0x1/0x2"):
+        story.at(15.0, "console", "line", text=f"[   15.000000] {words}")
+    (signature,) = story.check("kernel_health").signatures
+    assert signature == Signature("soft lockup", (
+        "soft lockup in sgv_pool_flush (scst_usr_cleanu)", "sgv_pool_flush",
+        "dev_user_cleanup_thread"))
+
+
+@pytest.mark.parametrize(("name", "change", "seconds"), [
+    ("ledger", _never_ends, LADDER.command),
+    ("ledger", _completes_twice, 0.9),
+    ("ledger", _fails_early, None),
+    ("deadline", _never_ends, LADDER.command),
+    ("teardown", _teardown_never_ends, 0.1 + LADDER.teardown),
+    ("teardown", _teardown_fails, 1.6),
+    ("threads", _spins, 2.5),
+    ("threads", _blocks, 3.0),
+    ("kernel_health", _oopses, 1.0),
+    ("recovery", _redeploy_fails, 4.5),
+    ("operations", _target_failed, 1.0),
+])
+def test_seconds_from_the_fault_to_the_evidence(
+    name: str, change: Change, seconds: float | None,
+) -> None:
+    story = healthy()
+    change(story)
+    figure = story.check(name).figures.get(f"{name}_detected_after")
+    assert (figure.value if figure else None) == (
+        None if seconds is None else pytest.approx(seconds))
+
+
+def test_how_long_it_takes_to_see_a_spin() -> None:
+    story = healthy()
+    _spins(story)
+    check = story.check("threads")
+    assert check.figures["spin_seen_after"].value == pytest.approx(LADDER.spin_window)
+    assert "spin_seen_after" not in healthy().check("threads").figures
+
+
+def test_a_spinning_threads_stack_is_kept() -> None:
+    story = healthy()
+    _spins(story)
+    thread = {"pid": 100, "comm": "scst_usr_cleanu", "state": "R", "cpu": 0.49,
+              "stack": ["sgv_pool_flush+0x1/0x2 [scst]", "kthread+0x1/0x2"]}
+    story.at(17.6, "sampler", "threads", interval=0.1, threads=[{**thread, "cpu": 0.099}])
+    check = story.check("threads")
+    assert check.signatures == [Signature("spinning", ("scst_usr_cleanu", "sgv_pool_flush"))]
+
+
+def test_stamped_blocks_do_not_disturb_the_verification() -> None:
+    story = healthy().at(19.5, "workload", "found", disk="sdb", block=9, version=None, torn=False,
+                         foreign=None)
+    assert story.verdict("recovery") is Verdict.PASS

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from results.history import History
 from results.judge import CHECKERS, Judgement, interrupted, judge
+from results.known_issues import KnownIssue
 from results.ladder import Ladder
-from results.verdict import Check, Figure, Verdict, compose, deciding
+from results.verdict import Check, Figure, Outcome, Signature, Verdict, compose, deciding
 from suites.selftest.stories import SCENARIO, healthy
 
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
@@ -61,13 +63,16 @@ def test_an_interrupt_is_not_swallowed() -> None:
 
 def test_verdict_json() -> None:
     record = judge(healthy().history()).to_json()
-    assert set(record) == {"scenario", "verdict", "decided_by", "checks", "figures"}
+    assert set(record) == {
+        "scenario", "verdict", "outcome", "known", "decided_by", "checks", "figures",
+    }
+    assert (record["outcome"], record["known"]) == ("PASS", None)
     assert (record["scenario"], record["verdict"]) == (SCENARIO, "PASS")
     assert [check["name"] for check in record["checks"]] == list(CHECKERS)
-    assert all(set(check) == {"name", "verdict", "reason", "evidence"}
+    assert all(set(check) == {"name", "verdict", "reason", "evidence", "signatures"}
                for check in record["checks"])
     assert record["figures"]["teardown_time"] == {"value": 1.5, "unit": "s"}
-    assert {figure["unit"] for figure in record["figures"].values()} == {"s", "1"}
+    assert {figure["unit"] for figure in record["figures"].values()} == {"s", "1", "B"}
 
 
 def test_figures_have_one_name_each() -> None:
@@ -76,7 +81,8 @@ def test_figures_have_one_name_each() -> None:
     assert set(names) == {
         "io_issued", "io_open", "io_errors", "io_refused", "scsi_started", "scsi_done",
         "scsi_timeouts", "longest_command", "teardown_time", "kernel_reports",
-        "spinning_threads", "stuck_tasks",
+        "spinning_threads", "stuck_tasks", "memory_lost", "stamped_writes",
+        "stamped_acknowledged", "stamped_reads", "stamped_read_back",
         *(f"latency_{phase}_{what}" for phase in ("before", "during", "after")
           for what in ("count", "p50", "p99", "max")),
     }
@@ -85,6 +91,33 @@ def test_figures_have_one_name_each() -> None:
 def test_a_verdict_is_read_back() -> None:
     record = judge(healthy().history()).to_json()
     assert Judgement.from_json(json.loads(json.dumps(record))).to_json() == record
+
+
+def test_a_failure_is_read_back_with_its_signatures() -> None:
+    judgement = judge(healthy().without("target", "end", operation="teardown").history())
+    known = replace(judgement, known=KnownIssue("slow", "https://example.org/slow"))
+    record = json.loads(json.dumps(known.to_json()))
+    assert record["outcome"] == "KNOWN"
+    assert record["known"] == {"id": "slow", "link": "https://example.org/slow"}
+    again = Judgement.from_json(record)
+    assert again.to_json() == record
+    signatures = {check.name: list(check.signatures) for check in again.checks}
+    assert signatures["teardown"] == [Signature("endless", ("teardown",))]
+
+
+def test_a_verdict_from_before_signatures_is_read() -> None:
+    record = judge(healthy().history()).to_json()
+    del record["outcome"], record["known"]
+    for check in record["checks"]:
+        del check["signatures"]
+    assert Judgement.from_json(record).outcome is Outcome.PASS
+
+
+def test_a_question_that_was_not_asked_is_left_out() -> None:
+    judgement = judge(healthy().history(), {"silent": lambda _: None, "passes": _passes})
+    assert [check.name for check in judgement.checks] == ["passes"]
+    nothing = judge(healthy().history(), {"silent": lambda _: None})
+    assert nothing.verdict is U
 
 
 def test_interrupted() -> None:

@@ -119,6 +119,9 @@ class StagedMachine:
                 self.paths.discard(f"{path.removesuffix('/mgmt')}/{name}")
         return Pending()
 
+    def waiting(self) -> list[str]:
+        return []
+
     def exists(self, path: str) -> bool:
         return path in self.paths or path in self.files
 

@@ -81,6 +81,11 @@ class Bench:
         self.device.work()
         return self.kernel.replies[before:]
 
+    def hold(self, point: str, count: int, opcodes: list[int] | None = None) -> None:
+        """Order a hold, as the loop does."""
+        self.holds.order(point, count, opcodes)
+        self.device.holding = True
+
     def events(self, *kinds: str) -> list[dict[str, Any]]:
         """Return the events since the last call, of some kinds."""
         self.channel.flush()
@@ -290,7 +295,7 @@ def test_parse(bench: Bench, given: dict[str, int], expected: dict[str, int]) ->
 
 
 def test_held_commands_are_answered_in_any_order(bench: Bench) -> None:
-    bench.holds.order("EXEC", 2, [Opcode.READ_10])
+    bench.hold("EXEC", 2, [Opcode.READ_10])
     answered = bench.work(read(1, 0, 1), read(2, 1, 1), read(3, 2, 1))
     assert [reply.cmd_h for reply in answered] == [3]
     assert bench.events("held")[0]["handles"] == [1, 2]
@@ -303,7 +308,7 @@ def test_held_commands_are_answered_in_any_order(bench: Bench) -> None:
 
 @pytest.mark.parametrize("point", ["PARSE", "ALLOC_MEM", "ON_FREE_CMD", "ATTACH_SESS"])
 def test_every_point_can_be_held(bench: Bench, point: str) -> None:
-    bench.holds.order(point, 1)
+    bench.hold(point, 1)
     assert bench.work(command(1, Subcode[point])) == []
     bench.device.release(1)
     assert [reply.cmd_h for reply in bench.kernel.replies] == [1]
@@ -327,8 +332,16 @@ def test_a_refused_answer_is_told(bench: Bench) -> None:
     assert (event["handle"], event["error"]) == (1, "ESRCH")
 
 
+@pytest.mark.parametrize("steps", [True, False])
+def test_without_steps_commands_are_only_answered(bench: Bench, steps: bool) -> None:
+    bench.device.steps = steps
+    reply, = bench.work(read(1, 0, 1))
+    assert reply.exec_reply.resp_data_len == BLOCK
+    assert len(bench.events("step")) == 2 * steps
+
+
 def test_close_drops_what_is_held(bench: Bench) -> None:
-    bench.holds.order("EXEC", 1)
+    bench.hold("EXEC", 1)
     bench.work(read(1, 0, 1))
     bench.device.close()
     bench.device.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
 
 from results.judge import Judgement, interrupted, judge
-from results.summary import lines, show, tally
+from results.known_issues import KnownIssue
+from results.summary import lines, row, show, tally
 from suites.selftest.stories import SCENARIO, healthy
 
 
@@ -44,7 +46,7 @@ def test_plain_text() -> None:
 def test_columns_are_aligned() -> None:
     head, *rows = lines(judgements())
     assert {row.index(verdict) for row, verdict in zip(rows, ("PASS", "FAIL", "UNKNOWN"),
-                                                       strict=True)} == {head.index("verdict")}
+                                                       strict=True)} == {head.index("outcome")}
 
 
 def test_terminal() -> None:
@@ -58,3 +60,14 @@ def test_terminal() -> None:
 def test_nothing_was_judged() -> None:
     assert tally([]) == "no scenario was judged"
     assert len(lines([])) == 1
+
+
+def test_known_and_fixed() -> None:
+    issue = KnownIssue("slow", "https://example.org/slow")
+    passed, failed, lost = (replace(each, known=issue) for each in judgements())
+    assert row(failed)[1] == "KNOWN"
+    assert row(failed)[4].startswith("slow (https://example.org/slow); teardown: the teardown")
+    assert row(passed)[1] == "FIXED"
+    assert row(passed)[4] == "slow (https://example.org/slow) was expected and not seen"
+    assert row(lost)[1] == "UNKNOWN"
+    assert tally([passed, failed, lost]) == "1 FIXED, 1 KNOWN, 1 UNKNOWN"

@@ -26,6 +26,7 @@ class Backend:
         self._changed = threading.Condition()
         self._replies: dict[int, Mapping[str, Any]] = {}
         self._held = 0
+        self._lied = 0
         self._ready: Mapping[str, Any] | None = None
         self._last_words: list[str] = []
         self._numbers = itertools.count(1)
@@ -42,6 +43,8 @@ class Backend:
                 self._replies[data["id"]] = data
             elif kind == "held":
                 self._held += data["count"]
+            elif kind == "lied":
+                self._lied += 1
             elif kind == "ready":
                 self._ready = data
             elif kind == "text":
@@ -98,6 +101,23 @@ class Backend:
     def release(self, deadline: float) -> None:
         """Let every held command go on."""
         self.call("release", deadline=deadline)
+
+    def lie(
+        self, how: str, count: int, *, deadline: float, direction: str | None = None,
+        medium: str | None = None,
+    ) -> None:
+        """Order it to tell the next ``count`` matching commands a lie of targets.backend.lies."""
+        self.call("lie", deadline=deadline, how=how, count=count, direction=direction,
+                  medium=medium)
+
+    def wait_lied(self, count: int, deadline: float) -> bool:
+        """Wait until ``count`` lies have been told in all; tell whether they have."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._lied >= count, deadline)
+
+    def stop_lying(self, deadline: float) -> None:
+        """Order it to tell the truth again."""
+        self.call("truth", deadline=deadline)
 
     def close(self, deadline: float) -> None:
         """Close the device; the process stays."""

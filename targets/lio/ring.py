@@ -99,6 +99,11 @@ class Ring:
         self._words.release()
         self.area.release()
 
+    def pointers(self) -> dict[str, int]:
+        """Return where the kernel writes next, what is answered, and what has been read."""
+        return {"cmd_head": self._words[CMD_HEAD // 4], "cmd_tail": self._words[CMD_TAIL // 4],
+                "read": self._next, "size": self._size}
+
     def take(self) -> Iterator[Command | TaskManagement]:
         """Yield the entries that have arrived."""
         while self._next != self._words[CMD_HEAD // 4]:

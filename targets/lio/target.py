@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +44,15 @@ KERNEL_THREADS = (
 
 MODULES = (*(fabric.module for fabric in FABRICS.values()), "target_core_user")
 """In the order in which they can be unloaded."""
+
+SLABS = (
+    "se_sess_cache", "se_ua_cache", "t10_pr_reg_cache", "t10_alua_lu_gp_cache",
+    "t10_alua_lu_gp_mem_cache", "t10_alua_tg_pt_gp_cache", "t10_alua_lba_map_cache",
+    "t10_alua_lba_map_mem_cache",  # init_se_kmem_caches(), target_core_transport.c
+    "lio_qr_cache", "lio_dr_cache", "lio_ooo_cache", "lio_r2t_cache",  # iscsi_target.c
+    "tcmu_cmd_cache",  # target_core_user.c
+    "tcm_loop_cmd_cache",  # tcm_loop.c
+)
 
 SHARED = (*(fabric.directory for fabric in FABRICS.values()), HBA)
 """The directories in configfs below which every deployment makes its own."""
@@ -85,6 +94,8 @@ class Lio:
 
     name = "lio"
     tree = None
+    slabs = SLABS
+    modules = ("target_core_mod", *MODULES)
 
     def __init__(self) -> None:
         self._release: str | None = None
@@ -179,6 +190,26 @@ class LioDeployment:
     export: Export
     undo: ExitStack
     kernel_threads: tuple[str, ...] = KERNEL_THREADS
+
+    def views(self) -> Mapping[str, str | Sequence[str]]:
+        """Configfs: backstore, LUN (which blocks while it is being unlinked), TPG; TCMU's ring."""
+        group = self.export.lun.rpartition("/lun/")[0]
+        return {
+            "lio-backstore": [f"{self.backstore}/{name}" for name in (
+                "info", "attrib/*", "action/*", "statistics/*/*", "alua/*/members")],
+            "lio-lun": [f"{self.export.lun}/{name}" for name in ("alua_*", "statistics/*/*")],
+            "lio-tpg": [f"{group}/{name}" for name in (
+                "enable", "dynamic_sessions", "acls/*/info", "attrib/*", "param/*",
+                "../fabric_statistics/*/*")],
+            "lio-ring": self._ring(),
+        }
+
+    def _ring(self) -> str:
+        try:
+            ring: Mapping[str, int] = self.backend.call("ring", deadline=self.ladder.command)
+        except (TargetFailedError, MachineLostError) as error:
+            return f"the backend cannot say: {error}\n"
+        return "".join(f"{name}: {value}\n" for name, value in ring.items())
 
     def remove_lun(self) -> None:
         """Unlink the LUN; LIO waits for the commands in flight on it."""

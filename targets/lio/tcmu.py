@@ -1,12 +1,14 @@
 """A TCMU backend: serves a RAM disk over a uio device of target_core_user.
 
-Runs in the guest; stdlib only. Obeys the commands of targets.backend.control; TCMU has one
-point, EXEC: the command has been read from the ring and not been answered. Beside the events
-listed there it emits
+Runs in the guest; stdlib only. Obeys the commands of targets.backend.control and
+targets.backend.lies; TCMU has one point, EXEC: the command has been read from the ring and not
+been answered. Beside the events listed there it emits
 
 - ``tmr``: function, handles (of held commands) and aborted (how many commands): a task
   management request that TCMU tells of; held commands stay held.
 - ``gone``: reason: the kernel took the device away; the process stays.
+- ``refused``: handle, error: a command cannot be answered, because one that was answered twice
+  has used up its entry.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from typing import Any, NamedTuple
 
 from targets.backend.control import Channel, Holds
 from targets.backend.disk import GOOD, Access, RamDisk, direction, extent
-from targets.lio.ring import TMR_NAMES, Command, Ring, TaskManagement
+from targets.backend.lies import How, Lie, Lies
+from targets.lio.ring import TMR_NAMES, BrokenRingError, Command, Ring, TaskManagement
 
 UIO_CLASS = Path("/sys/class/uio")
 
@@ -110,12 +113,16 @@ class Server:
         self._uio: Uio | None = uio
         self._holds = Holds(channel)
         self._held: dict[int, Task] = {}
+        self._lies = Lies(channel, disk)
+        self._dropped: list[Task] = []
+        self._entries_short = False
         self._handles = itertools.count(1)
         self._poll = select.poll()
         self._exiting = False
         self._orders: dict[str, Callable[..., Any]] = {
             "hold": self._holds.order, "release": self.release, "close": self.close,
-            "exit": self.exit, "serving": self.serving,
+            "exit": self.exit, "serving": self.serving, "lie": self._lies.order,
+            "truth": self._lies.stop, "ring": self.ring,
         }
 
     def run(self) -> None:
@@ -182,17 +189,41 @@ class Server:
 
     def _execute(self, task: Task) -> None:
         assert self._uio is not None
-        ring, command, access = self._uio.ring, task.command, task.access
-        status = GOOD
-        if access is None:
-            status = self._control(ring, command)
-        else:
-            if access.direction == "write":
-                self._gather(ring, command, access)
+        handle, command, access, facts = task
+        lie = None
+        if self._lies.armed:
+            lie = self._lies.pick(handle, command.cdb[0], access)
+        if lie is not None and lie.how is How.DROP:
+            self._dropped.append(task)
+            return
+        try:
+            if access is None:
+                status = self._control(self._uio.ring, command)
             else:
-                self._scatter(ring, command, self._disk.data[access.offset:access.end])
-            ring.complete(command.cmd_id, GOOD)
-        self._channel.emit("step", point=POINT, action="answered", status=status, **task.facts)
+                status = self._transfer(self._uio.ring, command, access, lie)
+            self._channel.emit("step", point=POINT, action="answered", status=status, **facts)
+            if lie is not None and lie.how is How.TWICE:
+                self._answer_again(self._uio.ring, task)
+        except BrokenRingError as error:
+            if not self._entries_short:
+                raise
+            self._channel.emit("refused", handle=handle, error=str(error))
+
+    def _transfer(self, ring: Ring, command: Command, access: Access, lie: Lie | None) -> int:
+        """Move a READ's or WRITE's data, and answer it."""
+        if access.direction == "read":
+            self._scatter(ring, command, self._lies.source(lie, access))
+        elif lie is None or lie.how is not How.SKIP:
+            self._gather(ring, command, access)
+            self._lies.spoil(lie, access)
+        ring.complete(command.cmd_id, GOOD)
+        return GOOD
+
+    def _answer_again(self, ring: Ring, task: Task) -> None:
+        """Answer a command a second time, in an entry that another one will miss."""
+        self._entries_short = True
+        ring.complete(task.command.cmd_id, GOOD)
+        self._channel.emit("step", point=POINT, action="answered", status=GOOD, **task.facts)
 
     def _control(self, ring: Ring, command: Command) -> int:
         way, data_out = direction(command.cdb), b""
@@ -232,8 +263,9 @@ class Server:
                            handles=handles, aborted=len(request.cmd_ids))
 
     def release(self) -> None:
-        """Let held commands go on, oldest first."""
-        tasks = [self._held.pop(handle, None) for handle in self._holds.release()]
+        """Let held commands go on, oldest first, and before them those that were dropped."""
+        dropped, self._dropped = self._dropped, []
+        tasks = [*dropped, *(self._held.pop(handle, None) for handle in self._holds.release())]
         for task in tasks:
             if task is not None and self._uio is not None:
                 self._execute(task)
@@ -250,12 +282,19 @@ class Server:
         assert self._uio is not None
         self._poll.unregister(self._uio.fd)
         self._held.clear()
+        self._dropped.clear()
         self._uio.close()
         self._uio = None
 
     def exit(self) -> None:
         """Leave once the command is answered."""
         self._exiting = True
+
+    def ring(self) -> dict[str, int]:
+        """Return the ring's pointers, and how many commands are held."""
+        if self._uio is None:
+            raise ValueError("the device is closed")
+        return {**self._uio.ring.pointers(), "held": len(self._held)}
 
     def serving(self) -> bool:
         """Tell whether the device is open."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from enum import IntEnum
 from pathlib import Path
@@ -48,6 +48,14 @@ KERNEL_THREADS = (
     "scst_release_ac", "scst_rel_", "scstd", "iscsird", "iscsiwr", "iscsi_conn_cle",
 )
 
+SLABS = (
+    "scst_user_cmd", "scst_user_dev", "scst_cmd", "scst_mgmt_cmd", "scst_mgmt_cmd_stub",
+    "scst_session", "scst_device", "scst_tgt", "scst_tgt_dev", "scst_tgt_dev_UA", "scst_acg_dev",
+    "scst_cmd_thread_t", "sgv_pool", "iscsi_cmnd", "iscsi_conn", "iscsi_session",
+    "iscsi_thread_pool",
+)
+"""Named by their structures (KMEM_CACHE). The pools of data buffers, sgv-*, keep what they like."""
+
 
 def backend_options(device: Device) -> dict[str, IntEnum]:
     """Return a device's options. Raises WrongUsageError for unknown ones and values."""
@@ -88,6 +96,8 @@ class Scst:
     """The SCST that ``prefix`` is an installation of."""
 
     name = "scst"
+    slabs = SLABS
+    modules = tuple(name.replace("-", "_") for name in MODULES)
 
     def __init__(self, prefix: Prefix) -> None:
         self.prefix = prefix
@@ -183,6 +193,11 @@ class KernelDevice:
             raise TargetFailedError(
                 f"{DEVICES}/{name} is there already: an earlier deployment was not removed")
 
+    @property
+    def directory(self) -> str:
+        """Its directory in sysfs, which goes before the kernel has let go of it."""
+        return f"{DEVICES}/{self._name}"
+
     def _listed(self) -> bool:
         return self._machine.exists(f"{DEVICES}/{self._name}")
 
@@ -194,10 +209,10 @@ class KernelDevice:
         if not wait_until(self._released, deadline):
             raise TargetFailedError(
                 f"the kernel has not let go of device {self._name} after {deadline:g} s: "
-                + self._holds())
+                + self.what_is_left())
 
-    def _holds(self) -> str:
-        """Return in words what is left."""
+    def what_is_left(self) -> str:
+        """Return in words what the kernel has of it."""
         words = []
         if self._machine.exists(f"{HANDLERS}/{self._name}"):
             words.append(f"handler {self._name} is listed")
@@ -233,10 +248,26 @@ class ScstDeployment:
         self._undo = undo
         self._removal: Pending | None = None
 
+    def views(self) -> Mapping[str, str | Sequence[str]]:
+        """SCST's sysfs tree: the device with its commands, sessions, buffer pools, the rest."""
+        device = self._kernel_side.directory
+        return {
+            "scst-commands": [f"{device}/commands"],
+            "scst-device": [f"{device}/*"],
+            "scst-sessions": [f"{TARGETS}/*/*/sessions/*/{name}" for name in (
+                "*", "lun*/*", "latency/*")],
+            "scst-sgv": [f"{sysfs.SCST}/sgv/*", f"{sysfs.SCST}/sgv/*/*"],
+            "scst": [f"{sysfs.SCST}/*"],
+        }
+
     def remove_lun(self) -> None:
         """Delete the LUN; SCST waits for its commands, also for those the backend has."""
         self._removal = sysfs.begin(self.machine, f"{self._export.luns}/mgmt", f"del {LUN}")
-        sysfs.finish(self.machine, self._removal, f"removal of LUN {LUN}", self._ladder.teardown)
+        try:
+            sysfs.finish(
+                self.machine, self._removal, f"removal of LUN {LUN}", self._ladder.teardown)
+        except TargetFailedError as error:
+            raise TargetFailedError(f"{error}: {self._kernel_side.what_is_left()}") from error
 
     def removal_waits(self) -> bool:
         """Whether the LUN is out of reach while its removal has not ended.

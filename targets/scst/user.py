@@ -4,7 +4,7 @@ Runs in the guest; stdlib only. One thread polls the device and the command chan
 command of the kernel is answered in the same ioctl that fetches the next one
 (SCST_USER_REPLY_AND_GET_CMD), held ones later by SCST_USER_REPLY_CMD, in any order.
 
-Beside the commands of targets.backend.control it takes:
+Beside the commands of targets.backend.control and targets.backend.lies it takes:
 
 ===========  =================================================================================
 do           arguments and effect
@@ -13,7 +13,7 @@ flush_cache  SCST_USER_FLUSH_CACHE: make the kernel drop the buffers it keeps. I
              the commands in flight, so it runs beside the loop; event ``flushed`` (errno name
              or null, seconds) tells its end
 serving      tell whether the device is open
-steps        on: whether ``step`` events are sent (they cost a quarter of the throughput)
+steps        on: whether ``step`` events are sent (they cost most of the throughput)
 ===========  =================================================================================
 
 Points are the names of the subcommands: PARSE, ALLOC_MEM, EXEC, ON_FREE_CMD,
@@ -40,6 +40,7 @@ from typing import Any, NamedTuple
 
 from targets.backend.control import Channel, Holds
 from targets.backend.disk import GOOD, TASK_SET_FULL, RamDisk
+from targets.backend.lies import How, Lie, Lies
 from targets.scst import abi
 from targets.scst.memory import Memory
 
@@ -85,7 +86,8 @@ remap_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyRemap, (
 ext_cdb = abi.packing((0, abi.GetExtCdb, ("cmd_h", "ext_cdb_buffer")))
 
 CDB_AT = BODY + abi.CmdExec.cdb.offset  # the same in CmdParse and CmdAllocMem
-WRITE, READ = abi.DataDirection.WRITE, abi.DataDirection.READ
+WRITE, READ = int(abi.DataDirection.WRITE), int(abi.DataDirection.READ)
+COMPLETED = int(abi.ExecReply.COMPLETED)  # members of an enumeration are slow to look up
 DIRECTIONS = {
     int(abi.DataDirection.WRITE): "write", int(abi.DataDirection.READ): "read",
     int(abi.DataDirection.BIDI): "bidi", int(abi.DataDirection.NONE): "none",
@@ -176,7 +178,8 @@ class Loan:
 class Device:
     """One registered device: its protocol with the kernel.
 
-    ``fd``: its descriptor. ``ioctl``: fcntl.ioctl, or a stand-in.
+    ``fd``: its descriptor. ``ioctl``: fcntl.ioctl, or a stand-in. ``steps``: whether steps are
+    told. ``holding``: whether ``holds`` has orders; without both, commands are only answered.
     """
 
     fd: int
@@ -187,7 +190,9 @@ class Device:
     holds: Holds
     ioctl: Callable[..., Any] = fcntl.ioctl
     steps: bool = True
+    holding: bool = False
     held: dict[int, bytes] = field(default_factory=dict)
+    dropped: list[bytes] = field(default_factory=list)
     _loans: dict[int, Loan] = field(default_factory=dict)
     _shown: dict[int, Shown] = field(default_factory=dict)
     _spent: list[int] = field(default_factory=list)
@@ -202,6 +207,8 @@ class Device:
         self._sense_at = self._page + size
         self._late = bytearray(size)
         self._keeps_shown = self.options.on_free_cmd_type is abi.OnFreeCmdType.CALL
+        self.lies = Lies(self.channel, self.disk)
+        self._lie: Lie | None = None  # what the command being carried out is told
         sub = abi.Subcode
         self._table: dict[int, tuple[
             str, Callable[[Buffer], Shown], Callable[[Buffer, Any], int | None]]] = {
@@ -244,10 +251,13 @@ class Device:
         """Answer a command into the reply buffer, or hold it; tell whether it was answered."""
         handle, subcode = header.unpack_from(command)
         point, show, answer = self._table[subcode]
+        if not (self.steps or self.holding or self.lies.armed):
+            answer(command, self._reply)
+            return True
         shown = show(command)
         if self.steps:
             self._step(point, "received", handle, shown)
-        if self.holds.takes(
+        if self.holding and self.holds.takes(
             point, handle, -1 if shown.opcode is None else shown.opcode, shown.direction
         ):
             self.held[handle] = bytes(command)
@@ -255,6 +265,8 @@ class Device:
             self.channel.flush()
             return False
         status = answer(command, self._reply)
+        if self._lie is not None and self._drops(command, self._reply):
+            return False
         if self.steps:
             self._step(point, "answered", handle, shown, status=status)
         return True
@@ -262,13 +274,38 @@ class Device:
     def release(self, handle: int) -> None:
         """Answer a command that was held."""
         command = self.held.pop(handle, None)
-        if command is None or self.fd < 0:  # it went with the device
+        if command is not None:
+            self._answer_late(command)
+
+    def release_dropped(self) -> None:
+        """Answer the commands whose answers were dropped."""
+        dropped, self.dropped = self.dropped, []
+        for command in dropped:
+            self._answer_late(command)
+
+    def _answer_late(self, command: bytes) -> None:
+        if self.fd < 0:  # it went with the device
             return
-        _, subcode = header.unpack_from(command)
+        handle, subcode = header.unpack_from(command)
         point, show, answer = self._table[subcode]
         status = answer(command, self._late)
+        if self._lie is not None and self._drops(command, self._late):
+            return
         self._step(point, "answered", handle, show(command), status=status)
         self._send(self._late)
+
+    def _drops(self, command: Buffer, reply: Buffer) -> bool:
+        """Do to an answer what the command's lie does: drop it, or give it once more."""
+        lie, self._lie = self._lie, None
+        if lie is not None and lie.how is How.DROP:
+            self.dropped.append(bytes(command))
+            return True
+        if lie is not None and lie.how is How.TWICE:
+            handle, subcode = header.unpack_from(command)
+            point, show, _ = self._table[subcode]
+            self._step(point, "answered", handle, show(command), status=GOOD)
+            self._send(reply)
+        return False
 
     def _send(self, reply: Buffer) -> None:
         try:
@@ -296,6 +333,7 @@ class Device:
             os.close(self.fd)
             self.fd = -1
             self.held.clear()
+            self.dropped.clear()
             self.channel.emit("closed")
             self.channel.flush()
 
@@ -334,16 +372,29 @@ class Device:
          direction) = exec_command.unpack_from(command)
         if cdb_length > abi.SCST_MAX_CDB_SIZE:
             cdb += self._extended_cdb(handle, cdb_length)
+        access = self.disk.decode(cdb)
+        lie = self._lie = self.lies.pick(handle, cdb[0], access) if self.lies.armed else None
+        if lie is not None and lie.how is How.DROP:
+            return GOOD  # which nobody will be told
         lent = 0
         if not pbuf and alloc_length:
             try:
                 pbuf = lent = self.memory.take(alloc_length)
             except MemoryError:
                 exec_reply.pack_into(reply, 0, handle, subcode, 0, 0,
-                                     abi.ExecReply.COMPLETED, TASK_SET_FULL, 0, 0)
+                                     COMPLETED, TASK_SET_FULL, 0, 0)
                 return TASK_SET_FULL
-        status, got, sense = self._carry_out(
-            cdb, cdb_length, direction, self.memory.view(pbuf)[:length] if pbuf else None)
+        status, got, sense = GOOD, 0, b""
+        if access is None or (direction == WRITE and length < access.length):
+            status, got, sense = self._control(cdb[:cdb_length], direction, pbuf, length)
+        elif not pbuf:
+            pass  # no blocks to move
+        elif direction == READ:
+            got = min(access.length, length)
+            self.memory.view(pbuf)[:got] = self.lies.source(lie, access)[:got]
+        elif lie is None or lie.how is not How.SKIP:
+            self.disk.data[access.offset:access.end] = self.memory.view(pbuf)[:access.length]
+            self.lies.spoil(lie, access)
         if lent and not got:
             self.memory.give(lent)
             pbuf = lent = 0
@@ -351,33 +402,21 @@ class Device:
             self._loans[handle] = Loan(lent, session)
         if sense:
             self._sense[:len(sense)] = sense
-        exec_reply.pack_into(reply, 0, handle, subcode, got, pbuf, abi.ExecReply.COMPLETED,
+        exec_reply.pack_into(reply, 0, handle, subcode, got, pbuf, COMPLETED,
                              status, len(sense), self._sense_at if sense else 0)
-        if not self._keeps_shown and self._loans:
+        if self._loans and not self._keeps_shown:
             self._spend(handle)
         return status
 
-    def _carry_out(
-        self, cdb: bytes, cdb_length: int, direction: int, buffer: memoryview | None
+    def _control(
+        self, cdb: bytes, direction: int, pbuf: int, length: int
     ) -> tuple[int, int, bytes]:
-        """Return (status, bytes put in ``buffer``, sense data) of a SCSI command."""
-        disk, length = self.disk, len(buffer) if buffer is not None else 0
-        access = disk.decode(cdb)
-        if access is None or (direction == WRITE and length < access.length):
-            data = buffer if buffer is not None and direction & WRITE else b""
-            answer = disk.control(cdb[:cdb_length], data)
-            got = min(len(answer.data), length) if direction == READ else 0
-            if got and buffer is not None:
-                buffer[:got] = answer.data[:got]
-            return answer.status, got, answer.sense
-        size = min(access.length, length)
-        if buffer is None:
-            return GOOD, 0, b""
-        if direction == READ:
-            buffer[:size] = disk.data[access.offset:access.offset + size]
-            return GOOD, size, b""
-        disk.data[access.offset:access.offset + size] = buffer[:size]
-        return GOOD, 0, b""
+        """Return (status, bytes put in the buffer, sense data) of any other command."""
+        buffer = self.memory.view(pbuf)[:length] if pbuf else memoryview(bytearray())
+        answer = self.disk.control(cdb, buffer if direction & WRITE else b"")
+        got = min(len(answer.data), len(buffer)) if direction == READ else 0
+        buffer[:got] = answer.data[:got]
+        return answer.status, got, answer.sense
 
     def _extended_cdb(self, handle: int, length: int) -> bytes:
         room = ctypes.create_string_buffer(length - abi.SCST_MAX_CDB_SIZE)
@@ -497,9 +536,9 @@ class Loop:
         for descriptor in (channel.fd_in, device.fd, self._flushed_out):
             self._poll.register(descriptor, select.POLLIN)
         self._handlers: dict[str, Callable[..., Any]] = {
-            "hold": holds.order, "release": self._release, "close": self._close,
+            "hold": self._hold, "release": self._release, "close": self._close,
             "exit": self._exit, "flush_cache": self._flush_cache, "steps": self._steps,
-            "serving": self._serving,
+            "serving": self._serving, "lie": device.lies.order, "truth": device.lies.stop,
         }
 
     def run(self) -> None:
@@ -525,7 +564,13 @@ class Loop:
         except EOFError:
             self._leaving = True
 
+    def _hold(self, **order: Any) -> None:
+        self._holds.order(**order)
+        self._device.holding = True
+
     def _release(self) -> None:
+        self._device.holding = False
+        self._device.release_dropped()
         for handle in self._holds.release():
             self._device.release(handle)
 

@@ -1,0 +1,224 @@
+"""Integrity: what was acknowledged is there, what was not is old or new, and nothing else is.
+
+Judged from stamped blocks: every block written says whose it is and which version. A block's
+writes may overlap; then either may be the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from results.checkers import EVIDENCE_MAX
+from results.history import Event, History
+from results.timeline import Timeline
+from results.verdict import Check, Figure, Signature, Verdict
+
+NAME = "integrity"
+
+UNWRITTEN = 0
+"""The version of a block before the first stamped write."""
+
+
+@dataclass
+class Write:
+    """One stamped write. ``issued`` and ``ended``: its events' numbers in the history."""
+
+    version: int
+    issued: int
+    ended: float = inf
+    acknowledged: bool = False
+
+
+@dataclass
+class Block:
+    """A block's writes, by version."""
+
+    writes: dict[int, Write] = field(default_factory=dict)
+
+    @property
+    def acknowledged(self) -> int:
+        """The highest version that was acknowledged, or UNWRITTEN."""
+        return max((each.version for each in self.writes.values() if each.acknowledged),
+                   default=UNWRITTEN)
+
+    def allowed(self, until: int | None = None, acknowledged: int | None = None) -> list[int]:
+        """Return the versions that the block may have.
+
+        Those issued before event number ``until``, and not replaced by one that was issued when
+        they had ended and acknowledged, as far as version ``acknowledged``.
+        """
+        highest = self.acknowledged if acknowledged is None else acknowledged
+        end = inf if until is None else until
+        issued = [Write(UNWRITTEN, -1, -1), *self.writes.values()]
+        sure = [each for each in self.writes.values()
+                if each.acknowledged and each.version <= highest]
+        last = max((each.issued for each in sure), default=-1)
+        return [
+            write.version for write in issued if write.issued < end and write.ended >= last
+        ]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A block that is not as it must be. ``kind``: the first word of what is wrong."""
+
+    kind: str
+    words: str
+    event: Event
+
+
+GRAVITY = ("foreign", "torn", "never issued", "lost write", "stale read", "unreadable")
+"""Kinds of violations, the one that is named first."""
+
+Key = tuple[str, int]
+"""The identity of a disk and the index of a block."""
+
+
+def check(history: History) -> Check | None:
+    """FAIL for a lost, stale, torn or foreign block; None when nothing was stamped."""
+    if history.first("workload", "writing", "wrote") is None:
+        return None
+    timeline = Timeline.of(history)
+    book = Book()
+    for number, event in enumerate(history.events):
+        book.enter(number, event, timeline)
+    violations = [violation for violation in book.reads if violation] + book.read_back()
+    figures = book.figures()
+    if violations:
+        first = min(violations, key=lambda each: (GRAVITY.index(each.kind), each.event.time))
+        return Check(
+            NAME, Verdict.FAIL, _count(violations, first.kind) + first.words,
+            [{"what": each.kind, "time": each.event.time, **each.event.data}
+             for each in violations[:EVIDENCE_MAX]],
+            {**figures, **timeline.detected(NAME, min(each.event.time for each in violations))},
+            _signatures(violations),
+        )
+    if missing := book.missing():
+        disk, block = missing[0]
+        return Check(
+            NAME, Verdict.UNKNOWN, f"{len(missing)} of {len(book.blocks)} stamped blocks were not "
+            f"read back, first: block {block} of {disk}", (), figures)
+    return Check(
+        NAME, Verdict.PASS, f"all {len(book.blocks)} stamped blocks hold what they may hold, and "
+        f"so did {len(book.reads)} reads", (), figures)
+
+
+class Book:
+    """The stamped writes, and what was read."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[Key, Block] = {}
+        self.found: dict[Key, Event] = {}
+        self.reads: list[Violation | None] = []
+        self._identities: dict[str, str] = {}
+
+    def enter(self, number: int, event: Event, timeline: Timeline) -> None:
+        """Take in the next event of the history."""
+        data = event.data
+        if (event.source, event.kind) == ("target", "disk"):
+            self._identities[data["name"]] = str(data["identity"])
+        if event.source != "workload" or "block" not in data:
+            return
+        key = (self._identities.get(data["disk"], str(data["disk"])), int(data["block"]))
+        if event.kind in {"writing", "wrote"}:
+            self._write(key, number, event)
+        elif timeline.witnessed(event.time):
+            if event.kind == "found":
+                self.found[key] = event
+            elif event.kind == "read" and data["error"] is None:
+                self.reads.append(self._read(key, number, event))
+
+    def _write(self, key: Key, number: int, event: Event) -> None:
+        data = event.data
+        writes = self.blocks.setdefault(key, Block()).writes
+        write = writes.setdefault(data["version"], Write(data["version"], number))
+        if event.kind == "wrote":
+            write.ended = number
+            write.acknowledged = data["error"] is None
+
+    def _read(self, key: Key, number: int, event: Event) -> Violation | None:
+        block = self.blocks.get(key, Block())
+        return _violation(key, event, block, block.allowed(number, event.data["issued_after"]),
+                          "stale read")
+
+    def read_back(self) -> list[Violation]:
+        """Return what is wrong with the blocks that were read back at the end."""
+        violations = []
+        for key, event in self.found.items():
+            block = self.blocks.get(key, Block())
+            if event.data.get("error") is not None:
+                words = f"{_name(key)} cannot be read back: {event.data['error']}"
+                violations.append(Violation("unreadable", words, event))
+            elif found := _violation(key, event, block, block.allowed(), "lost write"):
+                violations.append(found)
+        return violations
+
+    def missing(self) -> list[Key]:
+        """Return the blocks that were written and not read back."""
+        return [key for key in self.blocks if key not in self.found]
+
+    def figures(self) -> dict[str, Figure]:
+        """Count the stamped writes, those that were acknowledged, and what was read."""
+        writes = [write for block in self.blocks.values() for write in block.writes.values()]
+        counts = {
+            "stamped_writes": len(writes),
+            "stamped_acknowledged": sum(write.acknowledged for write in writes),
+            "stamped_reads": len(self.reads),
+            "stamped_read_back": len(self.found),
+        }
+        return {name: Figure(count, "1") for name, count in counts.items()}
+
+
+def _violation(
+    key: Key, event: Event, block: Block, allowed: Sequence[int], outdated: str,
+) -> Violation | None:
+    """Tell what is wrong with a block as it was read, if anything is."""
+    data = event.data
+    where = _name(key)
+    expected = f"expected {_versions(allowed)}"
+    if data["foreign"] is not None:
+        return Violation("foreign", f"{where} holds {data['foreign']}, {expected}", event)
+    if data["torn"]:
+        return Violation("torn", f"{where} is torn within a logical block, {expected}", event)
+    wrong = [version for version in _read_versions(data) if version not in allowed]
+    if not wrong:
+        return None
+    known = {UNWRITTEN, *block.writes}
+    strange = next((version for version in wrong if version not in known), None)
+    version = wrong[0] if strange is None else strange
+    kind = outdated if strange is None else "never issued"
+    note = ", which was never issued" if strange is not None else ""
+    verb = "was read with" if event.kind == "read" else "holds"
+    return Violation(kind, f"{where} {verb} {_versions([version])}{note}, {expected}", event)
+
+
+def _read_versions(data: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the versions that a block holds: one, or one for each of its logical blocks."""
+    for version in data.get("sectors") or [data["version"]]:
+        yield UNWRITTEN if version is None else version
+
+
+def _versions(versions: Sequence[int]) -> str:
+    names = ["nothing stamped" if version == UNWRITTEN else f"version {version}"
+             for version in sorted(versions)]
+    return " or ".join(names)
+
+
+def _name(key: Key) -> str:
+    disk, block = key
+    return f"block {block} of {disk}"
+
+
+def _count(violations: Sequence[Violation], kind: str) -> str:
+    number = sum(1 for each in violations if each.kind == kind)
+    others = len(violations) - number
+    also = f" (and {others} blocks otherwise wrong)" if others else ""
+    return f"{kind}: {number}{also}, first: "
+
+
+def _signatures(violations: Sequence[Violation]) -> list[Signature]:
+    kinds = dict.fromkeys((each.kind, each.event.kind) for each in violations)
+    return [Signature.of(kind, seen) for kind, seen in kinds]

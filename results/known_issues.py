@@ -1,0 +1,190 @@
+"""Known issues: failures that have been understood, by what is seen of them.
+
+``suites/known_issues.toml`` holds the entries and says how to write one. A failure is known by
+its signature alone: which check found what, and where. A scenario's name can say only that an
+issue is expected in it, so that its absence is noticed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results.errors import WrongUsageError
+from results.verdict import Check, Signature, Verdict
+
+if TYPE_CHECKING:
+    from results.judge import Judgement
+
+WILDCARDS = "*?[]!"
+"""Of these alone an anchor cannot be made: it would match everything."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What a signature of a check must look like.
+
+    ``anchors``: fnmatch patterns, each of which must match one of the signature's anchors.
+    """
+
+    check: str
+    kind: str
+    anchors: tuple[str, ...]
+
+    def matches(self, check: str, signature: Signature) -> bool:
+        """Tell whether this is how a check's signature looks."""
+        return (check, signature.kind) == (self.check, self.kind) and all(
+            _any_matches((pattern,), signature.anchors) for pattern in self.anchors
+        )
+
+
+@dataclass(frozen=True)
+class KnownIssue:
+    """A failure that has been understood.
+
+    ``signature``: all of these are seen when it strikes. ``also``: may be seen with them, and
+    means nothing alone. ``versions``, ``kernels``, ``expected``: fnmatch patterns of the
+    target's versions and the kernel's releases that have it (none: all), and of the scenarios
+    that are expected to show it. ``link``: an address or a commit.
+    """
+
+    id: str
+    link: str
+    summary: str = ""
+    target: str = ""
+    signature: tuple[Pattern, ...] = ()
+    also: tuple[Pattern, ...] = ()
+    versions: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+
+    def applies(self, target: str, target_version: str | None, kernel_release: str) -> bool:
+        """Tell whether a target on a kernel has it.
+
+        A pattern of ``versions`` may match the whole version or a word of it: a commit. A
+        version that is not known has no issue that is confined to some.
+        """
+        version = target_version or ""
+        return (
+            target == self.target
+            and (not self.versions or _any_matches(self.versions, (version, *version.split())))
+            and (not self.kernels or _any_matches(self.kernels, (kernel_release,)))
+        )
+
+    def explains(self, checks: Sequence[Check]) -> bool:
+        """Tell whether the checks that say FAIL show this issue, all of it and nothing else."""
+        failed = [check for check in checks if check.verdict is Verdict.FAIL]
+        found = [(check.name, each) for check in failed for each in check.signatures]
+        return (
+            all(check.signatures for check in failed)
+            and all(_is_one_of((*self.signature, *self.also), *each) for each in found)
+            and bool(self.signature)
+            and all(any(want.matches(*each) for each in found) for want in self.signature)
+        )
+
+
+def load(path: Path) -> tuple[KnownIssue, ...]:
+    """Read a file of known issues. Raises WrongUsageError naming the file and the entry."""
+    try:
+        record = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WrongUsageError(f"{path} cannot be read: {error}") from error
+    if strangers := sorted(set(record) - {"issue"}):
+        raise WrongUsageError(f"{path}: {strangers[0]!r} is not [[issue]]")
+    issues: list[KnownIssue] = []
+    for number, entry in enumerate(_tables(record, "issue", str(path)), 1):
+        where = f"{path}: issue {entry.get('id') or number}"
+        issue = _issue(entry, where)
+        if any(issue.id == other.id for other in issues):
+            raise WrongUsageError(f"{where} is there twice")
+        issues.append(issue)
+    return tuple(issues)
+
+
+def apply(
+    judgement: Judgement, issues: Sequence[KnownIssue], target: str, target_version: str | None,
+    kernel_release: str,
+) -> Judgement:
+    """Return the judgement with the known issue that it is, or that it shows to be fixed.
+
+    ``target``: its name ("scst"). ``target_version``: as its ``describe`` says, version and
+    commit with a blank between, or None. ``kernel_release``: uname -r.
+    """
+    concerned = [each for each in issues if each.applies(target, target_version, kernel_release)]
+    known: KnownIssue | None = None
+    if judgement.verdict is Verdict.FAIL:
+        known = next((each for each in concerned if each.explains(judgement.checks)), None)
+    elif judgement.verdict is Verdict.PASS:
+        known = next(
+            (each for each in concerned if _any_matches(each.expected, (judgement.scenario,))),
+            None,
+        )
+    return replace(judgement, known=known)
+
+
+def _any_matches(patterns: Iterable[str], words: Sequence[str]) -> bool:
+    return any(fnmatchcase(word, pattern) for pattern in patterns for word in words)
+
+
+def _is_one_of(patterns: Iterable[Pattern], check: str, signature: Signature) -> bool:
+    return any(pattern.matches(check, signature) for pattern in patterns)
+
+
+def _issue(entry: Mapping[str, Any], where: str) -> KnownIssue:
+    _refuse_strangers(entry, {each.name for each in fields(KnownIssue)}, where)
+    _require_words(entry, ("id", "link", "summary", "target"), where)
+    signature = _patterns(entry, "signature", where)
+    if not signature:
+        raise WrongUsageError(
+            f"{where} has no signature: nothing is known by a scenario's name alone")
+    lists = {name: _words(entry.get(name, []), f"{where}: {name}")
+             for name in ("versions", "kernels", "expected")}
+    return KnownIssue(
+        entry["id"], entry["link"], entry["summary"], entry["target"], signature,
+        _patterns(entry, "also", where), **lists)
+
+
+def _patterns(entry: Mapping[str, Any], name: str, where: str) -> tuple[Pattern, ...]:
+    return tuple(
+        _pattern(each, f"{where}: {name}") for each in _tables(entry, name, where)
+    )
+
+
+def _pattern(entry: Mapping[str, Any], where: str) -> Pattern:
+    _refuse_strangers(entry, {"check", "kind", "anchor"}, where)
+    _require_words(entry, ("check", "kind"), where)
+    anchor = entry.get("anchor")
+    anchors = _words([anchor] if isinstance(anchor, str) else anchor or [], f"{where}: anchor")
+    if not anchors or not all(each.strip(WILDCARDS) for each in anchors):
+        raise WrongUsageError(f"{where} has no anchor: a function, a task, a title, an operation")
+    return Pattern(entry["check"], entry["kind"], anchors)
+
+
+def _refuse_strangers(entry: Mapping[str, Any], names: Set[str], where: str) -> None:
+    if strangers := sorted(set(entry) - names):
+        raise WrongUsageError(f"{where} has {strangers[0]!r}, which it cannot have")
+
+
+def _require_words(entry: Mapping[str, Any], names: Sequence[str], where: str) -> None:
+    for name in names:
+        if not isinstance(entry.get(name), str) or not entry[name].strip():
+            raise WrongUsageError(f"{where} has no {name}")
+
+
+def _tables(entry: Mapping[str, Any], name: str, where: str) -> list[Mapping[str, Any]]:
+    tables = entry.get(name, [])
+    if isinstance(tables, dict):
+        tables = [tables]
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise WrongUsageError(f"{where}: {name} is not a table")
+    return tables
+
+
+def _words(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise WrongUsageError(f"{where} is not a list of patterns")
+    return tuple(value)

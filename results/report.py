@@ -1,0 +1,398 @@
+"""The report of one scenario: plain text from which a kernel developer can go on.
+
+Its first line names the cause as far as it was seen: who spins or waits, and for which command.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from results.block_io import account
+from results.checkers import kernel_health, teardown, threads
+from results.checkers.teardown import stack_of
+from results.history import Event, History
+from results.judge import Judgement
+from results.kernel_log import Kind
+from results.kernel_log.frames import is_machinery
+from results.kernel_log.titles import COMM_MAX
+from results.timeline import Timeline
+from results.verdict import Verdict
+
+STALLS = frozenset({
+    Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK, Kind.RCU_STALL, Kind.WORKQUEUE_LOCKUP,
+})
+"""Reports that only say that something stands still; others may say why."""
+
+CLEANER = "scst_usr_cleanupd"
+"""Frees the commands of closed scst_user devices (scst/src/dev_handlers/scst_user.c)."""
+
+LONG_NAMES = (CLEANER, "scst_usr_released")
+"""Kernel threads of targets whose names are longer than a comm."""
+
+LINES_MAX = 40
+"""Lines of each list; history.jsonl and console.log have all of them."""
+
+NONE = (None, "", 0, "0", "0x0", "NULL")
+"""How a pointer that is NULL or a flag that is not set may be written in a table."""
+
+LIO_MODULES = frozenset({"target_core_mod", "target_core_user", "iscsi_target_mod", "tcm_loop"})
+"""A task that sleeps below one of these waits for a command, or for what holds one up."""
+
+Row = Mapping[str, Any]
+"""A row of a table read from the guest's memory (fixtures.evidence).
+
+A stuck command of scst_user has handle, state, ref, sent_to_user, cmd; one of LIO tag, opcode,
+state, transport_state, refcount and perhaps waiters (names of tasks); rows with neither handle
+nor tag (rings) are shown and not named. A waiter has task, pid, state, waits_in, stack, modules.
+"""
+
+
+def text(
+    judgement: Judgement, history: History, *, stuck: Sequence[Row] = (),
+    waiters: Sequence[Row] = (), missing: Sequence[str] = (), files: Sequence[str] = (),
+    command: str | None = None,
+) -> str:
+    """Return the report, ending with a newline.
+
+    ``stuck``, ``waiters``: the target's commands, and the tasks that wait or run, as read from
+    the guest's memory. ``missing``: evidence that could not be had, each with how to get it.
+    ``files``: what lies beside the report. ``command``: the command line that runs the scenario
+    again, where one is known.
+    """
+    sections = (
+        ("Verdict", _verdict(judgement)),
+        ("Stuck commands", list(_tables(stuck))),
+        ("Spinning and blocked tasks", list(_tasks(judgement, waiters))),
+        ("Kernel reports", list(_reports(judgement))),
+        ("Commands in flight", list(_in_flight(history))),
+        ("Time line", _times(judgement, history)),
+        ("Run it again", list(_replay(history, command))),
+        ("Files", list(files)),
+        ("Missing evidence", list(missing)),
+    )
+    parts = [cause(judgement, stuck, waiters)]
+    for title, lines in sections:
+        if lines:
+            parts.append("\n".join([title, *(f"  {line}".rstrip() for line in lines)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def cause(
+    judgement: Judgement, stuck: Sequence[Row] = (), waiters: Sequence[Row] = (),
+) -> str:
+    """Return one line: what the kernel says broke, and who spins or waits for which command."""
+    if judgement.verdict is not Verdict.FAIL:
+        return f"{judgement.verdict}: {judgement.reason}"
+    broken = [each["title"] for each in _quoted(judgement) if each["kind"] not in STALLS]
+    stall = [*_spinning(judgement), *_waiting(judgement, waiters)]
+    commands = [row for row in stuck if "handle" in row or "tag" in row]
+    words = [*Counter(broken), *_sentences(stall, commands)]
+    if not broken and not stall:
+        words.insert(0, judgement.reason)
+    return "; ".join(words)
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """A task that does not get on.
+
+    ``where``: the function that says most, or "". ``modules``: those its stack goes through.
+    """
+
+    comm: str
+    spins: bool
+    where: str = ""
+    modules: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """Its name in full, where the kernel cut it and it is known."""
+        known = (name for name in LONG_NAMES if name[:COMM_MAX] == self.short)
+        return next(known, self.comm)
+
+    @property
+    def short(self) -> str:
+        """Its comm as the console has it; /proc shows more of a kernel thread's."""
+        return self.comm[:COMM_MAX]
+
+    @property
+    def family(self) -> str:
+        """What the names of threads that work together begin with: "scst_usr"."""
+        return self.short.rpartition("_")[0]
+
+    def waits_for(self, row: Row) -> bool:
+        """Tell whether it is known to wait for a stuck command."""
+        if "handle" in row:
+            return self.name == CLEANER
+        names = [str(each) for each in row.get("waiters") or ()]
+        named = any(name in {self.comm, self.short} or name.startswith(f"{self.short}:")
+                    for name in names)
+        return named or (not self.spins and bool(self.modules & LIO_MODULES))
+
+
+def _spinning(judgement: Judgement) -> list[Standstill]:
+    """Return who spins, by the samples or, where there were none any more, by the console."""
+    comms = [str(each["spinning"]["comm"]) for each in _evidence(judgement, threads.NAME)
+             if "spinning" in each]
+    comms += [str(each["task"]) for each in _quoted(judgement)
+              if each["task"] and each["kind"] in {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP}]
+    tasks = {comm[:COMM_MAX]: Standstill(comm, spins=True) for comm in reversed(comms)}
+    return list(tasks.values())[::-1]
+
+
+def _waiting(judgement: Judgement, waiters: Sequence[Row]) -> list[Standstill]:
+    """Return who sits in D state: by the samples, by the console, or by the guest's memory.
+
+    Of the last only those who are in a module: others wait for a disk, or for nothing.
+    """
+    found: dict[str, Standstill] = {}
+    for task in _blocked(judgement):
+        telling = (frame for frame in stack_of(task) if not is_machinery(frame))
+        sampled = Standstill(str(task["comm"]), False, next(telling, ""), _modules(task))
+        found.setdefault(sampled.short, sampled)
+    for each in _quoted(judgement):
+        if each["task"] and each["kind"] == Kind.HUNG_TASK:
+            hung = Standstill(str(each["task"]), False, each["frame"] or "")
+            found.setdefault(hung.short, hung)
+    for row in waiters:
+        if row["state"] == "D" and row["modules"]:
+            seen = Standstill(str(row["task"]), False, str(row["waits_in"]))
+            known = found.get(seen.short, seen)
+            found[seen.short] = replace(known, modules=known.modules | frozenset(row["modules"]))
+    spinning = {task.short for task in _spinning(judgement)}
+    return [task for task in found.values() if task.short not in spinning]
+
+
+def _modules(task: Mapping[str, Any]) -> frozenset[str]:
+    """Return the modules of a sampled stack, whose frames end with "[module]"."""
+    frames = [str(frame) for frame in task.get("stack") or ()]
+    return frozenset(frame.rpartition("[")[2][:-1] for frame in frames if frame.endswith("]"))
+
+
+def _sentences(tasks: Sequence[Standstill], stuck: Sequence[Row]) -> Iterator[str]:
+    told: list[Row] = []
+    families = {task.family for task in tasks if task.spins and task.family}
+    for task in tasks:
+        rows = [row for row in stuck if task.waits_for(row)]
+        what = "it" if rows and all(row in told for row in rows) else _commands(rows)
+        told += rows
+        if task.spins:
+            yield f"{task.name} spins"
+            if what:
+                yield f"it waits for {what}"
+        elif task.family in families:
+            yield f"{task.name} waits for it in D"
+        else:
+            where = f" in {task.where}" if task.where else ""
+            yield f"{task.name} waits in D{where}" + (f" for {what}" if what else "")
+    if rest := [row for row in stuck if row not in told]:
+        yield f"stuck: {_commands(rest)}"
+
+
+def _commands(rows: Sequence[Row]) -> str:
+    """Name stuck commands, the first with its state; "" when there are none."""
+    if not rows:
+        return ""
+    row = rows[0]
+    if "handle" in row:
+        kind, name = "ucmd", f"h={row['handle']}"
+        sent = "not sent" if row.get("sent_to_user") in NONE else "sent"
+        cmd = "no cmd" if row.get("cmd") in NONE else f"cmd {row['cmd']}"
+        state = f"state {row.get('state')}, ref {row.get('ref')}, {sent}, {cmd}"
+    else:
+        kind, name = "se_cmd", f"tag={row.get('tag')}"
+        state = (f"opcode {_cell(row, 'opcode')}, state {row.get('state')}, transport state "
+                 f"{_cell(row, 'transport_state')}, refcount {row.get('refcount')}")
+    if len(rows) > 1:
+        return f"{len(rows)} {kind}s, first {name}: {state}"
+    return f"{kind} {name}: {state}"
+
+
+def _opcode(opcode: object) -> str:
+    return f"{opcode:#04x}" if isinstance(opcode, int) else str(opcode)
+
+
+def _verdict(judgement: Judgement) -> list[str]:
+    lines = [f"{judgement.scenario}: {judgement.outcome}"]
+    if judgement.known:
+        lines[0] += f", {judgement.known.id} ({judgement.known.link})"
+    wide = max((len(check.name) for check in judgement.checks), default=0)
+    return lines + [
+        f"{check.verdict:<7}  {check.name:<{wide}}  {check.reason}" for check in judgement.checks
+    ]
+
+
+def _tables(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a table for each kind of row."""
+    kinds: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(tuple(sorted(row)), []).append(row)
+    for alike in kinds.values():
+        yield from _table(alike)
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    """Return rows aligned under the names of their columns."""
+    columns = list(rows[0])
+    cells = [columns, *([_cell(row, column) for column in columns] for row in rows)]
+    wide = [max(len(line[number]) for line in cells) for number in range(len(columns))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, wide, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def _cell(row: Row, column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "-"
+    if value is None:
+        return "-"
+    return _opcode(value) if column == "opcode" else str(value)
+
+
+def _tasks(judgement: Judgement, waiters: Sequence[Row]) -> Iterator[str]:
+    for each in _evidence(judgement, threads.NAME):
+        if "spinning" in each:
+            spin = each["spinning"]
+            yield (f"{spin['comm']}:{spin['pid']} spins: {spin['share']:.0%} of a CPU for "
+                   f"{spin['seconds']:.1f} s")
+            yield from (f"    {frame}" for frame in spin["stack"])
+    for task in _blocked(judgement):
+        yield f"{task['comm']}:{task['pid']} in D state"
+        frames = task.get("stack") or [task.get("wchan") or "its stack is not known"]
+        yield from (f"    {frame}" for frame in frames)
+    for row in waiters:
+        at = "" if row.get("cpu") is None else f", on CPU {row['cpu']}"
+        yield f"{row['task']}:{row['pid']} in the guest's memory: state {row['state']}{at}"
+        yield from (f"    {frame}" for frame in row["stack"])
+
+
+def _reports(judgement: Judgement) -> Iterator[str]:
+    reports = _quoted(judgement)
+    times = Counter(each["title"] for each in reports)
+    first = {each["title"]: each for each in reversed(reports)}
+    for title, number in times.items():
+        each = first[title]
+        facts = [f"named by {each['frame']}" if each["frame"] else "no function names it"]
+        facts += [f"task {each['task']}"] if each["task"] else []
+        facts += [f"CPU {each['cpu']}"] if each["cpu"] is not None else []
+        facts += [f"{number} times"] if number > 1 else []
+        yield f"{title}: {', '.join(facts)}"
+        yield from (f"    {line}" for line in each["lines"][:LINES_MAX])
+        if len(each["lines"]) > LINES_MAX:
+            yield "    ... (console.log has the rest)"
+
+
+def _in_flight(history: History) -> Iterator[str]:
+    """Yield what was open at the end: at the initiator's block layer, and in the backend."""
+    open_ios = account(history).open
+    yield from (f"{io.describe()}, issued at {io.issued:.3f} s" for io in open_ios[:LINES_MAX])
+    if len(open_ios) > LINES_MAX:
+        yield f"... and {len(open_ios) - LINES_MAX} more"
+    unanswered: dict[tuple[object, ...], Event] = {}
+    for event in history.select("backend", "step"):
+        data = event.data
+        key = (data.get("device"), data["point"], data["handle"])
+        unanswered.pop(key, None)
+        if data["action"] != "answered":
+            unanswered[key] = event
+    for event in list(unanswered.values())[:LINES_MAX]:
+        data = event.data
+        yield (f"the backend did not answer {data['point']}, handle {data['handle']}, opcode "
+               f"{_opcode(data['opcode'])}: {data['action']} at {event.time:.3f} s")
+    if len(unanswered) > LINES_MAX:
+        yield f"... and {len(unanswered) - LINES_MAX} more"
+
+
+WORDS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
+    ("harness", "phase"): lambda data: f"phase {data['name']}",
+    ("harness", "error"): lambda data: f"{data['family']}: {data['message']}",
+    ("harness", "lost"): lambda data: f"the machine was lost: {data['what']}",
+    ("target", "begin"): lambda data: f"{data['operation']} begins",
+    ("target", "end"): lambda data: f"{data['operation']} ends after {data['seconds']:.2f} s"
+                                    + (f": {data['error']}" if data["error"] else ""),
+    ("target", "disk"): lambda data: f"disk {data['name']}",
+    ("fault", "armed"): lambda data: f"armed: {data['fault']} at {data['count']} {data['point']}",
+    ("fault", "fired"): lambda data: f"{data['fault']} fires, {data['held']} commands held",
+    ("fault", "undone"): lambda data: f"{data['fault']} is undone",
+    ("backend", "held"): lambda data: f"holds handles {', '.join(map(str, data['handles']))}",
+    ("backend", "released"): lambda _: "releases what it held",
+    ("backend", "closed"): lambda _: "closes the device",
+    ("backend", "exit"): lambda data: f"ends with status {data['status']}",
+    ("scsi", "timeout"): lambda data: f"command timed out: tag {data['tag']} on {data['host']}",
+    ("workload", "begin"): lambda data: f"{data['job']} begins on {data['disk']}",
+    ("workload", "end"): lambda data: f"{data['job']} ends: {data['ios']} I/Os, "
+                                      f"{data['errors']} errors, exit {data['exit']}",
+}
+"""What the time line says of the events that it shows."""
+
+
+def _times(judgement: Judgement, history: History) -> list[str]:
+    """Return the key events in order, in seconds from the fault, or else from the beginning."""
+    if not history.events:
+        return []
+    timeline = Timeline.of(history)
+    origin = timeline.begin if timeline.fired is None else timeline.fired
+    shown = [
+        (event.time, f"{event.source}: {WORDS[event.source, event.kind](event.data)}")
+        for event in history.events if (event.source, event.kind) in WORDS
+    ]
+    shown += [(each["time"], f"console: {each['title']}") for each in _quoted(judgement)
+              if each["time"] is not None]
+    for check in judgement.checks:
+        figure = judgement.figures.get(f"{check.name}_detected_after")
+        if figure and figure.value is not None and check.verdict is Verdict.FAIL:
+            shown.append((origin + figure.value, f"first evidence of: {check.name}"))
+    shown.sort(key=lambda each: each[0])
+    since = "begin" if timeline.fired is None else "fault"
+    return [f"s from the {since}",
+            *(f"{time - origin:+10.3f}  {words}" for time, words in _thinned(shown))]
+
+
+def _thinned(shown: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]]:
+    """Leave out all but the first three of events that repeat but for their last words."""
+    counts: Counter[str] = Counter()
+    for time, words in shown:
+        kind = words.split(": tag", maxsplit=1)[0]
+        counts[kind] += 1
+        if counts[kind] <= 3:
+            yield time, words
+    for kind, number in counts.items():
+        if number > 3:
+            yield shown[-1][0], f"({kind}: {number} times in all)"
+
+
+def _replay(history: History, command: str | None) -> Iterator[str]:
+    """Yield what it takes to run the scenario again: its id, its seed, and a command line."""
+    scenario = history.first("harness", "scenario")
+    if scenario is None:
+        return
+    data = scenario.data
+    yield f"scenario {data['id']}, seed {data.get('seed')}"
+    if command is None and {"target", "kernel", "seed"} <= set(data):
+        command = (f"pytest suites --target {data['target']} --kernel {data['kernel']} "
+                   f"--seed {data['seed']} -k {data['id']}")
+    if command is not None:
+        yield command
+
+
+def _evidence(judgement: Judgement, name: str) -> list[Mapping[str, Any]]:
+    return [
+        each for check in judgement.checks if check.name == name
+        for each in check.evidence if isinstance(each, Mapping)
+    ]
+
+
+def _quoted(judgement: Judgement) -> list[Mapping[str, Any]]:
+    return [each for each in _evidence(judgement, kernel_health.NAME) if "title" in each]
+
+
+def _blocked(judgement: Judgement) -> list[Mapping[str, Any]]:
+    """Return the tasks in D state, each once: those that stayed, and those of the teardown."""
+    tasks = [each["blocked"] for each in _evidence(judgement, threads.NAME) if "blocked" in each]
+    tasks += [each for each in _evidence(judgement, teardown.NAME) if "comm" in each]
+    return list({(task["pid"], task["comm"]): task for task in reversed(tasks)}.values())[::-1]

@@ -1,0 +1,1 @@
+"""Is every write that was acknowledged there afterwards, and do the checkers see when not?"""

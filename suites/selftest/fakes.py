@@ -1,0 +1,283 @@
+"""Fakes to stage what real machines do seldom: panic, silence, slowness, a sick backend.
+
+Only the far end of the agent's line is fake. What speaks to it is the harness's own.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fixtures.machine.connection import Connection
+from fixtures.machine.remote import RemoteMachine
+from results.ladder import Ladder
+
+IMPATIENT = Ladder(command=0.2, teardown=0.3, silence=0.3, scenario=2.0, step=0.2, boot=0.3)
+"""Bounds for machines whose deadlines are meant to be missed."""
+
+PANIC = ("Kernel panic - not syncing: Fatal exception in interrupt",
+         "---[ end Kernel panic - not syncing: Fatal exception in interrupt ]---")
+
+Script = Callable[["FakeProgram", Mapping[str, Any]], None]
+
+
+class FakeProgram:
+    """A program on a fake machine. ``script`` is called with each message that it is sent."""
+
+    def __init__(self, machine: FakeMachine, pid: int, script: Script) -> None:
+        self.pid = pid
+        self.heard: list[Mapping[str, Any]] = []
+        self._machine = machine
+        self._script = script
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take a message from the test's side."""
+        self.heard.append(message)
+        self._script(self, message)
+
+    def say(self, kind: str, **data: Any) -> None:
+        """Write a line."""
+        line = {"t": time.monotonic_ns(), "kind": kind, **data}
+        self._machine.say({"pid": self.pid, "line": line})
+
+    def reply(self, message: Mapping[str, Any], result: Any = None) -> None:
+        """Do as one is told."""
+        self.say("reply", id=message["id"], ok=True, result=result)
+
+    def exit(self, status: int) -> None:
+        """End."""
+        self._machine.say({"pid": self.pid, "exit": status, "t": time.monotonic_ns()})
+
+
+def deaf(_program: FakeProgram, _message: Mapping[str, Any]) -> None:
+    """Be a program that answers nothing."""
+
+
+def obedient(program: FakeProgram, message: Mapping[str, Any]) -> None:
+    """Be a program that does all that it is told."""
+    program.reply(message, True)
+
+
+class FakeMachine:
+    """A machine without a kernel: a real connection to an agent that does what a test stages.
+
+    ``verbs`` answer requests, by name; a verb that is not there succeeds and returns nothing.
+    ``asked`` keeps every request but pings. ``programs``: those spawned, in order; ``born`` is
+    called with each. It has what a scenario wants of a guest: console, ladder, alive.
+    """
+
+    def __init__(self, console: Path, ladder: Ladder = IMPATIENT) -> None:
+        self.verbs: dict[str, Callable[..., Any]] = {
+            "ping": lambda: "6.1.0-fake", "waiting": list, "listdir": lambda path: [],
+            "exists": lambda path: False, "spawn": self._spawn, "send": self._send,
+            "run": lambda argv, stdin: {"status": 0, "stdout": "", "stderr": ""},
+            "signal": lambda pid, number: self.programs[pid - 1].exit(-number),
+            "write": self._write,
+        }
+        self.asked: list[tuple[str, Mapping[str, Any]]] = []
+        self.programs: list[FakeProgram] = []
+        self.script: Script = obedient
+        self.born: Callable[[FakeProgram], None] = lambda program: None
+        self.answers_sync = True
+        self.clock_ahead = 0.0
+        self.console = console
+        self.ladder = ladder
+        console.touch()
+        self._delays: dict[str, float] = {}
+        self._silent = False
+        ours, self._line = socket.socketpair()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._serve, daemon=True).start()
+        self.connection = Connection(ours, "the fake")
+        self.machine = RemoteMachine(self.connection, ladder)
+
+    def __enter__(self) -> Self:
+        self.connection.sync(self.ladder.silence)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.vanish()
+        self.connection.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the line is up."""
+        return self.connection.lost is None
+
+    # stages
+
+    def slow(self, verb: str, seconds: float) -> None:
+        """From now on let a verb take this long."""
+        self._delays[verb] = seconds
+
+    def fall_silent(self) -> None:
+        """Answer nothing any more; the line stays up, as that of a guest that spins."""
+        self._silent = True
+
+    def panic(self) -> None:
+        """Write a panic to the console and fall silent: panic=0 keeps a dead guest."""
+        for words in PANIC:
+            self.write_console(words)
+        self.fall_silent()
+
+    def vanish(self) -> None:
+        """Close the line, as a killed QEMU does."""
+        with suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+
+    def write_console(self, words: str) -> None:
+        """Write a line to the console."""
+        with self.console.open("a") as file:
+            file.write(f"[{time.monotonic():12.6f}] {words}\n")
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Write a message to the line."""
+        self.say_bytes(json.dumps(message).encode() + b"\n")
+
+    def say_bytes(self, data: bytes) -> None:
+        """Write to the line whatever it be."""
+        with self._lock, suppress(OSError):
+            self._line.sendall(data)
+
+    # the agent's part
+
+    def _serve(self) -> None:
+        with self._line.makefile("rb") as lines:
+            for line in lines:
+                if line.strip() and not self._silent:
+                    self._take(json.loads(line))
+        self._line.close()
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        if "do" not in message:
+            if self.answers_sync:
+                self.say({"synced": message["epoch"], "t": 0})
+            return
+        if message["do"] != "ping":
+            self.asked.append((message["do"], message["args"]))
+        delay = self._delays.get(message["do"])
+        if delay is None:
+            self._answer(message)
+        else:
+            timer = threading.Timer(delay, self._answer, [message])
+            timer.daemon = True
+            timer.start()
+
+    def _answer(self, message: Mapping[str, Any]) -> None:
+        began = self._clock() - int(self._delays.get(message["do"], 0.0) * 1e9)
+        answer: dict[str, Any] = {"id": message["id"], "began": began}
+        try:
+            verb: Callable[..., Any] = self.verbs.get(message["do"], lambda **_: None)
+            answer["result"] = verb(**message["args"])
+        except OSError as error:
+            answer["error"] = {"type": "OSError", "errno": error.errno, "text": str(error)}
+        answer["ended"] = self._clock()
+        if not self._silent:
+            self.say(answer)
+
+    def _clock(self) -> int:
+        return time.monotonic_ns() + int(self.clock_ahead * 1e9)
+
+    def _spawn(self, name: str, module: str | None, argv: list[str]) -> int:
+        program = FakeProgram(self, len(self.programs) + 1, self.script)
+        self.programs.append(program)
+        self.born(program)
+        return program.pid
+
+    def _send(self, pid: int, line: str) -> None:
+        self.programs[pid - 1].hear(json.loads(line))
+
+    def _write(self, path: str, text: str) -> None:
+        if path == "/dev/kmsg":
+            self.write_console(text.strip())
+
+
+@dataclass
+class FakeLab:
+    """The laboratory of one fake machine, for a whole scenario; ``target`` deploys on it."""
+
+    guest: FakeMachine
+    target: Any
+
+    @property
+    def accelerator(self) -> Any:
+        """Something with a name."""
+        return type("Fake", (), {"name": "fake"})
+
+    @contextmanager
+    def restored(self, _kernel: str) -> Iterator[FakeMachine]:
+        """Provide the machine."""
+        self.guest.connection.sync(self.guest.ladder.silence)
+        yield self.guest
+
+
+@dataclass
+class FakeSubject:
+    """What a fault is done to (an inject.fault.Subject); keeps what is done, in order.
+
+    ``waits_after``: how often the removal is looked at before it waits; None: it never does.
+    ``removal``: what the removal does once it waits, given the event that the release sets.
+    """
+
+    waits_after: int | None = 0
+    removal: Callable[[threading.Event], None] = lambda released: None
+
+    def __post_init__(self) -> None:
+        self.done: list[str] = []
+        self.looks = 0
+        self.released = threading.Event()
+        self.backend = self
+
+    def release(self, deadline: float) -> None:
+        """Let go what is held."""
+        self.done.append("release")
+        self.released.set()
+
+    def lie(
+        self, how: str, count: int, *, deadline: float, direction: str | None = None,
+        medium: str | None = None,
+    ) -> None:
+        """Lie."""
+        self.done.append(f"lie {how}")
+
+    def wait_lied(self, count: int, deadline: float) -> bool:
+        """Wait for lies, which are told at once."""
+        return True
+
+    def stop_lying(self, deadline: float) -> None:
+        """Tell the truth."""
+        self.done.append("truth")
+
+    def close(self, deadline: float) -> None:
+        """Close the device."""
+        self.done.append("close")
+
+    def kill(self) -> None:
+        """Kill the backend."""
+        self.done.append("kill")
+
+    def remove_lun(self) -> None:
+        """Remove the LUN, as long as that takes."""
+        self.done.append("remove_lun begins")
+        self.removal(self.released)
+        self.done.append("remove_lun ends")
+
+    def removal_waits(self) -> bool:
+        """Tell whether the removal waits."""
+        self.looks += bool(self.done)
+        return bool(self.done) and self.waits_after is not None and self.looks > self.waits_after
+
+    def take_device_away(self) -> None:
+        """End the device."""
+        self.done.append("take_device_away")

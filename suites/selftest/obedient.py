@@ -1,0 +1,30 @@
+"""A backend without a device: obeys as the real ones do. The agent runs it in tests."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from targets.backend.control import Channel, Holds
+
+
+def main(argv: Sequence[str]) -> None:
+    """Serve until told to exit. ``argv``: words to say in "ready"; "crash" raises instead."""
+    if "crash" in argv:
+        raise RuntimeError("told to crash")
+    channel = Channel()
+    holds = Holds(channel)
+    handlers: dict[str, Callable[..., Any]] = {
+        "hold": holds.order, "release": holds.release, "echo": lambda **given: given,
+        "arrive": lambda handle, opcode: holds.takes("EXEC", handle, opcode, "write"),
+        "exit": os._exit,
+    }
+    channel.emit("ready", argv=list(argv))
+    channel.flush()
+    with suppress(EOFError):
+        while True:
+            select.select([channel.fd_in], [], [])
+            channel.serve(handlers)

@@ -1,0 +1,1 @@
+"""A kernel made sick on purpose, and whether the checks see what it has."""

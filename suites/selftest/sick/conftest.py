@@ -1,0 +1,96 @@
+"""What the tests on a sick kernel stand on; they are run by ``-m sick`` only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.lab import Lab
+from fixtures.plugin import BENCH, RunPlan
+from results.errors import MachineLostError, WrongUsageError
+from suites.selftest.sick import build
+from suites.selftest.sick.target import SickTarget
+
+MARK = "sick"
+TABLE = "sick.json"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One illness that was seen: on which kernel, by which check, what it said, how soon."""
+
+    illness: str
+    kernel: str
+    check: str
+    title: str
+    seconds: float
+
+
+@dataclass
+class Findings:
+    """All that was seen in this run, kept beside its scenarios."""
+
+    found: list[Finding] = field(default_factory=list)
+
+    def add(self, finding: Finding, results: Path) -> None:
+        """Add one, and write them all."""
+        self.found.append(finding)
+        table = json.dumps([asdict(each) for each in self.found], indent=2)
+        (results / TABLE).write_text(table + "\n")
+
+
+FINDINGS = pytest.StashKey[Findings]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the sick kernel out of every run that does not ask for it."""
+    if MARK in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker(MARK)]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker(MARK)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config,
+) -> None:
+    """Show illness, check and seconds."""
+    findings = config.stash.get(FINDINGS, None)
+    if findings is None or not findings.found:
+        return
+    terminalreporter.section("illnesses")
+    for each in findings.found:
+        terminalreporter.write_line(
+            f"{each.illness:10} {each.kernel:6} {each.check:14} {each.seconds:6.2f} s  "
+            f"{each.title}")
+
+
+@pytest.fixture(scope="session")
+def findings(request: pytest.FixtureRequest) -> Findings:
+    """Provide the run's table."""
+    return request.config.stash.setdefault(FINDINGS, Findings())
+
+
+@pytest.fixture(scope="session")
+def sick_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Provide guests that have stf_sick.ko loaded; skip where it cannot be built."""
+    lab = request.config.stash[BENCH].lab
+    try:
+        files = {kernel.release: build.module(kernel, lab.progress)
+                 for kernel in lab.kernels.values()}
+    except (WrongUsageError, MachineLostError) as error:
+        pytest.skip(f"{build.NAME} cannot be built: {error}")
+    with replace(lab, target=SickTarget(lab.target, files), _guests={}) as sick:
+        yield sick
+
+
+@pytest.fixture
+def sick_plan(run_plan: RunPlan, sick_lab: Lab) -> RunPlan:
+    """Provide a runner of plans on these guests."""
+    return run_plan.within(sick_lab)

@@ -1,0 +1,161 @@
+"""Illnesses as faults of an otherwise ordinary scenario, and what has to see each of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, cast
+
+from fixtures.lab import Lab
+from fixtures.machine.remote import RemoteMachine
+from inject.fault import Subject
+from results.checkers import kernel_health, resources, threads
+from results.history import History
+from results.judge import CHECKERS
+from results.kernel_log import Kind
+from results.ladder import Ladder
+from results.verdict import Verdict
+from suites.selftest.sick.build import NAME
+
+PARAMETERS = f"/sys/module/{NAME}/parameters"
+STALL_TIMEOUT = "/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout"
+
+STALL_SECONDS = 5
+"""Instead of the kernel's 21 (CONFIG_RCU_CPU_STALL_TIMEOUT), which no other bound comes near."""
+
+LOOK_EVERY = 0.1
+"""Seconds between two looks at the console."""
+
+
+@dataclass(frozen=True)
+class Illness:
+    """One illness: what stf_sick.c calls it, and what has to be said of it.
+
+    ``seconds``: how long it lasts if nobody heals it, by the ladder. ``told``: the scenario
+    stays with it until the console says so, and then heals it; None: the scenario goes on.
+    ``kind``: of the kernel's report, if there is one. ``words``: in the check's reason.
+    ``bound``: seconds within which the check must be able to tell, by the ladder.
+    """
+
+    name: str
+    word: str
+    check: str
+    words: tuple[str, ...]
+    seconds: Callable[[Ladder], float]
+    bound: Callable[[Ladder], float]
+    kind: Kind | None = None
+    told: str | None = None
+
+
+def reported(
+    word: str, kind: Kind, *titles: str, told: str | None = None,
+    seconds: Callable[[Ladder], float] = lambda ladder: ladder.step,
+    bound: Callable[[Ladder], float] = lambda ladder: ladder.spin_window, name: str | None = None,
+) -> Illness:
+    """Return an illness that the kernel itself reports."""
+    return Illness(name or word, word, kernel_health.NAME, titles or (f"{kind} in {NAME}_{word}",),
+                   seconds, bound, kind, told)
+
+
+def watchdog_period(ladder: Ladder) -> float:
+    """Return the seconds between two looks of the soft lockup detector (kernel/watchdog.c)."""
+    return 2.0 * ladder.watchdog_thresh / 5
+
+
+ILLNESSES = (
+    Illness("spin", "spin", threads.NAME, (f"{NAME}_spin", "burnt"),
+            seconds=lambda ladder: ladder.scenario, bound=lambda _: 3.0),
+    reported("lock", Kind.SOFT_LOCKUP, told="BUG: soft lockup",
+             seconds=lambda ladder: 2 * ladder.soft_lockup,
+             bound=lambda ladder: ladder.soft_lockup + 2 * watchdog_period(ladder)),
+    reported("stall", Kind.RCU_STALL, told="INFO: rcu_",
+             seconds=lambda ladder: 4 * STALL_SECONDS, bound=lambda _: 2 * STALL_SECONDS),
+    Illness("park", "park", threads.NAME, (f"{NAME}_park", "D state"),
+            seconds=lambda ladder: ladder.scenario, bound=lambda ladder: ladder.teardown),
+    reported("park", Kind.HUNG_TASK, f"task hung in {NAME}_park", name="park-long",
+             told="blocked for more than", seconds=lambda ladder: 2 * ladder.hung_task,
+             bound=lambda ladder: ladder.hung_task + 3),  # khungtaskd looks every second
+    reported("warn", Kind.WARNING),
+    reported("oops", Kind.NULL_DEREFERENCE),
+    reported("bug", Kind.BUG, f"kernel BUG in {NAME}_bug"),
+    Illness("leak", "leak", resources.NAME, (f"slab cache {NAME} has 8 objects, 0 before",),
+            seconds=lambda ladder: ladder.step, bound=lambda ladder: ladder.scenario),
+    Illness("hold", "hold", resources.NAME, (f"module {NAME} has 1 references, 0 before",),
+            seconds=lambda ladder: ladder.step, bound=lambda ladder: ladder.scenario),
+)
+
+
+class Deployed(Protocol):
+    """What the fault knows of its subject beyond what faults may know."""
+
+    @property
+    def machine(self) -> RemoteMachine:
+        """The guest."""
+
+
+@dataclass
+class Sick:
+    """The fault: the commands that were held go on, and the kernel falls ill.
+
+    ``lab``: whose guest it is. ``talk``: lines that a program writes to /dev/kmsg.
+    ``began``: when the word was written, in seconds of the guest's clock.
+    """
+
+    lab: Lab
+    word: str
+    seconds: float
+    told: str | None = None
+    talk: tuple[str, ...] = ()
+    name: str = "sick"
+    breaks: bool = False
+    began: float | None = field(default=None, init=False)
+
+    def fire(self, subject: Subject, deadline: float) -> None:
+        """Release the commands, infect, and stay until the kernel has spoken if it is to."""
+        machine = cast(Deployed, subject).machine
+        subject.backend.release(deadline)
+        machine.write(STALL_TIMEOUT, str(STALL_SECONDS))
+        for line in self.talk:
+            machine.write("/dev/kmsg", line + "\n")
+        (console,) = (guest.console for guest in self.lab.guests() if guest.machine is machine)
+        offset = console.stat().st_size
+        order = machine.begin("write", f"{PARAMETERS}/fall_ill", f"{self.word} {self.seconds:.0f}")
+        order.result(deadline)
+        self.began = order.span[0]
+        if self.told is not None:
+            wait_told(console, offset, self.told, self.seconds)
+            machine.write(f"{PARAMETERS}/heal", "1")
+
+    def undo(self, subject: Subject, deadline: float) -> None:
+        """The snapshot is the only cure for most of it."""
+
+
+def wait_told(console: Path, offset: int, text: str, deadline: float) -> None:
+    """Wait until the console says something after an offset, or the deadline passes."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        with console.open("rb") as file:
+            file.seek(offset)
+            if text.encode() in file.read():
+                return
+        time.sleep(LOOK_EVERY)
+
+
+def first_word(history: History, name: str) -> float | None:
+    """Return the time of the event with which a check could say FAIL first, or None.
+
+    A check that can say so once can say so with everything that comes later.
+    """
+    def fails(count: int) -> bool:
+        found = CHECKERS[name](History(history.events[:count]))
+        return found is not None and found.verdict is Verdict.FAIL
+
+    low, high = 0, len(history.events)
+    if not high or not fails(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fails(middle) else (middle, high)
+    return history.events[high - 1].time

@@ -1,0 +1,71 @@
+"""The target under test with stf_sick.ko beside it, as if the illness were the target's own."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from results.history import Recorder
+from results.ladder import Ladder
+from suites.selftest.sick.build import NAME
+from targets.machine import Machine
+from targets.target import Deployment, Device, Target, Transport
+
+PLACE = f"/run/{NAME}.ko"
+
+
+class SickTarget:
+    """A target whose snapshot has the module loaded. ``modules_by_release``: where it lies."""
+
+    def __init__(self, target: Target, modules_by_release: Mapping[str, Path]) -> None:
+        self._target = target
+        self._files = modules_by_release
+
+    @property
+    def name(self) -> str:
+        """The target's own."""
+        return self._target.name
+
+    @property
+    def tree(self) -> Path | None:
+        """The target's own."""
+        return self._target.tree
+
+    @property
+    def slabs(self) -> tuple[str, ...]:
+        """The target's own, and the module's."""
+        return (*self._target.slabs, NAME)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The target's own, and the module."""
+        return (*self._target.modules, NAME)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what the target says of itself."""
+        return self._target.describe()
+
+    def check(self, release: str) -> None:
+        """See that the target can be had."""
+        self._target.check(release)
+
+    def load(self, machine: Machine) -> None:
+        """Load the target and the module."""
+        self._target.load(machine)
+        text = base64.b64encode(self._files[machine.release].read_bytes()).decode()
+        machine.write(f"{PLACE}.b64", text)
+        machine.run(["sh", "-c", f"base64 -d {PLACE}.b64 > {PLACE}"])
+        machine.run(["insmod", PLACE])
+
+    def deploy(
+        self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
+        recorder: Recorder,
+    ) -> Deployment:
+        """Deploy the target's device."""
+        return self._target.deploy(machine, device, transport, ladder, recorder)
+
+    def unload(self, machine: Machine, ladder: Ladder) -> None:
+        """Unload the target; the module stays, whatever it has done."""
+        self._target.unload(machine, ladder)

@@ -1,0 +1,67 @@
+"""Each illness gets FAIL from the check that is there for it, by name, and soon enough; what
+only sounds like one gets PASS."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.plugin import RunPlan
+from fixtures.scenario import Plan
+from inject.catalogue import FAULTS
+from results.checkers import kernel_health
+from results.history import History
+from results.verdict import Verdict
+from suites.selftest.sick.conftest import Finding, Findings
+from suites.selftest.sick.illness import ILLNESSES, Illness, Sick, first_word
+
+pytestmark = pytest.mark.sick
+
+TALK = (
+    "stf-talk: watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [nobody:1]",
+    "stf-talk: INFO: task nobody:1 blocked for more than 15 seconds.",
+    "a program says: Kernel panic - not syncing: no, it only says so",
+    "fio: verify: WARNING: CPU: 0 PID: 1 at nowhere",
+    "systemd[1]: kernel.softlockup_panic=1 kernel.hung_task_panic=1",
+)
+"""What user space may write to the console without anybody being ill."""
+
+
+@pytest.mark.parametrize("illness", ILLNESSES, ids=lambda illness: illness.name)
+def test_illness(
+    sick_plan: RunPlan, kernel_name: str, illness: Illness, monkeypatch: pytest.MonkeyPatch,
+    findings: Findings,
+) -> None:
+    """It is seen by the right check, with its name, within the bound."""
+    ladder = sick_plan.ladder()
+    fault = Sick(sick_plan.lab, illness.word, illness.seconds(ladder), illness.told)
+    monkeypatch.setitem(FAULTS, fault.name, fault)
+    plan = Plan(sick_plan.target, fault.name, variant=illness.name)
+    judgement, record = sick_plan.recorded(plan, kernel_name)
+    assert judgement.verdict is Verdict.FAIL, judgement.reason
+    assert judgement.decided_by is not None
+    assert judgement.decided_by.name == illness.check, judgement.reason
+    for word in illness.words:
+        assert word in judgement.reason
+    history = History.load(record.history)
+    kinds = {report.kind for report in kernel_health.reports(history)}
+    assert kinds == ({illness.kind} if illness.kind else set())
+    seen = first_word(history, illness.check)
+    assert fault.began is not None and seen is not None
+    findings.add(Finding(illness.name, kernel_name, illness.check, judgement.decided_by.reason,
+                         round(seen - fault.began, 3)), sick_plan.results)
+    assert seen - fault.began <= illness.bound(ladder)
+
+
+def test_talk(
+    sick_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text that looks like a lockup, from a module and from a program, is none."""
+    fault = Sick(sick_plan.lab, "talk", 0, talk=TALK)
+    monkeypatch.setitem(FAULTS, fault.name, fault)
+    judgement, record = sick_plan.recorded(
+        Plan(sick_plan.target, fault.name, variant="talk"), kernel_name)
+    assert judgement.verdict is Verdict.PASS, judgement.reason
+    console = record.console.read_text(errors="replace")
+    for line in TALK:
+        assert line in console
+    assert "stf_sick: not a soft lockup" in console

@@ -1,0 +1,174 @@
+"""Machines that panic, fall silent, are slow or vanish: what is said of them, and how soon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.runner import run_scenario
+from fixtures.scenario import Plan
+from fixtures.watcher.console import ConsoleWatcher
+from fixtures.watcher.resources import FREE
+from results.errors import MachineLostError, TargetFailedError
+from results.history import History, Recorder
+from results.judge import Judgement
+from results.store import ScenarioRecord
+from results.verdict import Verdict
+from suites.selftest.fakes import IMPATIENT, PANIC, FakeLab, FakeMachine
+from targets.lio.target import Lio
+
+SOON = 5.0
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeMachine]:
+    """Give a machine that answers."""
+    with FakeMachine(tmp_path / "guest.console") as machine:
+        yield machine
+
+
+# --- one verb -------------------------------------------------------------------------------------
+
+
+def test_a_slow_verb_that_is_in_time(fake: FakeMachine) -> None:
+    fake.verbs["read"] = lambda path: "words"
+    fake.slow("read", 0.1)
+    began = time.monotonic()
+    pending = fake.machine.begin("read", "/x")
+    assert time.monotonic() - began < 0.1
+    assert pending.result(SOON) == "words"
+    assert pending.seconds == pytest.approx(0.1, abs=0.05)
+
+
+def test_a_slow_verb_that_is_late(fake: FakeMachine) -> None:
+    fake.slow("rmdir", 0.2)
+    pending = fake.machine.begin("rmdir", "/x")
+    with pytest.raises(TimeoutError, match=r"rmdir /x on the fake has not ended after 0\.05 s"):
+        pending.result(0.05)
+    assert pending.result(SOON) is None
+    with pytest.raises(MachineLostError, match=r"rmdir /x on the fake has not ended after 0\.2 s"):
+        fake.machine.rmdir("/x")
+
+
+def test_silence_is_bounded(fake: FakeMachine) -> None:
+    fake.fall_silent()
+    began = time.monotonic()
+    with pytest.raises(MachineLostError):
+        fake.machine.exists("/")
+    assert IMPATIENT.step <= time.monotonic() - began < SOON
+    assert fake.alive  # nobody has hung up: it can be looked at from outside
+
+
+def test_a_machine_that_vanishes_keeps_nobody_waiting(fake: FakeMachine) -> None:
+    fake.slow("read", 60)
+    pending = fake.machine.begin("read", "/x")
+    fake.vanish()
+    with pytest.raises(MachineLostError, match="is gone"):
+        pending.result(SOON)
+    assert not fake.alive
+
+
+def test_the_console_is_heard_although_the_agent_is_silent(
+    fake: FakeMachine, tmp_path: Path,
+) -> None:
+    fake.write_console("from before")
+    before = fake.console.stat().st_size
+    with (Recorder(tmp_path / "history.jsonl") as recorder,
+          ConsoleWatcher(fake.console, before, recorder, lambda: 5.0) as watcher):
+        fake.panic()
+        assert watcher.wait_for(PANIC[1], SOON)
+        assert not watcher.wait_for("from before", 0.01)
+        with fake.console.open("a") as file:
+            file.write("without a stamp, and cut off")
+    first, *panic = recorder.history().events  # in the order of their times
+    assert (first.time, first.data["text"]) == (5.0, "without a stamp, and cut off")
+    assert [event.data["text"].partition("] ")[2] for event in panic] == list(PANIC)
+    assert all(event.time == pytest.approx(time.monotonic(), abs=SOON) for event in panic)
+
+
+# --- a whole scenario -----------------------------------------------------------------------------
+
+
+HELD = "taint is 0\n" + "".join(f"memory {field} 1000\n" for field in FREE)
+"""What a machine answers that is asked what is held."""
+
+
+def run(fake: FakeMachine, tmp_path: Path, deploy: Callable[..., Any]) -> Judgement:
+    """Run a scenario on the fake machine; see that its records are kept."""
+    record = ScenarioRecord(tmp_path / "record")
+    record.path.mkdir()
+    fake.verbs["run"] = lambda argv, stdin: {"status": 0, "stdout": HELD, "stderr": ""}
+    target: Any = Lio()
+    target.deploy = lambda machine, *_: deploy(machine)
+    lab: Any = FakeLab(fake, target)
+    began = time.monotonic()
+    judgement = run_scenario(Plan("lio", "backend-close").on("6.1"), lab, record)
+    assert time.monotonic() - began < SOON
+    assert judgement.verdict is not Verdict.PASS
+    assert record.load().verdict is judgement.verdict
+    assert History.load(record.history).first("harness", "scenario") is not None
+    return judgement
+
+
+def test_a_target_that_fails_is_a_failure(fake: FakeMachine, tmp_path: Path) -> None:
+    def refused(machine: Any) -> None:
+        raise TargetFailedError("mkdir: Invalid argument")
+
+    judgement = run(fake, tmp_path, refused)
+    assert judgement.verdict is Verdict.FAIL
+    assert "Invalid argument" in judgement.reason
+    console = (tmp_path / "record/console.log").read_text()
+    assert "begins" in console
+    assert "ends" in console
+
+
+def test_what_the_kernel_refuses_is_a_failure(fake: FakeMachine, tmp_path: Path) -> None:
+    def refused(machine: Any) -> None:
+        raise PermissionError(13, "Permission denied", "/sys/kernel/config")
+
+    assert run(fake, tmp_path, refused).verdict is Verdict.FAIL
+
+
+def test_a_panic_is_a_failure(fake: FakeMachine, tmp_path: Path) -> None:
+    def panics(machine: Any) -> None:
+        fake.panic()
+        machine.mkdir("/sys/kernel/config/target")
+
+    judgement = run(fake, tmp_path, panics)
+    assert judgement.verdict is Verdict.FAIL
+    assert "panic" in judgement.reason
+    assert PANIC[0] in (tmp_path / "record/console.log").read_text()
+
+
+@pytest.mark.parametrize("stage", [FakeMachine.fall_silent, FakeMachine.vanish])
+def test_a_machine_that_is_lost_is_unknown(
+    fake: FakeMachine, tmp_path: Path, stage: Callable[[FakeMachine], None],
+) -> None:
+    def lost(machine: Any) -> None:
+        stage(fake)
+        machine.mkdir("/sys/kernel/config/target")
+
+    assert run(fake, tmp_path, lost).verdict is Verdict.UNKNOWN
+
+
+def test_a_machine_that_cannot_be_had_is_unknown(fake: FakeMachine, tmp_path: Path) -> None:
+    fake.answers_sync = False
+    judgement = run(fake, tmp_path, lambda machine: None)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert "did not answer" in judgement.reason
+
+
+def test_an_interrupt_keeps_what_is_known(fake: FakeMachine, tmp_path: Path) -> None:
+    def interrupted(machine: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(fake, tmp_path, interrupted)
+    record = ScenarioRecord(tmp_path / "record")
+    phases = History.load(record.history).select("harness", "phase")
+    assert [event.data["name"] for event in phases] == ["restore", "deploy"]
+    assert record.load().verdict is not Verdict.PASS

@@ -1,0 +1,215 @@
+"""Known issues: by signature only, and only when nothing else is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from results.errors import WrongUsageError
+from results.judge import Judgement, interrupted
+from results.known_issues import KnownIssue, Pattern, apply, load
+from results.verdict import Check, Outcome, Signature, Verdict
+
+SHIPPED = Path(__file__).parents[1] / "known_issues.toml"
+
+SPIN = Signature("spinning", ("scst_usr_cleanu", "sgv_pool_flush"))
+LATE = Signature("late", ("write",))
+LOCKUP = Signature("soft lockup", ("soft lockup in sgv_pool_flush", "sgv_pool_flush"))
+
+ENTRY = """
+[[issue]]
+id = "scst-shared-pool"
+summary = "scst_usr_cleanupd spins when two devices share a pool"
+link = "https://example.org/83745c0a2"
+target = "scst"
+versions = ["3.10.*", "83745c0*"]
+kernels = ["6.1.*"]
+expected = ["scst-*-shared-*"]
+
+[[issue.signature]]
+check = "threads"
+kind = "spinning"
+anchor = "scst_usr_cleanu*"
+
+[[issue.also]]
+check = "kernel_health"
+kind = "soft lockup"
+anchor = ["sgv_*", "soft lockup in *"]
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a file of known issues."""
+    file = path / "known_issues.toml"
+    file.write_text(text)
+    return file
+
+
+@pytest.fixture
+def issues(tmp_path: Path) -> tuple[KnownIssue, ...]:
+    """Return the one issue of ENTRY."""
+    return load(write(tmp_path, ENTRY))
+
+
+def judgement(*failed: tuple[str, Signature], scenario: str = "scst-6.1-a") -> Judgement:
+    """Return a judgement with a check that passed and a failed one for each name."""
+    names = dict.fromkeys(name for name, _ in failed)
+    checks = [
+        Check(name, Verdict.FAIL, "", signatures=[each for key, each in failed if key == name])
+        for name in names
+    ]
+    return Judgement(scenario, (Check("machine", Verdict.PASS, ""), *checks))
+
+
+def outcome(
+    found: Judgement, issues: tuple[KnownIssue, ...], target: str = "scst",
+    version: str | None = "3.10.0 9f00", kernel: str = "6.1.176",
+) -> Outcome:
+    """Return the outcome once the issues have been applied."""
+    return apply(found, issues, target, version, kernel).outcome
+
+
+def test_the_file_that_is_shipped_is_read() -> None:
+    for issue in load(SHIPPED):
+        assert issue.signature
+
+
+def test_all_of_an_entry_is_read(issues: tuple[KnownIssue, ...]) -> None:
+    assert issues == (KnownIssue(
+        "scst-shared-pool", "https://example.org/83745c0a2",
+        "scst_usr_cleanupd spins when two devices share a pool", "scst",
+        (Pattern("threads", "spinning", ("scst_usr_cleanu*",)),),
+        (Pattern("kernel_health", "soft lockup", ("sgv_*", "soft lockup in *")),),
+        ("3.10.*", "83745c0*"), ("6.1.*",), ("scst-*-shared-*",),
+    ),)
+
+
+def test_a_failure_with_exactly_the_signature_is_known(issues: tuple[KnownIssue, ...]) -> None:
+    found = apply(judgement(("threads", SPIN)), issues, "scst", "3.10.0", "6.1.176")
+    assert found.known == issues[0]
+    assert found.outcome is Outcome.KNOWN
+    assert found.verdict is Verdict.FAIL
+
+
+def test_what_follows_from_it_may_be_there(issues: tuple[KnownIssue, ...]) -> None:
+    found = judgement(("kernel_health", LOCKUP), ("threads", SPIN))
+    assert outcome(found, issues) is Outcome.KNOWN
+
+
+@pytest.mark.parametrize("failed", [
+    [("threads", SPIN), ("deadline", LATE)],
+    [("threads", SPIN), ("threads", Signature("stuck", ("rmmod",)))],
+    [("threads", SPIN), ("threads", Signature("spinning", ("iscsird",)))],
+    [("threads", Signature("stuck", ("scst_usr_cleanu",)))],
+    [("threads", SPIN), ("kernel_health", Signature("soft lockup", ("sgv_pool_flush",)))],
+    [("kernel_health", LOCKUP)],
+    [("deadline", SPIN)],
+])
+def test_any_other_failure_is_one(
+    issues: tuple[KnownIssue, ...], failed: list[tuple[str, Signature]],
+) -> None:
+    """Another check, a second thing, another kind, half an anchor, only what follows, elsewhere."""
+    assert outcome(judgement(*failed), issues) is Outcome.FAIL
+
+
+def test_a_failure_without_a_signature_is_not_explained(issues: tuple[KnownIssue, ...]) -> None:
+    found = judgement(("threads", SPIN))
+    bare = Judgement("a", (*found.checks, Check("operations", Verdict.FAIL, "it broke")))
+    assert outcome(bare, issues) is Outcome.FAIL
+
+
+def test_a_check_that_could_not_tell_does_not_matter(issues: tuple[KnownIssue, ...]) -> None:
+    found = judgement(("threads", SPIN))
+    partly = Judgement("a", (*found.checks, Check("recovery", Verdict.UNKNOWN, "not attempted")))
+    assert outcome(partly, issues) is Outcome.KNOWN
+
+
+@pytest.mark.parametrize(("target", "version", "kernel", "expected"), [
+    ("scst", "3.10.0", "6.1.176", Outcome.KNOWN),
+    ("scst", "3.11.0-pre 83745c0a2b1f", "6.1.176", Outcome.KNOWN),
+    ("scst", "3.11.0-pre 1234567", "6.1.176", Outcome.FAIL),
+    ("scst", None, "6.1.176", Outcome.FAIL),
+    ("scst", "3.10.0", "6.12.1", Outcome.FAIL),
+    ("lio", "3.10.0", "6.1.176", Outcome.FAIL),
+])
+def test_it_applies_to_some_versions(
+    issues: tuple[KnownIssue, ...], target: str, version: str | None, kernel: str,
+    expected: Outcome,
+) -> None:
+    found = judgement(("threads", SPIN))
+    assert outcome(found, issues, target, version, kernel) is expected
+
+
+def test_without_versions_it_applies_to_all(tmp_path: Path) -> None:
+    lines = [line for line in ENTRY.splitlines() if not line.startswith(("versions", "kernels"))]
+    issues = load(write(tmp_path, "\n".join(lines)))
+    assert outcome(judgement(("threads", SPIN)), issues, version=None, kernel="x") is Outcome.KNOWN
+
+
+def test_passing_where_it_was_expected_is_fixed(issues: tuple[KnownIssue, ...]) -> None:
+    passed = judgement(scenario="scst-6.1-shared-pool")
+    assert outcome(passed, issues) is Outcome.FIXED
+    assert outcome(passed, issues, version="3.11.0") is Outcome.PASS
+    assert outcome(judgement(scenario="scst-6.1-other"), issues) is Outcome.PASS
+
+
+def test_an_expected_scenario_may_fail_otherwise(issues: tuple[KnownIssue, ...]) -> None:
+    failed = judgement(("deadline", LATE), scenario="scst-6.1-shared-pool")
+    assert outcome(failed, issues) is Outcome.FAIL
+
+
+def test_unknown_stays_unknown(issues: tuple[KnownIssue, ...]) -> None:
+    lost = interrupted("scst-6.1-shared-pool", "QEMU was killed")
+    assert outcome(lost, issues) is Outcome.UNKNOWN
+
+
+def test_an_issue_that_is_not_known_any_more_is_forgotten(issues: tuple[KnownIssue, ...]) -> None:
+    found = apply(judgement(("threads", SPIN)), issues, "scst", "3.10.0", "6.1.176")
+    assert apply(found, (), "scst", "3.10.0", "6.1.176").outcome is Outcome.FAIL
+
+
+def test_an_issue_may_need_several_signatures(tmp_path: Path) -> None:
+    both = ENTRY.replace("issue.also", "issue.signature")
+    issues = load(write(tmp_path, both))
+    assert outcome(judgement(("threads", SPIN)), issues) is Outcome.FAIL
+    assert outcome(judgement(("threads", SPIN), ("kernel_health", LOCKUP)), issues) is (
+        Outcome.KNOWN)
+
+
+def test_one_signature_may_be_a_plain_table(tmp_path: Path) -> None:
+    issues = load(write(tmp_path, ENTRY.replace("[[issue.signature]]", "[issue.signature]")))
+    assert outcome(judgement(("threads", SPIN)), issues) is Outcome.KNOWN
+
+
+HEAD = 'id = "a"\nsummary = "b"\nlink = "c"\ntarget = "scst"\n'
+SIGNATURE = '[[issue.signature]]\ncheck = "threads"\nkind = "spinning"\nanchor = "x"\n'
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    (f"[[issue]]\n{HEAD}expected = ['scst-*']\n",
+     "issue a has no signature: nothing is known by a scenario's name alone"),
+    (f"[[issue]]\n{SIGNATURE}", "issue 1 has no id"),
+    (f"[[issue]]\n{HEAD.replace('link', 'where')}{SIGNATURE}", "issue a has 'where'"),
+    (f"[[issue]]\n{HEAD.replace('c', '')}{SIGNATURE}", "issue a has no link"),
+    (f"[[issue]]\n{HEAD}{SIGNATURE.replace('spinning', '')}", "issue a: signature has no kind"),
+    (f"[[issue]]\n{HEAD}{SIGNATURE.replace('x', '*')}", "issue a: signature has no anchor"),
+    (f"[[issue]]\n{HEAD}{SIGNATURE.replace('anchor', 'frame')}", "issue a: signature has 'frame'"),
+    (f"[[issue]]\n{HEAD}versions = 'all'\n{SIGNATURE}", "issue a: versions is not a list"),
+    (f"[[issue]]\n{HEAD}signature = ['x']\n", "issue a: signature is not a table"),
+    (f"[[issue]]\n{HEAD}{SIGNATURE}[[issue]]\n{HEAD}{SIGNATURE}", "issue a is there twice"),
+    ("[[isue]]\n", "'isue' is not [[issue]]"),
+    ("issue = 3\n", "issue is not a table"),
+    ("[[issue\n", "cannot be read"),
+])
+def test_what_cannot_be_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(WrongUsageError) as refused:
+        load(file)
+    assert str(refused.value).startswith(str(file))
+    assert words in str(refused.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsageError, match="cannot be read"):
+        load(tmp_path / "none.toml")

@@ -1,0 +1,369 @@
+"""Lies on a RAM disk, and how both backends tell them to their kernels."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.workload.stamper import Owner, encode, examine
+from inject.catalogue import FAULTS
+from inject.lies import LIES, Lie
+from results.errors import TargetFailedError
+from suites.selftest import test_scst_user as scst
+from suites.selftest import test_tcmu as tcmu
+from suites.selftest.fakes import FakeSubject
+from targets.backend.control import Channel
+from targets.backend.disk import Access, RamDisk
+from targets.backend.lies import How, Lies
+from targets.lio.ring import Ring
+from targets.scst.abi import Subcode
+
+WRITE_10, READ_10, VERIFY_10 = 0x2A, 0x28, 0x2F
+BLOCK = 4096
+OWNER = Owner("STF stf-stf0", 7)
+
+
+class Bench:
+    """Lies about a disk of 16 stamped blocks."""
+
+    def __init__(self, medium: Path) -> None:
+        self.disk = RamDisk(str(medium), 16 * BLOCK, 512, vendor="STF", product="p", serial="s")
+        commands, self.orders = os.pipe()
+        self._events, events = os.pipe()
+        os.set_blocking(self._events, False)
+        self.lies = Lies(Channel(commands, events), self.disk)
+        self._descriptors = [commands, self.orders, self._events, events]
+        self.versions = [0] * 16
+        for block in range(16):
+            self.write(block)
+
+    def write(self, block: int) -> How | None:
+        """Write a block's next version as the backends do; return what it was told."""
+        access = Access("write", block * 8, block * BLOCK, BLOCK)
+        lie = self.lies.pick(block, WRITE_10, access) if self.lies.armed else None
+        self.versions[block] += 1
+        if lie is None or lie.how not in (How.SKIP, How.DROP):
+            self.disk.data[access.offset:access.end] = encode(
+                OWNER, block, self.versions[block], BLOCK)
+            self.lies.spoil(lie, access)
+        return None if lie is None else lie.how
+
+    def read(self, block: int) -> dict[str, Any]:
+        """Read a block; return what it holds."""
+        access = Access("read", block * 8, block * BLOCK, BLOCK)
+        lie = self.lies.pick(block, READ_10, access) if self.lies.armed else None
+        return examine(bytes(self.lies.source(lie, access)), OWNER, block, 512)
+
+    def wrong(self) -> dict[int, dict[str, Any]]:
+        """Return the blocks that are not as they were last written."""
+        found = {block: examine(bytes(self.disk.data[block * BLOCK:(block + 1) * BLOCK]),
+                                OWNER, block, 512) for block in range(16)}
+        return {block: held for block, held in found.items()
+                if held != {"version": self.versions[block], "torn": False, "foreign": None}}
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return the events of lies told."""
+        try:
+            text = os.read(self._events, 1 << 16)
+        except BlockingIOError:
+            return []
+        return [json.loads(line) for line in text.splitlines()]
+
+    def close(self) -> None:
+        self.disk.close()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path / "medium")
+    yield made
+    made.close()
+
+
+def test_the_truth_is_the_rule(bench: Bench) -> None:
+    assert [bench.write(block) for block in (1, 2, 1)] == [None] * 3
+    assert bench.read(1)["version"] == 3
+    assert not bench.wrong()
+    assert not bench.told()
+
+
+def test_corrupt_changes_one_block_once(bench: Bench) -> None:
+    bench.lies.order("corrupt", 1)
+    assert bench.read(4)["version"] == 1
+    assert [bench.write(block) for block in (4, 5)] == [How.CORRUPT, None]
+    wrong = bench.wrong()
+    assert list(wrong) == [4]
+    assert wrong[4]["torn"]
+    event, = bench.told()
+    assert {key: event[key] for key in ("kind", "how", "handle", "opcode", "direction", "lba",
+                                        "bytes")} == {
+        "kind": "lied", "how": "corrupt", "handle": 4, "opcode": WRITE_10, "direction": "write",
+        "lba": 32, "bytes": BLOCK}
+
+
+def test_swap_takes_an_earlier_write_of_another_block(bench: Bench) -> None:
+    bench.lies.order("swap", 1)
+    assert [bench.write(block) for block in (4, 4, 9, 10)] == [None, None, How.SWAP, None]
+    wrong = bench.wrong()
+    assert list(wrong) == [4, 9]
+    assert "of block 9, version 2" in wrong[4]["foreign"]
+    assert "of block 4, version 3" in wrong[9]["foreign"]
+
+
+def test_misread_gives_an_earlier_writes_data(bench: Bench) -> None:
+    bench.lies.order("misread", 1)
+    assert bench.read(6)["version"] == 1  # nothing was written since
+    bench.write(3)
+    assert bench.read(3)["version"] == 2
+    assert "of block 3, version 2" in bench.read(6)["foreign"]
+    assert bench.read(6)["foreign"] is None
+    assert not bench.wrong()
+
+
+def test_misread_gives_another_luns_data(bench: Bench, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"".join(encode(Owner("other", 7), block, 5, BLOCK) for block in range(8)))
+    bench.lies.order("misread", 2, medium=str(other))
+    assert bench.read(6)["foreign"] == "sector 0 of block 6, version 5, of other (seed 7)"
+    assert bench.read(9)["version"] is None  # beyond that LUN's end
+    assert bench.read(6)["version"] == 1
+
+
+def test_skip_keeps_the_old_version(bench: Bench) -> None:
+    bench.lies.order("skip", 2)
+    assert [bench.write(block) for block in (2, 3, 4)] == [How.SKIP, How.SKIP, None]
+    assert {block: held["version"] for block, held in bench.wrong().items()} == {2: 1, 3: 1}
+
+
+def test_only_what_matches_is_lied_to(bench: Bench) -> None:
+    bench.lies.order("drop", 1, opcodes=[WRITE_10], direction="write")
+    pick = bench.lies.pick
+    assert pick(1, VERIFY_10, None) is None
+    assert pick(2, WRITE_10, Access("write", 0, 0, 0)) is None
+    assert pick(3, READ_10, Access("read", 0, 0, 512)) is None
+    assert pick(4, 0x8A, Access("write", 0, 0, 512)) is None
+    lie = pick(5, WRITE_10, Access("write", 0, 0, 512))
+    assert lie is not None
+    assert (lie.how, lie.told) == (How.DROP, 1)
+    assert pick(6, WRITE_10, Access("write", 0, 0, 512)) is None
+
+
+def test_the_truth_again(bench: Bench) -> None:
+    bench.lies.order("skip", 5)
+    bench.write(2)
+    bench.lies.stop()
+    assert not bench.lies.armed
+    assert bench.write(3) is None
+    assert list(bench.wrong()) == [2]
+
+
+@pytest.mark.parametrize(("how", "direction"), [
+    ("fib", None), ("corrupt", "read"), ("swap", "read"), ("skip", "read"), ("misread", "write")])
+def test_orders_that_cannot_be(bench: Bench, how: str, direction: str | None) -> None:
+    with pytest.raises(ValueError, match=how):
+        bench.lies.order(how, 1, direction=direction)
+    assert not bench.lies.armed
+
+
+# the faults
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.name)
+def test_a_lie_is_told_with_the_held_commands_and_ends(lie: Lie) -> None:
+    assert FAULTS[lie.name] is lie
+    assert lie.how in set(How)
+    subject = FakeSubject()
+    lie.fire(subject, 5.0)
+    lie.undo(subject, 5.0)
+    assert subject.done == [f"lie {lie.how}", "release", "truth"]
+
+
+def test_a_lie_that_nobody_hears(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = FakeSubject()
+    monkeypatch.setattr(subject, "wait_lied", lambda count, deadline: False)
+    with pytest.raises(TargetFailedError, match="no 1 commands came in 5 s"):
+        LIES[0].fire(subject, 5.0)
+
+
+# TCMU
+
+
+@pytest.fixture
+def uio(tmp_path: Path) -> Iterator[tcmu.Bench]:
+    made = tcmu.Bench(tmp_path / "medium")
+    yield made
+    made.close()
+
+
+def stage(uio: tcmu.Bench, how: str, **order: Any) -> list[dict[str, Any]]:
+    """Hold two WRITEs, order a lie, release them; return the events of that."""
+    uio.order("hold", point="EXEC", count=2)
+    uio.run()
+    for page, cmd_id in ((0, 11), (1, 12)):
+        uio.kernel.page(page)[:] = bytes([cmd_id]) * tcmu.PAGE
+        uio.kernel.command(cmd_id, tcmu.write10(page + 4), pages=(page,))
+    uio.run()
+    uio.order("lie", how=how, count=1, **order)
+    uio.order("release")
+    return uio.run()
+
+
+def replies(events: list[dict[str, Any]]) -> list[bool]:
+    return [event["ok"] for event in events if event["kind"] == "reply"]
+
+
+def answered(events: list[dict[str, Any]]) -> list[int]:
+    return [event["handle"] for event in events
+            if event["kind"] == "step" and event["action"] == "answered"]
+
+
+@pytest.mark.parametrize(("how", "first", "second"), [
+    ("corrupt", 11, 12), ("swap", 12, 11), ("skip", 0, 12)])
+def test_tcmu_lies_about_writes(uio: tcmu.Bench, how: str, first: int, second: int) -> None:
+    events = stage(uio, how)
+    assert {cmd_id: answer[0] for cmd_id, answer in uio.kernel.answers.items()} == {11: 0, 12: 0}
+    assert all(replies(events))
+    data = uio.disk.data
+    assert (data[4 * tcmu.PAGE], data[5 * tcmu.PAGE]) == (first, second)
+    assert [event["how"] for event in events if event["kind"] == "lied"] == [how]
+    if how == "corrupt":
+        changed = [byte for byte in data[4 * tcmu.PAGE:5 * tcmu.PAGE] if byte != 11]
+        assert changed == [11 ^ 0xFF]
+
+
+def test_tcmu_misreads(uio: tcmu.Bench) -> None:
+    stage(uio, "misread")
+    uio.kernel.command(13, tcmu.read10(9), pages=(7,))
+    uio.run()
+    assert uio.kernel.page(7)[0] == 12
+    assert uio.kernel.answers[13][0] == 0
+
+
+def test_tcmu_drops_until_the_next_release(uio: tcmu.Bench) -> None:
+    events = stage(uio, "drop")
+    assert set(uio.kernel.answers) == {12}
+    assert answered(events) == [2]
+    uio.kernel.command(13, tcmu.write10(0), pages=(3,))
+    uio.run()
+    assert set(uio.kernel.answers) == {12, 13}
+    assert not uio.disk.data[4 * tcmu.PAGE]
+    uio.order("truth")
+    uio.order("release")
+    assert answered(uio.run()) == [1]
+    assert set(uio.kernel.answers) == {11, 12, 13}
+    assert uio.kernel.cleaned == uio.kernel.head
+
+
+def test_tcmu_answers_twice_and_lives_on(
+    uio: tcmu.Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    completed: list[int] = []
+    complete = Ring.complete
+
+    def noted(self: Ring, cmd_id: int, *arguments: Any) -> None:
+        complete(self, cmd_id, *arguments)
+        completed.append(cmd_id)
+
+    monkeypatch.setattr(Ring, "complete", noted)
+    monkeypatch.setattr(uio.kernel, "collect", lambda: None)
+    events = stage(uio, "twice")
+    assert completed == [11, 11]
+    assert answered(events) == [1, 1]
+    refused, = (event for event in events if event["kind"] == "refused")
+    assert refused["handle"] == 2
+    assert "no entry" in refused["error"]
+    assert all(replies(events))
+    uio.order("serving")
+    assert replies(uio.run()) == [True, True]
+
+
+# scst_user
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[scst.Bench]:
+    made = scst.Bench(tmp_path)
+    yield made
+    made.disk.close()
+
+
+def write(device: scst.Bench, handle: int, lba: int) -> list[Any]:
+    """WRITE a block full of the handle's number."""
+    lent, = device.work(scst.alloc(handle, 1))
+    pbuf = lent.alloc_reply.pbuf
+    device.memory.view(pbuf)[:scst.BLOCK] = bytes([handle]) * scst.BLOCK
+    return device.work(scst.write(handle, lba, 1, pbuf))
+
+
+@pytest.mark.parametrize(("how", "first", "second"), [
+    ("corrupt", 11, 12), ("swap", 12, 11), ("skip", 0, 12)])
+@pytest.mark.parametrize("steps", [True, False])
+def test_scst_lies_about_writes(
+    device: scst.Bench, how: str, first: int, second: int, steps: bool
+) -> None:
+    device.device.steps = steps
+    device.device.lies.order(how, 1)
+    replied = [*write(device, 11, 4), *write(device, 12, 5)]
+    assert [(reply.cmd_h, reply.exec_reply.status) for reply in replied] == [(11, 0), (12, 0)]
+    data = device.disk.data
+    assert (data[4 * scst.BLOCK], data[5 * scst.BLOCK]) == (first, second)
+    assert [event["how"] for event in device.events("lied")] == [how]
+
+
+def test_scst_misreads(device: scst.Bench) -> None:
+    device.device.lies.order("misread", 1)
+    write(device, 11, 4)
+    replied, = device.work(scst.read(12, 9, 1))
+    assert device.memory.view(replied.exec_reply.pbuf)[0] == 11
+    replied, = device.work(scst.read(13, 9, 1))
+    assert device.memory.view(replied.exec_reply.pbuf)[0] == 0
+
+
+def test_scst_drops_until_the_next_release(device: scst.Bench) -> None:
+    device.device.lies.order("drop", 1)
+    assert write(device, 11, 4) == []
+    assert [reply.cmd_h for reply in write(device, 12, 5)] == [12]
+    assert not device.disk.data[4 * scst.BLOCK]
+    exec_steps = [(event["action"], event["handle"]) for event in device.events("step")
+                  if event["point"] == "EXEC"]
+    assert exec_steps == [("received", 11), ("received", 12), ("answered", 12)]
+    device.device.lies.stop()
+    device.device.release_dropped()
+    assert device.kernel.replies[-1].cmd_h == 11
+    assert device.disk.data[4 * scst.BLOCK] == 11
+
+
+def test_scst_drops_a_held_command(device: scst.Bench) -> None:
+    device.hold("EXEC", 1)
+    write(device, 11, 4)
+    device.device.lies.order("drop", 1)
+    before = len(device.kernel.replies)
+    device.device.release(11)
+    assert len(device.kernel.replies) == before
+    device.device.release_dropped()
+    assert device.kernel.replies[-1].cmd_h == 11
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_scst_answers_twice(device: scst.Bench, held: bool) -> None:
+    if held:
+        device.hold("EXEC", 1)
+        write(device, 11, 4)
+    device.device.lies.order("twice", 1)
+    before = len(device.kernel.replies)
+    if held:
+        device.device.release(11)
+    else:
+        write(device, 11, 4)
+    told = [reply.cmd_h for reply in device.kernel.replies[before:] if reply.subcode
+            == int(Subcode.EXEC)]
+    assert told == [11, 11]
+    steps = [event["action"] for event in device.events("step") if event["point"] == "EXEC"]
+    assert steps.count("answered") == 2

@@ -1,0 +1,318 @@
+"""The pytest plugin, by pytest's own pytester: bad input, verdicts, the table, interruptions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures import plugin
+from fixtures.machine.image import Image, guest_image
+from fixtures.machine.initramfs import BOOT_MODULES
+from fixtures.scenario import Scenario
+from results.gallery import Gallery
+from results.judge import Judgement
+from results.store import ScenarioRecord
+from results.verdict import Check, Figure, Verdict
+from suites.selftest.test_images import Usage
+from suites.selftest.test_scst_prefix import image, module
+from targets.scst.prefix import DAEMON, MODULES
+
+pytest_plugins = ["pytester"]
+
+USAGE_ERROR = 4
+RELEASE = "6.1.0-1-test"
+"""Of test_scst_prefix too."""
+
+SUITE = """
+from fixtures.plugin import accept
+from fixtures.scenario import Plan
+
+def plans(target):
+    return [Plan(target, fault) for fault in ("release", "backend-close", "backend-kill")]
+
+def test_it(judgement, request):
+    accept(judgement, request)
+"""
+
+FAULTS = ("release", "backend-close", "backend-kill")
+
+Outcome = Callable[[Scenario], Verdict]
+
+
+class Desk:
+    """A place to run pytest from, with a kernel, an image and an accelerator at hand."""
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.top = pytester.path
+        self.ran: list[Scenario] = []
+        self.outcome: Outcome = lambda scenario: Verdict.PASS
+        self._pytester = pytester
+        monkeypatch.setenv("XDG_CACHE_HOME", f"{self.top}/cache")
+        monkeypatch.delenv("SCST_PREFIX", raising=False)
+        monkeypatch.setattr(plugin, "run_scenario", self._run)
+        monkeypatch.setattr(plugin, "guest_image", lambda progress: Image(self.top, self.top))
+        monkeypatch.setattr(Gallery, "_draw", staticmethod(lambda folder: None))
+        pytester.makepyfile(SUITE)
+        self.kernel = self.kernel_directory("kernel", RELEASE)
+
+    def kernel_directory(self, name: str, release: str) -> Path:
+        """Make a directory that passes for a kernel."""
+        tree = self.top / name / "lib/modules" / release
+        tree.mkdir(parents=True)
+        (tree / "modules.dep").touch()
+        (tree / "modules.builtin").write_text("".join(f"{each}.ko\n" for each in BOOT_MODULES))
+        (self.top / name / "bzImage").touch()
+        return self.top / name
+
+    def prefix(self) -> Path:
+        """Make a directory that passes for an SCST installation."""
+        prefix = self.top / "prefix"
+        for name in MODULES:
+            file = module(prefix, name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(image(name))
+        (prefix / DAEMON).parent.mkdir(parents=True)
+        (prefix / DAEMON).touch()
+        return prefix
+
+    def run(self, *options: str | Path, kernel: Path | str | None = None) -> pytest.RunResult:
+        """Run the suite."""
+        return self._pytester.runpytest_inprocess(
+            "-p", "fixtures.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest",
+            "--accel", "tcg", "--kernel", str(self.kernel if kernel is None else kernel),
+            *map(str, options),
+            no_reraise_ctrlc=True)
+
+    def _run(self, scenario: Scenario, lab: Any, record: ScenarioRecord) -> Judgement:
+        self.ran.append(scenario)
+        record.history.write_text("")
+        verdict = self.outcome(scenario)
+        judgement = Judgement(scenario.id, (Check(
+            "ledger", verdict, "3 I/Os never ended", (),
+            {"longest_command": Figure(2.5, "s"), "teardown_time": Figure(1.25, "s")}),))
+        record.save(judgement)
+        return judgement
+
+    @property
+    def results(self) -> Path:
+        """The last run's records."""
+        return (self.top / "results/runs/latest").resolve()
+
+
+@pytest.fixture
+def desk(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Give a place to run pytest from."""
+    return Desk(pytester, monkeypatch)
+
+
+def only(*verdicts: Verdict) -> Outcome:
+    """Give the faults their verdicts, in the order in which the suite names them."""
+    return lambda scenario: dict(zip(FAULTS, verdicts, strict=True))[scenario.plan.fault]
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def refusal(desk: Desk, result: pytest.RunResult) -> str:
+    """Return the one line that says why nothing was run."""
+    assert result.ret == USAGE_ERROR
+    assert desk.ran == []
+    said = [line for line in (*result.outlines, *result.errlines) if line.startswith("ERROR: ")]
+    assert len(said) == 1
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    after = result.outlines[result.outlines.index(said[0]) + 1:] \
+        if said[0] in result.outlines else []
+    assert [line for line in after if line] == []
+    return said[0].removeprefix("ERROR: ")
+
+
+def test_a_prefix_that_is_no_installation(desk: Desk) -> None:
+    said = refusal(desk, desk.run("--target", "scst", "--scst", desk.top))
+    assert said.startswith(f"{desk.top}: not an SCST installation")
+
+
+def test_a_prefix_that_is_not_there(desk: Desk) -> None:
+    said = refusal(desk, desk.run("--target", "scst", "--scst", "/no/such/place"))
+    assert said.startswith("/no/such/place: no such directory")
+
+
+def test_a_prefix_without_the_guests_kernel(desk: Desk) -> None:
+    kernel = desk.kernel_directory("other", "6.12.0-2-test")
+    said = refusal(desk, desk.run("--target", "scst", "--scst", desk.prefix(), kernel=kernel))
+    assert said.endswith(f"no SCST modules for kernel 6.12.0-2-test, only for {RELEASE}")
+
+
+def test_scst_without_a_prefix(desk: Desk) -> None:
+    assert refusal(desk, desk.run("--target", "scst")).startswith(
+        "--target scst needs --scst PREFIX (or SCST_PREFIX)")
+
+
+def test_the_prefix_may_come_from_the_environment(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SCST_PREFIX", "/no/such/place")
+    assert "/no/such/place" in refusal(desk, desk.run("--target", "scst"))
+
+
+def test_an_unknown_kernel(desk: Desk) -> None:
+    assert refusal(desk, desk.run(kernel="2.6")).startswith("unknown kernel '2.6': ")
+
+
+def test_a_kernel_without_modules(desk: Desk) -> None:
+    shutil.rmtree(desk.kernel / "lib")
+    assert "has no modules" in refusal(desk, desk.run())
+
+
+def test_a_kernel_without_a_module_that_guests_boot_with(desk: Desk) -> None:
+    (desk.kernel / "lib/modules" / RELEASE / "modules.builtin").write_text("virtio_pci.ko\n")
+    assert refusal(desk, desk.run()) == f"kernel {RELEASE} has no module virtio_blk"
+
+
+def test_no_qemu(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(desk.top))
+    assert refusal(desk, desk.run()) == (
+        "qemu-system-x86_64 is not installed: apt-get install qemu-system-x86")
+
+
+def test_no_disk_space_for_the_image(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "guest_image", guest_image)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 7 << 20))
+    said = refusal(desk, desk.run())
+    assert said.startswith("no disk space for the guest image: 3072 MiB are needed under ")
+    assert "7 MiB are free" in said
+
+
+def test_results_that_cannot_be_written(desk: Desk) -> None:
+    (desk.top / "file").touch()
+    assert refusal(desk, desk.run("--results", "file/runs")).startswith(
+        "results directory file/runs cannot be written: Not a directory")
+
+
+@pytest.mark.parametrize("options", [
+    ("--repeat", "0"), ("--repeat", "-1")])
+def test_a_repetition_that_cannot_be(desk: Desk, options: tuple[str, ...]) -> None:
+    assert refusal(desk, desk.run(*options)) == "--repeat takes a whole number from 1"
+
+
+def test_kvm_that_is_not_there(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "fixtures.machine.accel._why_not_kvm", lambda *_: "there is no /dev/kvm")
+    assert refusal(desk, desk.run("--accel", "kvm")) == "--accel kvm: there is no /dev/kvm"
+
+
+@pytest.mark.parametrize("option", ["--target=windows", "--accel=hax", "--seed=x", "--repeat=x"])
+def test_what_no_option_takes(desk: Desk, option: str) -> None:
+    assert desk.run(option).ret == USAGE_ERROR
+    assert desk.ran == []
+
+
+def test_tests_without_guests_need_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.top / "test_plain.py").write_text("def test_plain(): pass\n")
+    monkeypatch.setenv("PATH", str(desk.top))
+    result = desk.run("test_plain.py")
+    result.assert_outcomes(passed=1)
+    assert not (desk.top / "results").exists()
+
+
+def test_listing_the_tests_needs_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(desk.top))
+    assert desk.run("--collect-only").ret == 0
+    assert not (desk.top / "results").exists()
+
+
+# --- verdicts -------------------------------------------------------------------------------------
+
+
+def test_each_verdict_is_what_pytest_calls_it(desk: Desk) -> None:
+    desk.outcome = only(Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN)
+    result = desk.run()
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    assert result.ret == 1
+    ids = [scenario.id for scenario in desk.ran]
+    result.stdout.fnmatch_lines([
+        "*UNKNOWN: ledger: 3 I/Os never ended*",
+        f"*evidence: {desk.results / ids[2]}",
+        "*FAIL: ledger: 3 I/Os never ended*",
+        f"*evidence: {desk.results / ids[1]}",
+    ])
+
+
+def test_a_run_that_passes(desk: Desk) -> None:
+    result = desk.run("--seed", "7")
+    result.assert_outcomes(passed=3)
+    assert result.ret == 0
+    assert [scenario.plan.fault for scenario in desk.ran] == list(FAULTS)
+    assert {scenario.seed for scenario in desk.ran} == {7}
+    result.stdout.fnmatch_lines([f"target: lio; kernels: {desk.kernel}; seed: 7"])
+
+
+def test_the_closing_table(desk: Desk) -> None:
+    desk.outcome = only(Verdict.PASS, Verdict.FAIL, Verdict.PASS)
+    result = desk.run()
+    ids = [scenario.id for scenario in desk.ran]
+    result.stdout.fnmatch_lines([
+        "*= scenarios =*",
+        "scenario *longest command *teardown *decided by",
+        f"{ids[0]} *PASS * 2.50 s * 1.25 s",
+        f"{ids[1]} *FAIL * 2.50 s * 1.25 s  ledger: 3 I/Os never ended",
+        f"{ids[2]} *PASS * 2.50 s * 1.25 s",
+        "*2 PASS, 1 FAIL*",
+        f"results: {desk.results}",
+    ])
+
+
+def test_repetitions_are_recorded_each_by_itself(desk: Desk) -> None:
+    result = desk.run("--repeat", "2", "-k", "release")
+    result.assert_outcomes(passed=2, deselected=4)
+    (name,) = {scenario.id for scenario in desk.ran}
+    assert sorted(path.name for path in desk.results.iterdir() if path.is_dir()) == [
+        name, f"{name}~2"]
+    assert json.loads((desk.results / "run.json").read_text())["options"]["repeat"] == 2
+
+
+def test_every_kernel_is_asked(desk: Desk) -> None:
+    other = desk.kernel_directory("other", "6.12.0-2-test")
+    result = desk.run("--kernel", other, "--kernel", desk.kernel)
+    result.assert_outcomes(passed=6)
+    assert [scenario.kernel for scenario in desk.ran] == [str(desk.kernel)] * 3 + [str(other)] * 3
+
+
+def test_a_run_on_record(desk: Desk) -> None:
+    desk.run("--target", "scst", "--scst", desk.prefix(), "--seed", "7", "-k", "release")
+    record = json.loads((desk.results / "run.json").read_text())
+    assert record["seed"] == 7
+    assert record["target"]["version"] == "4.0.0"
+    assert record["kernels"] == [
+        {"name": str(desk.kernel), "release": RELEASE, "origin": str(desk.kernel)}]
+    assert record["accelerator"] == {"name": "tcg", "reason": "--accel tcg"}
+    assert record["options"]["target"] == "scst"
+    assert set(record["host"]) == {"name", "release", "cpus", "python"}
+    assert record["verdicts"] == {"PASS": 1}
+
+
+# --- interruptions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_what_was_recorded_outlives_an_interrupt(
+    desk: Desk, interrupt: type[BaseException],
+) -> None:
+    def interrupted(scenario: Scenario) -> Verdict:
+        if scenario.plan.fault == "backend-close":
+            raise interrupt("by the user")
+        return Verdict.PASS
+
+    desk.outcome = interrupted
+    result = desk.run("-x" if interrupt is SystemExit else "-v")
+    assert result.ret in {1, 2}
+    first, second = (desk.results / scenario.id for scenario in desk.ran)
+    assert json.loads((first / "verdict.json").read_text())["verdict"] == "PASS"
+    assert (second / "history.jsonl").exists()
+    record = json.loads((desk.results / "run.json").read_text())
+    assert record["verdicts"] == {"PASS": 1}
+    result.stdout.fnmatch_lines([f"{first.name} *PASS*", f"results: {desk.results}"])

@@ -1,4 +1,4 @@
-"""The backend lies: about one command that was held, or, of READs, about one that follows.
+"""The backend lies about one command.
 
 No target can notice most of these; that the checkers do is what they are for.
 """
@@ -33,7 +33,8 @@ class Lie:
         return f"lie-{self.how}" + ("-other-lun" if self.medium else "")
 
     def fire(self, subject: Subject, deadline: float) -> None:
-        """Let the held commands go on, the first that can be lied to with a lie.
+        """Let the held commands go on. The first READ or WRITE that can be is told the lie: one of
+        them, unless another came in this moment.
 
         Returns once the lies are told. Raises TargetFailedError when they are not in time.
         """

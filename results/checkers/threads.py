@@ -183,11 +183,11 @@ def _stacks(sample: Event) -> dict[tuple[int, str], tuple[str, ...]]:
 
 def _burning(sample: Event) -> dict[tuple[int, str], float]:
     interval = float(sample.data["interval"])
-    return {
-        (thread["pid"], thread["comm"]): float(thread["cpu"])
-        for thread in sample.data["threads"]
-        if interval > 0 and thread["cpu"] >= SPINNING * interval
+    shares = {
+        _key(thread): float(thread["cpu"]) / over
+        for thread in sample.data["threads"] if (over := float(thread.get("over", interval))) > 0
     }
+    return {key: share * interval for key, share in shares.items() if share >= SPINNING}
 
 
 def _spin(

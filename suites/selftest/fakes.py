@@ -115,6 +115,11 @@ class FakeMachine:
         """Whether the line is up."""
         return self.connection.lost is None
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a QEMU to look into: never."""
+        return False
+
     # stages
 
     def slow(self, verb: str, seconds: float) -> None:
@@ -209,6 +214,10 @@ class FakeLab:
 
     guest: FakeMachine
     target: Any
+    keep_stalled: bool = False
+
+    def progress(self, _words: str) -> None:
+        """Tell nobody."""
 
     @property
     def accelerator(self) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.machine.agent import TaskScan, parse_stat
+from fixtures.machine.agent import CHANGING_CALLS, PR_SET_NAME, TaskScan, parse_stat
 from fixtures.machine.connection import Connection
 from fixtures.machine.remote import RemoteMachine
 from results.errors import MachineLostError, TargetFailedError
@@ -432,6 +432,7 @@ def test_a_scan_tells_who_worked_and_who_is_blocked(tmp_path: Path) -> None:
     stage(tmp_path / "70/task/71", stat_line(71, "fio job", "D"))
     (tmp_path / "70/task/72").mkdir()
     found = scan()
+    assert 0 <= found["threads"][0].pop("over") < SOON
     assert found["threads"] == [
         {"pid": 40, "comm": "scst (usr) 1", "state": "R", "cpu": round(3 / tick, 3)}]
     blocked = sorted(found["blocked"], key=lambda task: int(task["pid"]))
@@ -439,3 +440,16 @@ def test_a_scan_tells_who_worked_and_who_is_blocked(tmp_path: Path) -> None:
         {"pid": 60, "comm": "rm", "state": "D", "wchan": "tcmu_x",
          "stack": ["tcmu_wait+0x1/0x2", "ksys+0x3/0x4"]},
         {"pid": 71, "comm": "fio job", "state": "D", "wchan": "", "stack": []}]
+
+
+HEADERS = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/linux/prctl.h")
+
+
+@pytest.mark.skipif(not all(file.exists() for file in HEADERS), reason="no kernel headers here")
+def test_the_kernels_numbers() -> None:
+    calls, options = (dict(
+        line.split()[1:3] for line in file.read_text().splitlines()
+        if line.startswith("#define ") and len(line.split()) > 2) for file in HEADERS)
+    assert {int(calls[f"__NR_{name}"]) for name in
+            ("write", "mkdir", "rmdir", "unlink", "symlink")} == CHANGING_CALLS
+    assert int(options["PR_SET_NAME"]) == PR_SET_NAME

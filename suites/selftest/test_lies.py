@@ -253,6 +253,9 @@ def test_tcmu_drops_until_the_next_release(uio: tcmu.Bench) -> None:
     uio.kernel.command(13, tcmu.write10(0), pages=(3,))
     uio.run()
     assert set(uio.kernel.answers) == {12, 13}
+    uio.order("release")
+    uio.run()
+    assert set(uio.kernel.answers) == {12, 13}
     assert not uio.disk.data[4 * tcmu.PAGE]
     uio.order("truth")
     uio.order("release")
@@ -346,7 +349,9 @@ def test_scst_drops_a_held_command(device: scst.Bench) -> None:
     device.device.lies.order("drop", 1)
     before = len(device.kernel.replies)
     device.device.release(11)
+    device.device.release_dropped()
     assert len(device.kernel.replies) == before
+    device.device.lies.stop()
     device.device.release_dropped()
     assert device.kernel.replies[-1].cmd_h == 11
 

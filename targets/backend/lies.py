@@ -13,7 +13,8 @@ truth    tell none any more
 =======  =====================================================================
 
 Every lie told is an event ``lied``: how, handle, opcode, direction, lba, bytes. A command that
-was dropped is carried out after all by the next ``release``, so that the device can be removed.
+was dropped is carried out after all by a ``release`` that follows ``truth``, so that the device
+can be removed.
 """
 
 from __future__ import annotations

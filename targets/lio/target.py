@@ -205,6 +205,8 @@ class LioDeployment:
         }
 
     def _ring(self) -> str:
+        if self.backend.process.status is not None:
+            return f"the backend has ended with status {self.backend.process.status}\n"
         try:
             ring: Mapping[str, int] = self.backend.call("ring", deadline=self.ladder.command)
         except (TargetFailedError, MachineLostError) as error:

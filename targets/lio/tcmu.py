@@ -264,13 +264,19 @@ class Server:
 
     def release(self) -> None:
         """Let held commands go on, oldest first, and before them those that were dropped."""
-        dropped, self._dropped = self._dropped, []
-        tasks = [*dropped, *(self._held.pop(handle, None) for handle in self._holds.release())]
+        tasks = [*self._undropped(), *(self._held.pop(handle, None) for handle in self._holds.release())]
         for task in tasks:
             if task is not None and self._uio is not None:
                 self._execute(task)
         if tasks and self._uio is not None:
             self._uio.kick()
+
+    def _undropped(self) -> list[Task]:
+        """Return what was dropped, once nothing is to be dropped any more."""
+        dropped: list[Task] = []
+        if not self._lies.armed:
+            dropped, self._dropped = self._dropped, dropped
+        return dropped
 
     def close(self) -> None:
         """Close the device; what is held stays unanswered."""

@@ -278,10 +278,9 @@ class Device:
             self._answer_late(command)
 
     def release_dropped(self) -> None:
-        """Answer the commands whose answers were dropped."""
-        dropped, self.dropped = self.dropped, []
-        for command in dropped:
-            self._answer_late(command)
+        """Answer what was dropped, once nothing is to be dropped any more."""
+        while self.dropped and not self.lies.armed:
+            self._answer_late(self.dropped.pop(0))
 
     def _answer_late(self, command: bytes) -> None:
         if self.fd < 0:  # it went with the device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
@@ -47,16 +47,18 @@ class Illness:
     bound: Callable[[Ladder], float]
     kind: Kind | None = None
     told: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def reported(
     word: str, kind: Kind, *titles: str, told: str | None = None,
     seconds: Callable[[Ladder], float] = lambda ladder: ladder.step,
     bound: Callable[[Ladder], float] = lambda ladder: ladder.spin_window, name: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Illness:
     """Return an illness that the kernel itself reports."""
     return Illness(name or word, word, kernel_health.NAME, titles or (f"{kind} in {NAME}_{word}",),
-                   seconds, bound, kind, told)
+                   seconds, bound, kind, told, settings or {})
 
 
 def watchdog_period(ladder: Ladder) -> float:
@@ -71,6 +73,7 @@ ILLNESSES = (
              seconds=lambda ladder: 2 * ladder.soft_lockup,
              bound=lambda ladder: ladder.soft_lockup + 2 * watchdog_period(ladder)),
     reported("stall", Kind.RCU_STALL, told="INFO: rcu_",
+             settings={STALL_TIMEOUT: str(STALL_SECONDS)},
              seconds=lambda ladder: 4 * STALL_SECONDS, bound=lambda _: 2 * STALL_SECONDS),
     Illness("park", "park", threads.NAME, (f"{NAME}_park", "D state"),
             seconds=lambda ladder: ladder.scenario, bound=lambda ladder: ladder.teardown),
@@ -99,14 +102,16 @@ class Deployed(Protocol):
 class Sick:
     """The fault: the commands that were held go on, and the kernel falls ill.
 
-    ``lab``: whose guest it is. ``talk``: lines that a program writes to /dev/kmsg.
-    ``began``: when the word was written, in seconds of the guest's clock.
+    ``lab``: whose guest it is. ``settings``: of the kernel, by path. ``talk``: lines that a
+    program writes to /dev/kmsg. ``began``: when the word was written, in seconds
+    of the guest's clock.
     """
 
     lab: Lab
     word: str
     seconds: float
     told: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
     talk: tuple[str, ...] = ()
     name: str = "sick"
     breaks: bool = False
@@ -116,7 +121,8 @@ class Sick:
         """Release the commands, infect, and stay until the kernel has spoken if it is to."""
         machine = cast(Deployed, subject).machine
         subject.backend.release(deadline)
-        machine.write(STALL_TIMEOUT, str(STALL_SECONDS))
+        for path, value in self.settings.items():
+            machine.write(path, value)
         for line in self.talk:
             machine.write("/dev/kmsg", line + "\n")
         (console,) = (guest.console for guest in self.lab.guests() if guest.machine is machine)

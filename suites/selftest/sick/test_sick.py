@@ -33,7 +33,8 @@ def test_illness(
 ) -> None:
     """It is seen by the right check, with its name, within the bound."""
     ladder = sick_plan.ladder()
-    fault = Sick(sick_plan.lab, illness.word, illness.seconds(ladder), illness.told)
+    fault = Sick(sick_plan.lab, illness.word, illness.seconds(ladder), illness.told,
+                 illness.settings)
     monkeypatch.setitem(FAULTS, fault.name, fault)
     plan = Plan(sick_plan.target, fault.name, variant=illness.name)
     judgement, record = sick_plan.recorded(plan, kernel_name)

@@ -19,11 +19,15 @@ BOUND = 120.0
 
 
 class Gallery:
-    """Draw while it is entered; leaving it waits for what is left. ``failures``: path, words."""
+    """Draw while it is entered; leaving it waits for what is left.
+
+    ``failures``: path, words.
+    """
 
     def __init__(self) -> None:
         self.failures: list[tuple[Path, str]] = []
         self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._abandoned = False
         self._thread = threading.Thread(target=self._draw_all, name="gallery", daemon=True)
 
     def __enter__(self) -> Self:
@@ -41,6 +45,10 @@ class Gallery:
         """Have the charts of a scenario's directory drawn, some time."""
         self._queue.put(folder)
 
+    def abandon(self) -> None:
+        """Draw nothing any more but what is being drawn: the user wants to leave."""
+        self._abandoned = True
+
     @property
     def left(self) -> int:
         """About how many scenarios wait for their charts."""
@@ -48,6 +56,8 @@ class Gallery:
 
     def _draw_all(self) -> None:
         while (folder := self._queue.get()) is not None:
+            if self._abandoned:
+                continue
             words = self._draw(folder)
             if words:
                 self.failures.append((folder, words))

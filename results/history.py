@@ -15,9 +15,8 @@ harness    phase        name: restore, deploy, login, baseline, hold, fault, tea
                         recover, cleanup, end
 harness    error        family (an error class's name), message
 harness    lost         what: why the machine can no longer be spoken to
-harness    evidence     files (relative to the scenario's folder), missing (words: what, why, and how
-                        to get it), seconds: {part: duration}; after a story that failed
-harness    evidence     files, missing (what could not be had, and how to get it), seconds (each)
+harness    evidence     files (relative to the scenario's folder), missing (words: what, why,
+                        and how to get it), seconds: {part: duration}; after a story that failed
 target     begin, end   operation; end also has seconds and error (null when it succeeded).
                         Operations: deploy, teardown, redeploy, remove, unload
 target     disk         name ("sda"), device ("8:0"), identity: the disk under test as found;
@@ -45,7 +44,8 @@ scsi       timeout      host, tag, opcode: the midlayer gave up waiting, error h
 console    line         text: one line of the kernel's console, as it was written
 console    dropped      lines, bytes: how much of a flood was not recorded line by line
 sampler    threads      interval (s), threads: [{pid, comm, state, cpu (s used), over (s between
-                        its own two readings; absent: the interval), stack: [frames], of one
+                        its own two readings; absent: the interval), waited (s
+                        runnable without a CPU; absent: 0), stack: [frames], of one
                         that burns a CPU if it was read}]
 sampler    blocked      tasks: [{pid, comm, state, wchan, stack: [frames]}] in state D
 sampler    inflight     disk, reads, writes: the block layer's own count

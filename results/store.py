@@ -4,7 +4,7 @@
 
     RESULTS/latest -> RUN-ID
     RESULTS/RUN-ID/run.json
-    RESULTS/RUN-ID/SCENARIO-ID/{history.jsonl,verdict.json,console.log}
+    RESULTS/RUN-ID/SCENARIO-ID/{history.jsonl,verdict.json,console.log,report.txt}
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ RUN = "run.json"
 HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
 CONSOLE = "console.log"
+REPORT = "report.txt"
 LATEST = "latest"
 
 
@@ -44,6 +46,11 @@ class ScenarioRecord:
     def console(self) -> Path:
         """Path of console.log."""
         return self.path / CONSOLE
+
+    @property
+    def report(self) -> Path:
+        """Path of report.txt, which a scenario that did not pass has."""
+        return self.path / REPORT
 
     @property
     def verdict(self) -> Path:
@@ -78,10 +85,7 @@ class Run:
             write_json(run.path / RUN, {"run": run.path.name, **record})
             point(results.absolute() / LATEST, run.path.name)
         except OSError as error:
-            words = f"results directory {results} cannot be written: {error.strerror}"
-            if error.filename2 or error.filename:
-                words += f" ({error.filename2 or error.filename})"
-            raise WrongUsageError(words) from error
+            raise _unwritable(results, error) from error
         return run
 
     def record(self) -> dict[str, Any]:
@@ -111,6 +115,23 @@ class Run:
         found = [path for path in self.path.iterdir() if (path / HISTORY).exists()
                  or (path / VERDICT).exists()]
         return [ScenarioRecord(path) for path in sorted(found, key=_begun)]
+
+
+def require_writable(results: Path) -> None:
+    """Raise WrongUsageError when the results directory cannot be written; make it if need be."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        raise _unwritable(results, error) from error
+
+
+def _unwritable(results: Path, error: OSError) -> WrongUsageError:
+    words = f"results directory {results} cannot be written: {error.strerror}"
+    if error.filename2 or error.filename:
+        words += f" ({error.filename2 or error.filename})"
+    return WrongUsageError(words)
 
 
 def run_id() -> str:

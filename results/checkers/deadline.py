@@ -33,8 +33,9 @@ def check(history: History) -> Check:
         return Check(NAME, Verdict.UNKNOWN, "the fault never fired", (), figures)
     bound = ladder(history).command
     found = [
-        *_late(_concerned(_tested(book), timeline), timeline, bound, "late"),
-        *_late(_concerned(_aside(book), timeline), timeline, bound, "bystander late"),
+        *_late(_seen(book, _concerned(_tested(book), timeline)), timeline, bound, "late"),
+        *_late(_seen(book, _concerned(_aside(book), timeline)), timeline, bound,
+               "bystander late"),
         *_failed_aside(history, book, timeline),
     ]
     if found:
@@ -71,6 +72,11 @@ def _concerned(ios: Sequence[Io], timeline: Timeline) -> list[Io]:
     if timeline.fired is None:
         return []
     return [io for io in ios if io.completed is None or io.completed >= timeline.fired]
+
+
+def _seen(book: Account, ios: Sequence[Io]) -> list[Io]:
+    """Return those whose end was seen, or would have been: not so in a trace with holes."""
+    return [io for io in ios if book.trusted or io.completed is not None]
 
 
 def _late(

@@ -18,6 +18,9 @@ NAME = "threads"
 SPINNING = 0.9
 """Share of a CPU from which on a thread is said to spin (DESIGN.md, timeout ladder)."""
 
+SPINNING_LEAST = 0.25
+"""Share that it must have got, however long it waited for a CPU."""
+
 NEAR = 1 - 1e-6
 """Sums of intervals that make up a window may be off by so much."""
 
@@ -183,11 +186,26 @@ def _stacks(sample: Event) -> dict[tuple[int, str], tuple[str, ...]]:
 
 def _burning(sample: Event) -> dict[tuple[int, str], float]:
     interval = float(sample.data["interval"])
-    shares = {
-        _key(thread): float(thread["cpu"]) / over
-        for thread in sample.data["threads"] if (over := float(thread.get("over", interval))) > 0
+    return {
+        _key(thread): _share(thread, interval) * interval
+        for thread in sample.data["threads"] if _never_rests(thread, interval)
     }
-    return {key: share * interval for key, share in shares.items() if share >= SPINNING}
+
+
+def _share(thread: Mapping[str, Any], interval: float) -> float:
+    """Return a thread's share of a CPU between its own two readings."""
+    over = float(thread.get("over", interval))
+    return float(thread["cpu"]) / over if over > 0 else 0.0
+
+
+def _never_rests(thread: Mapping[str, Any], interval: float) -> bool:
+    """Tell whether a thread ran whenever a CPU was to be had, and one mostly was.
+
+    Where others want the CPUs too, one that spins and gives way (cond_resched) gets less.
+    """
+    over, waited = float(thread.get("over", interval)), float(thread.get("waited", 0))
+    return (_share(thread, interval) >= SPINNING_LEAST
+            and float(thread["cpu"]) >= SPINNING * (over - waited))
 
 
 def _spin(

@@ -46,14 +46,16 @@ def lying(lie: Lie, target: str) -> Plan:
 
 
 @pytest.mark.parametrize(("lie", "catches"), [
-    (CORRUPT, {"integrity"}),
-    (SWAP, {"integrity"}),
-    (MISREAD, {"integrity"}),
-    (replace(MISREAD, medium=OTHER_LUN), {"integrity"}),
-    (SKIP, {"integrity"}),
-    (DROP, {"ledger", "deadline"}),
-    (TWICE, {"ledger"}),
-], ids=lambda value: value.name if isinstance(value, Lie) else "")
+    pytest.param(lie, catches, id=lie.name) for lie, catches in (
+        (CORRUPT, {"integrity"}),
+        (SWAP, {"integrity"}),
+        (MISREAD, {"integrity"}),
+        (replace(MISREAD, medium=OTHER_LUN), {"integrity"}),
+        (SKIP, {"integrity"}),
+        (DROP, {"ledger", "deadline"}),
+        (TWICE, {"ledger"}),
+    )
+])
 def test_lies_are_caught(
     lie: Lie, catches: set[str], run_plan: RunPlan, kernel_name: str,
     monkeypatch: pytest.MonkeyPatch,

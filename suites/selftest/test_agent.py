@@ -433,6 +433,7 @@ def test_a_scan_tells_who_worked_and_who_is_blocked(tmp_path: Path) -> None:
     (tmp_path / "70/task/72").mkdir()
     found = scan()
     assert 0 <= found["threads"][0].pop("over") < SOON
+    assert found["threads"][0].pop("waited") == 0
     assert found["threads"] == [
         {"pid": 40, "comm": "scst (usr) 1", "state": "R", "cpu": round(3 / tick, 3)}]
     blocked = sorted(found["blocked"], key=lambda task: int(task["pid"]))

@@ -47,6 +47,7 @@ class FakePending:
 
     def __init__(self, outcome: Any) -> None:
         self._outcome = outcome
+        self.done = not isinstance(outcome, TimeoutError)
 
     def result(self, deadline: float) -> Any:
         if isinstance(self._outcome, Exception):

@@ -88,7 +88,7 @@ class Desk:
             *map(str, options),
             no_reraise_ctrlc=True)
 
-    def _run(self, scenario: Scenario, lab: Any, record: ScenarioRecord) -> Judgement:
+    def _run(self, scenario: Scenario, lab: Any, record: ScenarioRecord, command: str) -> Judgement:
         self.ran.append(scenario)
         record.history.write_text("")
         verdict = self.outcome(scenario)

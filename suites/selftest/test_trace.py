@@ -222,9 +222,9 @@ class FakeMachine:
 
 TEXT = """\
              fio-412     [000] ...1.    12.500000: block_rq_issue: 8,0 WS 4096 () 8 + 8 [fio]
-CPU:1 [LOST 42 EVENTS]
  kworker/0:1H-59 [001] d..2. 12.600000: scsi_dispatch_cmd_start: """ + SCSI + """
           <idle>-0       [001] d.s2.    12.750000: block_rq_complete: 8,0 WS () 8 + 8 [0]
+CPU:1 [LOST 42 EVENTS]
 something that nobody knows
 """
 

@@ -6,6 +6,7 @@ import itertools
 import signal
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from results.errors import MachineLostError, TargetFailedError
@@ -79,6 +80,9 @@ class Backend:
             self._changed.wait_for(
                 lambda: number in self._replies or self._gone(), deadline)
             reply = self._replies.get(number)
+        if reply is None and self._gone():
+            raise TargetFailedError(
+                f"the backend ended with status {self.process.status} instead of answering {do!r}")
         if reply is None:
             raise MachineLostError(f"the backend did not answer {do!r} in {deadline:g} s")
         if not reply["ok"]:
@@ -96,7 +100,8 @@ class Backend:
     def wait_held(self, count: int, deadline: float) -> bool:
         """Wait until ``count`` commands are held in all; tell whether they are."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._held >= count, deadline)
+            self._changed.wait_for(lambda: self._held >= count or self._gone(), deadline)
+            return self._held >= count
 
     def release(self, deadline: float) -> None:
         """Let every held command go on."""
@@ -130,5 +135,6 @@ class Backend:
     def end(self, deadline: float) -> None:
         """See that the process is gone, by SIGKILL if it is not yet. Raises MachineLostError."""
         if not self._gone():
-            self.kill()
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                self.kill()
             self.process.wait(deadline)

@@ -72,7 +72,9 @@ class Configfs:
         pending = self._machine.begin(verb, *args)
         try:
             return pending.result(max(0.0, self._end - self._machine.now()))
-        except TimeoutError:
+        except TimeoutError as error:
+            if pending.done:  # the kernel's own ETIMEDOUT
+                raise TargetFailedError(f"{what}: {error}") from error
             self._stuck = what
             raise TargetFailedError(
                 f"{what}: not ended when the {self._seconds:g} s were over") from None

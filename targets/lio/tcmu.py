@@ -264,7 +264,8 @@ class Server:
 
     def release(self) -> None:
         """Let held commands go on, oldest first, and before them those that were dropped."""
-        tasks = [*self._undropped(), *(self._held.pop(handle, None) for handle in self._holds.release())]
+        held = [self._held.pop(handle, None) for handle in self._holds.release()]
+        tasks = [*self._undropped(), *held]
         for task in tasks:
             if task is not None and self._uio is not None:
                 self._execute(task)

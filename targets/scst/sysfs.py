@@ -48,8 +48,9 @@ def finish(machine: Machine, pending: Pending, what: str, deadline: float) -> No
     end = machine.now() + deadline
     try:
         pending.result(deadline)
-    except TimeoutError:
-        raise TargetFailedError(f"{what}: not ended after {deadline:g} s") from None
+    except TimeoutError as error:
+        words = str(error) if pending.done else f"not ended after {deadline:g} s"
+        raise TargetFailedError(f"{what}: {words}") from None
     except OSError as error:
         if error.errno != errno.EAGAIN:
             raise TargetFailedError(f"{what}: {os.strerror(error.errno or 0)}") from error

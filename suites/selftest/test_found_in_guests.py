@@ -1,0 +1,132 @@
+"""What sick guests taught: samples and traces as they really come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fixtures.watcher.resources import FREE, Holdings, ResourceWatcher
+from fixtures.watcher.trace import BlockLedger
+from results.history import Recorder
+from results.verdict import Verdict
+from suites.selftest.stories import Story, healthy, io
+from targets.machine import Completed
+
+
+def sampled(story: Story, samples: list[tuple[float, float, float, float]]) -> None:
+    """Sample one thread from 19 s on: interval, cpu, over, waited of each (seconds)."""
+    story.without("sampler", "threads", "blocked", after=18.9)
+    time = 19.0
+    for interval, cpu, over, waited in samples:
+        time += interval
+        story.at(time, "sampler", "threads", interval=interval, threads=[
+            {"pid": 7, "comm": "stf_sick_spin", "state": "R", "cpu": cpu, "over": over,
+             "waited": waited}])
+        story.at(time, "sampler", "blocked", tasks=[])
+
+
+@pytest.mark.parametrize(("samples", "verdict"), [
+    # lio-6.1 on a host with a load of 9: the walk over /proc took from 10 to 300 ms
+    ([(0.758, 0.54, 0.543, 0.0), (0.688, 0.75, 0.755, 0.0)], Verdict.FAIL),
+    # a thread that gives way, among others that want the guest's CPUs
+    ([(0.528, 0.43, 0.565, 0.126), (0.58, 0.54, 0.553, 0.01)], Verdict.FAIL),
+    ([(0.536, 0.24, 0.547, 0.319), (0.536, 0.56, 0.631, 0.063)], Verdict.FAIL),
+    # one that works a little and waits for a CPU most of the time
+    ([(0.536, 0.1, 0.547, 0.44), (0.536, 0.1, 0.547, 0.44)], Verdict.PASS),
+    # one that rests
+    ([(0.536, 0.4, 0.5, 0.0), (0.536, 0.4, 0.5, 0.0)], Verdict.PASS),
+    ([(0.536, 0.0, 0.0, 0.0), (0.536, 0.0, 0.0, 0.0)], Verdict.PASS),
+])
+def test_who_spins(samples: list[tuple[float, float, float, float]], verdict: Verdict) -> None:
+    story = healthy()
+    story.without("block", disk="sdb")
+    quiet = [(0.5, 0.0, 0.5, 0.0)] * 5
+    sampled(story, [*samples, *quiet])
+    check = story.check("threads")
+    assert check.verdict is verdict, check.reason
+
+
+def test_an_oops_turns_tracing_off_and_no_command_is_late_for_it() -> None:
+    """oops_enter(), kernel/panic.c: what was in flight is never seen to end."""
+    story = healthy()
+    io(story, 50, 15.0, None)
+    assert story.verdict("deadline") is Verdict.FAIL
+    story.at(15.1, "block", "lost", count=1)
+    assert story.verdict("deadline") is Verdict.UNKNOWN
+    assert story.verdict("ledger") is Verdict.UNKNOWN
+
+
+def test_what_was_seen_late_is_late_in_a_trace_with_holes_too() -> None:
+    story = healthy()
+    io(story, 50, 14.2, 8.0)
+    story.at(15.1, "block", "lost", count=1)
+    assert story.verdict("deadline") is Verdict.FAIL
+
+
+def test_nobody_waits_for_what_the_trace_lost() -> None:
+    ledger = BlockLedger("sda")
+    ledger.take(1.0, "block_rq_issue", "8,0 W 4096 () 8 + 8 [fio]")
+    assert ledger.open_since(2.0) == 1
+    ledger.forget()
+    assert ledger.open_since(2.0) == 0
+
+
+# --- resources ------------------------------------------------------------------------------------
+
+
+class Holder:
+    """A machine whose target gives one object back at every look."""
+
+    def __init__(self, objects: int) -> None:
+        self.objects = objects
+        self.argv: list[str] = []
+
+    def now(self) -> float:
+        """Return some time."""
+        return 1.0
+
+    def run(self, argv: list[str], **_: Any) -> Completed:
+        """Say what is held, as SCRIPT does."""
+        self.argv = argv
+        words = [f"slab tcmu_cmd_cache {self.objects}", "module tcm_loop 1", "taint is 12288",
+                 *(f"memory {field} 10" for field in FREE), "memory MemTotal 999"]
+        self.objects = max(0, self.objects - 1)
+        return Completed(tuple(argv), 0, "\n".join(words) + "\n", "")
+
+
+def watched(machine: Any, tmp_path: Any, deadline: float) -> list[dict[str, Any]]:
+    """Record a baseline of no objects and what is there after; return both."""
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        watcher = ResourceWatcher(machine, recorder, ("tcmu_cmd_cache", "x"), ("tcm_loop",))
+        objects, machine.objects = machine.objects, 0
+        watcher.baseline()
+        machine.objects = objects
+        watcher.after(deadline)
+        return [dict(event.data) for event in recorder.history().select("sampler", "resources")]
+
+
+def test_what_is_held_is_recorded(tmp_path: Any) -> None:
+    machine = Holder(0)
+    baseline, after = watched(machine, tmp_path, 0.0)
+    assert baseline == {"when": "baseline", "slabs": {"tcmu_cmd_cache": 0},
+                        "modules": {"tcm_loop": 1}, "free_kib": 10 * len(FREE), "taint": 12288}
+    assert after == {**baseline, "when": "after"}
+    assert machine.argv[-2:] == ["tcmu_cmd_cache x", "tcm_loop"]
+
+
+@pytest.mark.parametrize(("objects", "deadline", "left"), [(3, 5.0, 0), (3, 0.0, 3)])
+def test_what_is_on_its_way_back_is_waited_for(
+    tmp_path: Any, objects: int, deadline: float, left: int,
+) -> None:
+    _, after = watched(Holder(objects), tmp_path, deadline)
+    assert after["slabs"] == {"tcmu_cmd_cache": left}
+
+
+def test_what_exceeds_the_baseline() -> None:
+    baseline = Holdings({"a": 1}, {"m": 2}, free_kib=10)
+    assert not Holdings({"a": 1}, {"m": 2}, free_kib=1).exceeds(baseline)
+    assert not Holdings({"a": 0}, {}).exceeds(baseline)
+    assert Holdings({"a": 2}, {"m": 2}).exceeds(baseline)
+    assert Holdings({"a": 1}, {"m": 3}).exceeds(baseline)
+    assert Holdings({"a": 1, "b": 1}, {}).exceeds(baseline)

@@ -134,8 +134,12 @@ class BusyTimes:
                 self._starts.append(start)
                 self._ends.append(end)
 
-    def overlaps(self, start: float, end: float) -> bool:
-        """Tell whether any I/O was in flight between two times."""
-        before_end = bisect_right(self._starts, end) - 1
-        return before_end >= 0 and self._ends[before_end] > start
+    def within(self, start: float, end: float) -> float:
+        """Return for how many seconds between two times any I/O was in flight."""
+        seconds = 0.0
+        for at in range(bisect_right(self._ends, start), len(self._starts)):
+            if self._starts[at] >= end:
+                break
+            seconds += min(end, self._ends[at]) - max(start, self._starts[at])
+        return seconds
 

@@ -88,8 +88,9 @@ def check(history: History) -> Check:
     samples = [event for event in history.select("sampler", "threads") if event.time > fired]
     book = account(history)
     busy = BusyTimes(_until_overdue(book.ios, timeline, ladder(history).command))
-    idle = [event for event in samples if _is_idle(event, fired, busy)]
-    spins = spinning(samples, idle, window)
+    worked = [_busy_seconds(event, fired, busy) for event in samples]
+    idle = [event for event, seconds in zip(samples, worked, strict=True) if not seconds]
+    spins = spinning(list(zip(samples, worked, strict=True)), window)
     settled = _settled_from(history, timeline)
     blocked = [
         event for event in history.select("sampler", "blocked")
@@ -152,23 +153,35 @@ def _until_overdue(ios: Sequence[Io], timeline: Timeline, bound: float) -> Itera
             io, completed=due)
 
 
-def _is_idle(sample: Event, fired: float, busy: BusyTimes) -> bool:
-    begin = sample.time - float(sample.data["interval"])
-    return begin >= fired and not busy.overlaps(begin, sample.time)
+def _busy_seconds(sample: Event, fired: float, busy: BusyTimes) -> float:
+    """Return how much of a sample a thread may have worked: before the fault, and for commands."""
+    interval = float(sample.data["interval"])
+    begin = sample.time - interval
+    seconds = max(0.0, fired - begin) + busy.within(max(begin, fired), sample.time)
+    return min(interval, seconds)
 
 
-def spinning(samples: Sequence[Event], idle: Sequence[Event], window: float) -> list[Spin]:
-    """Return the threads that burnt a CPU in consecutive idle samples for ``window`` seconds.
+@dataclass(frozen=True)
+class Burnt:
+    """What a thread burnt in one sample: seconds of CPU, and how many of them for nothing."""
 
-    Each thread once, with its longest spell.
+    sample: Event
+    cpu: float
+    idle: float
+
+
+def spinning(samples: Sequence[tuple[Event, float]], window: float) -> list[Spin]:
+    """Return the threads that burnt a CPU for ``window`` idle seconds in consecutive samples.
+
+    ``samples``: each with the seconds of it in which a thread may have worked. Each thread is
+    returned once, with its longest spell.
     """
-    undisturbed = {id(event) for event in idle}
-    spells: dict[tuple[int, str], list[tuple[Event, float]]] = {}
+    spells: dict[tuple[int, str], list[Burnt]] = {}
     found: dict[tuple[int, str], Spin] = {}
     stacks: dict[tuple[int, str], tuple[str, ...]] = {}
-    for sample in samples:
-        burning = _burning(sample) if id(sample) in undisturbed else {}
-        spells = {key: [*spells.get(key, []), (sample, cpu)] for key, cpu in burning.items()}
+    for sample, busy in samples:
+        spells = {key: [*spells.get(key, []), burnt]
+                  for key, burnt in _burning(sample, busy).items()}
         stacks.update(_stacks(sample))
         for key, spell in spells.items():
             spin = _spin(key, spell, window)
@@ -184,11 +197,13 @@ def _stacks(sample: Event) -> dict[tuple[int, str], tuple[str, ...]]:
     }
 
 
-def _burning(sample: Event) -> dict[tuple[int, str], float]:
+def _burning(sample: Event, busy: float) -> dict[tuple[int, str], Burnt]:
     interval = float(sample.data["interval"])
+    if busy >= interval:
+        return {}
     return {
-        _key(thread): _share(thread, interval) * interval
-        for thread in sample.data["threads"] if _never_rests(thread, interval)
+        _key(thread): Burnt(sample, _share(thread, interval) * interval, interval - busy)
+        for thread in sample.data["threads"] if _never_rests(thread, interval, busy)
     }
 
 
@@ -198,28 +213,28 @@ def _share(thread: Mapping[str, Any], interval: float) -> float:
     return float(thread["cpu"]) / over if over > 0 else 0.0
 
 
-def _never_rests(thread: Mapping[str, Any], interval: float) -> bool:
+def _never_rests(thread: Mapping[str, Any], interval: float, busy: float) -> bool:
     """Tell whether a thread ran whenever a CPU was to be had, and one mostly was.
 
-    Where others want the CPUs too, one that spins and gives way (cond_resched) gets less.
+    Where others want the CPUs too, one that spins and gives way (cond_resched) gets less. What
+    it can have worked for commands (``busy`` seconds) is not held against it.
     """
     over, waited = float(thread.get("over", interval)), float(thread.get("waited", 0))
     return (_share(thread, interval) >= SPINNING_LEAST
-            and float(thread["cpu"]) >= SPINNING * (over - waited))
+            and float(thread["cpu"]) - busy >= SPINNING * (over - waited - busy))
 
 
 def _spin(
-    key: tuple[int, str], spell: Sequence[tuple[Event, float]], window: float,
+    key: tuple[int, str], spell: Sequence[Burnt], window: float,
 ) -> Spin | None:
-    lasted = list(accumulate(float(sample.data["interval"]) for sample, _ in spell))
-    seconds = lasted[-1]
-    if seconds < window * NEAR:
+    lasted = list(accumulate(each.idle for each in spell))
+    if lasted[-1] < window * NEAR:
         return None
     full = next(number for number, each in enumerate(lasted) if each >= window * NEAR)
-    first = spell[0][0]
-    share = sum(cpu for _, cpu in spell) / seconds
-    begin = first.time - float(first.data["interval"])
-    return Spin(key[0], key[1], begin, seconds, share, seen=spell[full][0].time)
+    elapsed = sum(float(each.sample.data["interval"]) for each in spell)
+    share = sum(each.cpu for each in spell) / elapsed
+    begin = spell[0].sample.time - spell[0].idle
+    return Spin(key[0], key[1], begin, lasted[-1], share, seen=spell[full].sample.time)
 
 
 def _settled_from(history: History, timeline: Timeline) -> float | None:

@@ -26,11 +26,13 @@ OTHER_LUN = "/dev/shm/stf-other"
 
 
 def plans(target: str) -> list[Plan]:
-    """Return the smoke suite's plans with stamped blocks beside fio."""
-    return [
-        replace(plan, stamps=StampJob(), variant=f"{plan.variant}-{VARIANT}".strip("-"))
+    """Return the smoke suite's plans with stamped blocks instead of fio, and one with both."""
+    stamped = [
+        replace(plan, workload=None, stamps=StampJob(),
+                variant=f"{plan.variant}-{VARIANT}".strip("-"))
         for plan in test_smoke.plans(target)
     ]
+    return [*stamped, Plan(target, test_smoke.CLOSE, stamps=StampJob(), variant=f"{VARIANT}-fio")]
 
 
 def test_acknowledged_writes_survive(judgement: Judgement, request: pytest.FixtureRequest) -> None:

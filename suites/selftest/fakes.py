@@ -120,11 +120,6 @@ class FakeMachine:
         """Whether there is a QEMU to look into: never."""
         return False
 
-    @property
-    def running(self) -> bool:
-        """Whether there is a machine to look into: as long as its line is up."""
-        return self.alive
-
     # stages
 
     def slow(self, verb: str, seconds: float) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.machine.kernel import Kernel
+from fixtures.machine.tools import run_tool
 from results.errors import WrongUsageError
 from suites.selftest.sick import build
 
@@ -64,5 +65,5 @@ def test_headers_can_be_moved(tmp_path: Path) -> None:
     build.relocate(headers)
     assert not (headers / "vmlinux").exists()
     moved = (tmp_path / "here").rename(tmp_path / "there")
-    said = build.run_tool(["make", "-s", "-C", moved / "usr/src/linux-headers-x"])
+    said = run_tool(["make", "-s", "-C", moved / "usr/src/linux-headers-x"])
     assert said == "reached\n"

@@ -319,9 +319,8 @@ def test_load_and_read_back_on_a_machine(
     other = tmp_path / "stf-other"
     with Recorder(tmp_path / "history.jsonl") as recorder:
         load = Stamps(agent.machine, LOAD, replace(JOB, other_lun=str(other)), region, recorder)
-        end = time.monotonic() + SOON
-        while recorder.history().last("workload", "wrote") is None and time.monotonic() < end:
-            time.sleep(0.02)
+        assert load.wait_written(10, SOON)
+        assert not load.wait_written(1 << 30, 0.0)
         assert load.running
         load.stop()
         totals = load.wait(SOON)

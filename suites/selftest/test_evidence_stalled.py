@@ -1,0 +1,58 @@
+"""A stalled guest kept as files: what is recorded, what is refused, and how QEMU is started."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.machine.accel import Accelerator
+from fixtures.machine.guest import GuestSpec, Kept
+from fixtures.machine.image import Image
+from fixtures.machine.kernel import Kernel
+from fixtures.machine.stalled import DISK, FOLDER, MACHINE, MEMORY, kept_spec, main
+from results.store import write_json
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> GuestSpec:
+    """Provide a guest whose files are all there."""
+    modules = tmp_path / "kernel/lib/modules/6.1.0"
+    modules.mkdir(parents=True)
+    for name in ("bzImage", "root.ext4", "busybox"):
+        (tmp_path / name).touch()
+    return GuestSpec(
+        Kernel("6.1", "6.1.0", tmp_path / "bzImage", modules, "test"),
+        Image(tmp_path / "root.ext4", tmp_path / "busybox"), Accelerator("tcg", "test"), tmp_path)
+
+
+@pytest.fixture
+def scenario(tmp_path: Path, spec: GuestSpec) -> Path:
+    """Provide the folder of a scenario with a kept guest."""
+    folder = tmp_path / "scenario" / FOLDER
+    folder.mkdir(parents=True)
+    for name in (DISK, MEMORY):
+        (folder / name).touch()
+    write_json(folder / MACHINE, asdict(spec))
+    return folder.parent
+
+
+def test_what_was_kept_is_found_again(scenario: Path, spec: GuestSpec) -> None:
+    kept = Kept(scenario / FOLDER / DISK, scenario / FOLDER / MEMORY)
+    assert kept_spec(scenario) == replace(spec, kept=kept)
+    assert kept_spec(scenario / FOLDER) == kept_spec(scenario)
+
+
+def test_nothing_was_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 4
+    assert "--keep-stalled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gone", ["bzImage", "root.ext4", f"scenario/{FOLDER}/{MEMORY}"])
+def test_what_it_stands_on_has_gone(
+    tmp_path: Path, scenario: Path, gone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / gone).unlink()
+    assert main([str(scenario), "drgn"]) == 4
+    assert gone in capsys.readouterr().err

@@ -12,8 +12,12 @@ from results.history import Event, History
 from results.ladder import Ladder
 from results.verdict import Figure
 
-MACHINE_SOURCES = frozenset({"backend", "block", "scsi", "console", "sampler"})
-"""Sources whose events come from the machine itself: its signs of life."""
+MACHINE_SOURCES = frozenset({"backend", "block", "scsi", "sampler"})
+"""Sources whose events come from the machine itself, through its agent: its signs of life.
+
+Not the console: a kernel whose agent was killed goes on talking, but nobody tells any more how
+the I/O ends.
+"""
 
 LOST = "MachineLostError"
 """Family of errors that say nothing about the target (results.errors)."""

@@ -62,6 +62,12 @@ def test_a_report_survives_a_flood(
         text.count("\n") for text in (flood, mixed, flood, end)) - len(lines(history))
 
 
+def test_long_lines_are_a_flood_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "FLOOD_BYTES", 1000)
+    history = watched(tmp_path / "console", (NOISE + "\n").encode() * 1000)
+    assert len(lines(history)) == 1000 // len(NOISE)
+
+
 def test_a_flood_of_trouble_ends_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "FLOOD", 100)
     monkeypatch.setattr(console, "RECORDED_MAX", 200)

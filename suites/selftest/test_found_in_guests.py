@@ -9,6 +9,7 @@ import pytest
 from fixtures.watcher.resources import FREE, Holdings, ResourceWatcher
 from fixtures.watcher.trace import BlockLedger
 from results.history import Recorder
+from results.judge import judge
 from results.verdict import Verdict
 from suites.selftest.stories import Story, healthy, io
 from targets.machine import Completed
@@ -70,6 +71,27 @@ def test_nobody_waits_for_what_the_trace_lost() -> None:
     assert ledger.open_since(2.0) == 1
     ledger.forget()
     assert ledger.open_since(2.0) == 0
+
+
+def test_a_console_that_talks_on_does_not_tell_how_the_io_ended() -> None:
+    """The agent was killed: TCMU's timeouts and the initiator's errors went on for a minute."""
+    story = healthy().until(14.05)
+    for second in range(15, 80):
+        story.at(second, "console", "line",
+                 text=f"[{second:5}.000000] I/O error, dev sda, sector 15312 op 0x1:(WRITE)")
+    story.at(60.0, "harness", "error", family="MachineLostError", message="signal on guest 6.1 "
+             "has not ended after 15 s")
+    judgement = judge(story.history())
+    assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
+    assert "lost" in judgement.reason
+
+
+def test_a_console_that_reports_when_all_else_is_silent_is_believed() -> None:
+    story = healthy().until(14.05)
+    story.at(20.0, "console", "line",
+             text="[   20.000000] Kernel panic - not syncing: sysrq triggered crash")
+    story.at(60.0, "harness", "error", family="MachineLostError", message="silent")
+    assert story.verdict("kernel_health") is Verdict.FAIL
 
 
 # --- resources ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from fixtures.lab import Lab
+from fixtures.machine.connection import Request
 from fixtures.machine.remote import RemoteMachine
 from inject.fault import Subject
 from results.checkers import kernel_health, resources, threads
@@ -24,6 +25,8 @@ STALL_TIMEOUT = "/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout"
 
 STALL_SECONDS = 5
 """Instead of the kernel's 21 (CONFIG_RCU_CPU_STALL_TIMEOUT), which no other bound comes near."""
+
+FLOOD_LINE = "a line that nobody needs, " + 20 * "again and "
 
 LOOK_EVERY = 0.1
 """Seconds between two looks at the console."""
@@ -103,8 +106,8 @@ class Sick:
     """The fault: the commands that were held go on, and the kernel falls ill.
 
     ``lab``: whose guest it is. ``settings``: of the kernel, by path. ``talk``: lines that a
-    program writes to /dev/kmsg. ``began``: when the word was written, in seconds
-    of the guest's clock.
+    program writes to /dev/kmsg. ``flood``: bytes that one writes to the console meanwhile.
+    ``began``: when the word was written, in seconds of the guest's clock.
     """
 
     lab: Lab
@@ -113,6 +116,7 @@ class Sick:
     told: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     talk: tuple[str, ...] = ()
+    flood: int = 0
     name: str = "sick"
     breaks: bool = False
     began: float | None = field(default=None, init=False)
@@ -127,12 +131,26 @@ class Sick:
             machine.write("/dev/kmsg", line + "\n")
         (console,) = (guest.console for guest in self.lab.guests() if guest.machine is machine)
         offset = console.stat().st_size
+        pending = self._flood(machine, console, offset)
         order = machine.begin("write", f"{PARAMETERS}/fall_ill", f"{self.word} {self.seconds:.0f}")
         order.result(deadline)
         self.began = order.span[0]
         if self.told is not None:
             wait_told(console, offset, self.told, self.seconds)
             machine.write(f"{PARAMETERS}/heal", "1")
+        if pending is not None:
+            pending.result(self.seconds)
+
+    def _flood(self, machine: RemoteMachine, console: Path, offset: int) -> Request | None:
+        """Begin to flood; return when half of it is there."""
+        if not self.flood:
+            return None
+        pending = machine.begin("run", [
+            "sh", "-c", f"yes '{FLOOD_LINE}' | head -c {self.flood} > /dev/ttyS0"])
+        end = time.monotonic() + self.seconds
+        while console.stat().st_size < offset + self.flood // 2 and time.monotonic() < end:
+            time.sleep(LOOK_EVERY)
+        return pending
 
     def undo(self, subject: Subject, deadline: float) -> None:
         """The snapshot is the only cure for most of it."""

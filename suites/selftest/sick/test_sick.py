@@ -7,12 +7,17 @@ import pytest
 
 from fixtures.plugin import RunPlan
 from fixtures.scenario import Plan
+from fixtures.watcher.console import FLOOD_BYTES
 from inject.catalogue import FAULTS
 from results.checkers import kernel_health
 from results.history import History
+from results.kernel_log import Kind
 from results.verdict import Verdict
 from suites.selftest.sick.conftest import Finding, Findings
 from suites.selftest.sick.illness import ILLNESSES, Illness, Sick, first_word
+
+FLOOD_SECONDS = 300.0
+"""What an emulated serial port may need for FLOOD_BYTES four times: 0.2 to 0.5 MB/s."""
 
 pytestmark = pytest.mark.sick
 
@@ -57,6 +62,22 @@ def test_illness(
     findings.add(Finding(illness.name, kernel_name, illness.check, judgement.decided_by.reason,
                          round(max(0.0, seen - fault.began), 3)), sick_plan.results)
     assert seen - max(fault.began, idle_from(history, illness)) <= illness.bound(ladder)
+
+
+def test_illness_in_a_flood(
+    sick_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning is found in four times what is recorded of a console."""
+    flood = 4 * FLOOD_BYTES
+    fault = Sick(sick_plan.lab, "warn", FLOOD_SECONDS, flood=flood)
+    monkeypatch.setitem(FAULTS, fault.name, fault)
+    judgement, record = sick_plan.recorded(
+        Plan(sick_plan.target, fault.name, variant="flood"), kernel_name)
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.reason.startswith("kernel_health: WARNING in stf_sick_warn")
+    assert [report.kind for report in kernel_health.reports(History.load(record.history))] \
+        == [Kind.WARNING]
+    assert record.console.stat().st_size > flood
 
 
 def test_talk(

@@ -200,7 +200,7 @@ def test_all_sections() -> None:
         "scst_user  25      ON_CACHE_FREEING  1    0             -    stf0",
     ]
     assert section(report, "Spinning and blocked tasks") == [
-        "scst_usr_cleanu:100 spins: 98% of a CPU for 3.0 s",
+        "scst_usr_cleanu:100 spins: 98% of a CPU for 4.3 s",
         "scst_usr_releas:200 in D state", *(f"    {frame}" for frame in RELEASED),
     ]
     assert section(report, "Kernel reports")[0] == (

@@ -1,0 +1,66 @@
+"""A guest ends whatever QEMU still says; a disk is one only when the block layer is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fixtures.initiator import disk
+from fixtures.machine.guest import Guest
+from results.errors import TargetFailedError
+from targets.target import Address, Transport
+
+
+class Ended:
+    """Whatever a guest holds: notes that it was closed; ``words``: what closing raises."""
+
+    def __init__(self, words: type[Exception] | None = None) -> None:
+        self.closed = False
+        self._words = words
+
+    def close(self) -> None:
+        self.closed = True
+        if self._words is not None:
+            raise self._words
+
+
+@pytest.mark.parametrize("words", [None, EOFError, OSError])
+def test_a_guest_stops_however_its_monitor_ends(
+    words: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A QEMU that was killed ends its monitor in the middle of a word (EOFError)."""
+    guest: Any = Guest.__new__(Guest)
+    guest.connection, guest._eye, guest._monitor = Ended(), Ended(), Ended(words)
+    killed: list[bool] = []
+    monkeypatch.setattr(Guest, "_kill", lambda self: killed.append(True))
+    guest.stop()
+    assert killed and guest.connection.closed and guest._monitor.closed
+
+
+class Sysfs:
+    """A machine with one disk of which only some files are there yet."""
+
+    def __init__(self, *missing: str) -> None:
+        self.missing = missing
+
+    def listdir(self, path: str) -> list[str]:
+        return {"/sys/class/scsi_disk": ["0:0:1:0"]}.get(path, ["sda"])
+
+    def read(self, path: str) -> str:
+        return {"dev": "8:0", "size": "32768", "vendor": "STF",
+                "vpd_pg80": "\0\x80\0\x04serial"}[path.rpartition("/")[2]]
+
+    def exists(self, path: str) -> bool:
+        return path not in self.missing
+
+
+@pytest.mark.parametrize("missing", ["/dev/sda", "/sys/block/sda/queue/nomerges"])
+def test_a_disk_that_is_still_being_set_up_is_none_yet(missing: str) -> None:
+    """Between sd's probe and the end of device_add_disk() there is a name but no queue."""
+    address = Address(Transport.LOOPBACK, 0, "STF", "serial", scsi_host=0)
+    ready: Any = Sysfs()
+    assert disk.wait_for_disk(ready, 0, address, 0.1).name == "sda"
+    early: Any = Sysfs(missing)
+    with pytest.raises(TargetFailedError, match="did not become a disk"):
+        disk.wait_for_disk(early, 0, address, 0.1)

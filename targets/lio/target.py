@@ -105,7 +105,7 @@ class Lio:
 
     def describe(self) -> Mapping[str, Any]:
         """Return its version, which is the kernel's, once it has been loaded."""
-        return {"name": self.name, "version": self._release, "origin": "the kernel's own",
+        return {"name": self.name, "version": self._release or "the kernel's", "origin": "the kernel's own",
                 "backend": "TCMU"}
 
     def load(self, machine: Machine) -> None:

@@ -101,6 +101,9 @@ def check(history: History) -> Check:
     if spins or stuck:
         return _failed(timeline, spins, stuck, figures)
     missing = _missing(timeline, [event.time for event in samples], settled, bool(blocked))
+    if not missing and blocked[-1].data["tasks"] and blocked[-1].time - blocked[0].time < window:
+        missing = (f"{name_task(blocked[-1].data['tasks'][0])} was in D state at the end, but the "
+                   f"record ends within {window:g} s of the teardown's")
     if not missing and not idle and book.open:
         missing = "commands were in flight in every sample"
     if missing:

@@ -70,7 +70,7 @@ class KnownIssue:
         """
         version = target_version or ""
         return (
-            target == self.target
+            _any_matches((self.target,), (target,))
             and (not self.versions or _any_matches(self.versions, (version, *version.split())))
             and (not self.kernels or _any_matches(self.kernels, (kernel_release,)))
         )

@@ -484,6 +484,16 @@ def test_stuck_means_blocked_until_the_end(blocked: list[bool], verdict: Verdict
     assert _after_teardown([0.0] * 4, blocked).verdict is verdict
 
 
+def test_blocked_when_the_record_ends_too_soon_to_tell() -> None:
+    """Found on LIO: the scenario ended 0.6 s after a teardown that was late."""
+    story = healthy().without("sampler", "threads", "blocked", after=15.0)
+    for time in (15.2, 15.7, 16.1):
+        sample(story, time, blocked={"stf:unlink": ["core_tpg_remove_lun"]})
+    check = story.check("threads")
+    assert check.verdict is Verdict.UNKNOWN
+    assert "stf:unlink" in check.reason
+
+
 def test_a_thread_may_burn_a_cpu_for_commands() -> None:
     story = healthy()
     story.without("sampler", after=16.0)

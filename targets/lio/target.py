@@ -105,8 +105,8 @@ class Lio:
 
     def describe(self) -> Mapping[str, Any]:
         """Return its version, which is the kernel's, once it has been loaded."""
-        return {"name": self.name, "version": self._release or "the kernel's", "origin": "the kernel's own",
-                "backend": "TCMU"}
+        return {"name": self.name, "version": self._release or "the kernel's",
+                "origin": "the kernel's own", "backend": "TCMU"}
 
     def load(self, machine: Machine) -> None:
         """Load the modules and make the directories that every deployment shares."""

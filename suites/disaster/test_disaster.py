@@ -32,8 +32,8 @@ FLOOD_BYTES = 100 << 20
 FLOOD_LINE = "it is getting wet in here: a line that nobody needs, " + 20 * "again and "
 BY_GUEST = 4 << 20
 FLOOD_SECONDS = 90.0
-"""What an emulated serial port may need for these: it takes from 0.1 to 1 MB/s, and all 100 MiB
-by the guest took from 4 to 10 minutes and gave the same verdict."""
+"""What an emulated serial port may need for these: it takes from 0.1 to 1 MB/s; all 100 MiB
+took it from 4 to 10 minutes."""
 
 HISTORY_MAX = 64 << 20
 """Bytes of history.jsonl that a flood may lead to."""

@@ -85,7 +85,7 @@ def check(history: History) -> Check | None:
     book = Book()
     for number, event in enumerate(history.events):
         book.enter(number, event, timeline)
-    violations = [violation for violation in book.reads if violation] + book.read_back()
+    violations = [violation for violation in book.reads if violation] + book.wrong
     figures = book.figures()
     if violations:
         first = min(violations, key=lambda each: (GRAVITY.index(each.kind), each.event.time))
@@ -111,7 +111,8 @@ class Book:
 
     def __init__(self) -> None:
         self.blocks: dict[Key, Block] = {}
-        self.found: dict[Key, Event] = {}
+        self.found: set[Key] = set()
+        self.wrong: list[Violation] = []
         self.reads: list[Violation | None] = []
         self._identities: dict[str, str] = {}
 
@@ -127,7 +128,8 @@ class Book:
             self._write(key, number, event)
         elif timeline.witnessed(event.time):
             if event.kind == "found":
-                self.found[key] = event
+                self.found.add(key)
+                self._read_back(key, event)
             elif event.kind == "read" and data["error"] is None:
                 self.reads.append(self._read(key, number, event))
 
@@ -135,6 +137,7 @@ class Book:
         data = event.data
         writes = self.blocks.setdefault(key, Block()).writes
         write = writes.setdefault(data["version"], Write(data["version"], number))
+        self.found.discard(key)
         if event.kind == "wrote":
             write.ended = number
             write.acknowledged = data["error"] is None
@@ -144,20 +147,16 @@ class Book:
         return _violation(key, event, block, block.allowed(number, event.data["issued_after"]),
                           "stale read")
 
-    def read_back(self) -> list[Violation]:
-        """Return what is wrong with the blocks that were read back at the end."""
-        violations = []
-        for key, event in self.found.items():
-            block = self.blocks.get(key, Block())
-            if event.data.get("error") is not None:
-                words = f"{_name(key)} cannot be read back: {event.data['error']}"
-                violations.append(Violation("unreadable", words, event))
-            elif found := _violation(key, event, block, block.allowed(), "lost write"):
-                violations.append(found)
-        return violations
+    def _read_back(self, key: Key, event: Event) -> None:
+        block = self.blocks.get(key, Block())
+        if event.data.get("error") is not None:
+            words = f"{_name(key)} cannot be read back: {event.data['error']}"
+            self.wrong.append(Violation("unreadable", words, event))
+        elif found := _violation(key, event, block, block.allowed(), "lost write"):
+            self.wrong.append(found)
 
     def missing(self) -> list[Key]:
-        """Return the blocks that were written and not read back."""
+        """Return the blocks that were written and not read back since."""
         return [key for key in self.blocks if key not in self.found]
 
     def figures(self) -> dict[str, Figure]:

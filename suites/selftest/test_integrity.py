@@ -187,6 +187,16 @@ def test_two_luns_are_kept_apart() -> None:
     assert integrity(story).verdict is Verdict.PASS
 
 
+def test_what_was_written_after_it_was_read_back_must_be_read_back_again() -> None:
+    story = written(FOUND)
+    stamp(story, 22.0, 5, 7)
+    assert integrity(story).verdict is Verdict.UNKNOWN
+    story.at(23.0, "workload", "found", **{**FOUND, "version": 7})
+    assert integrity(story).verdict is Verdict.PASS
+    story.at(24.0, "workload", "found", **FOUND)
+    assert integrity(story).verdict is Verdict.FAIL
+
+
 def test_nothing_read_back_is_unknown() -> None:
     assert integrity(written()).verdict is Verdict.UNKNOWN
 

@@ -141,6 +141,14 @@ def test_it_applies_to_some_versions(
     assert outcome(found, issues, target, version, kernel) is expected
 
 
+@pytest.mark.parametrize("target", ["scst", "lio"])
+def test_a_target_may_be_a_pattern(tmp_path: Path, target: str) -> None:
+    """What the initiator does wrong, it does with every target."""
+    text = ENTRY.replace('target = "scst"', 'target = "*"').replace('"3.10.*"', '"*"')
+    found = judgement(("threads", SPIN))
+    assert outcome(found, load(write(tmp_path, text)), target) is Outcome.KNOWN
+
+
 def test_without_versions_it_applies_to_all(tmp_path: Path) -> None:
     lines = [line for line in ENTRY.splitlines() if not line.startswith(("versions", "kernels"))]
     issues = load(write(tmp_path, "\n".join(lines)))

@@ -28,7 +28,7 @@ from fixtures.workload.stamper import (
     encode,
     examine,
 )
-from fixtures.workload.stamps import LOAD, READ_BACK, StampJob, Stamps
+from fixtures.workload.stamps import AFTER, LOAD, READ_BACK, StampJob, Stamps
 from results.checkers import integrity
 from results.history import Event, History, Recorder
 from results.verdict import Verdict
@@ -164,6 +164,7 @@ class Bench:
 
     def judge(self) -> Any:
         """Read back and judge."""
+        self.job = replace(self.job, after=AFTER[READ_BACK])
         self.again().run(self.again().read_back)
         return integrity.check(History.of(self.events))
 
@@ -180,8 +181,9 @@ def test_a_healthy_disk_passes(bench: Bench) -> None:
     check = bench.judge()
     assert check.verdict is Verdict.PASS, check.reason
     kinds = bench.kinds()
-    assert kinds["read"] == kinds["writing"] == kinds["wrote"] >= 100
-    assert kinds["found"] == 16
+    assert kinds["read"] >= 100
+    assert kinds["writing"] == kinds["wrote"] == kinds["read"] + 16
+    assert kinds["found"] == 2 * 16
     assert bench.stamper.errors == 0
     assert bench.stamper.bytes == bench.stamper.ios * SIZE
 
@@ -238,6 +240,18 @@ def test_a_block_that_went_back_is_a_lost_write(bench: Bench) -> None:
     os.pwrite(bench.disk, encode(OWNER, 2, last - 1, SIZE), (1 << 18) + 2 * SIZE)
     check = bench.judge()
     assert (check.verdict, check.reason.partition(":")[0]) == (Verdict.FAIL, "lost write")
+
+
+def test_a_write_after_the_recovery_is_held_to_its_word_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A redeployed device that says GOOD and writes nothing, or somewhere else."""
+    bench.load(200)
+    monkeypatch.setattr(os, "pwritev", lambda disk, buffers, at: SIZE)
+    check = bench.judge()
+    assert check.verdict is Verdict.FAIL
+    assert check.reason.startswith("lost write: 16, first: ")
+    assert f"expected version {AFTER[READ_BACK] + 1}" in check.reason
 
 
 def test_errors_are_told_and_survived(
@@ -338,7 +352,7 @@ def test_load_and_read_back_on_a_machine(
         "stamps", "stamps", "read-back", "read-back"]
     ends = list(history.select("workload", "end"))
     assert all(well(event.data) for event in ends)
-    assert len(list(history.select("workload", "found"))) == JOB.blocks
+    assert len(list(history.select("workload", "found"))) == 2 * JOB.blocks
     foreign = examine(other.read_bytes()[:SIZE], Owner(OWNER.identity, 7), 0, SECTOR)["foreign"]
     assert foreign == "sector 0 of block 0, version 1, of stf-other (seed 7)"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.evidence.folder import Evidence
 from fixtures.plugin import RunPlan
 from fixtures.scenario import Plan
 from fixtures.watcher.console import FLOOD_BYTES
@@ -59,6 +60,7 @@ def test_illness(
     assert kinds == ({illness.kind} if illness.kind else set())
     seen = first_word(history, illness.check)
     assert fault.began is not None and seen is not None
+    assert Evidence.of(record.path).files, "no evidence was taken"
     findings.add(Finding(illness.name, kernel_name, illness.check, judgement.decided_by.reason,
                          round(max(0.0, seen - fault.began), 3)), sick_plan.results)
     assert seen - max(fault.began, idle_from(history, illness)) <= illness.bound(ladder)

@@ -17,6 +17,7 @@ harness    error        family (an error class's name), message
 harness    lost         what: why the machine can no longer be spoken to
 harness    evidence     files (relative to the scenario's folder), missing (words: what, why,
                         and how to get it), seconds: {part: duration}; after a story that failed
+harness    expectation  what (in the same words in every run), met, seen: what a story wanted
 target     begin, end   operation; end also has seconds and error (null when it succeeded).
                         Operations: deploy, teardown, redeploy, remove, unload
 target     disk         name ("sda"), device ("8:0"), identity: the disk under test as found;
@@ -41,7 +42,8 @@ block      lost         count: events that the trace buffer had no room for
 scsi       start        host ("0:0:0:1"), tag, opcode, cdb
 scsi       done         host, tag, opcode, result: the kernel's words for driver, host, status
 scsi       timeout      host, tag, opcode: the midlayer gave up waiting, error handling begins
-console    line         text: one line of the kernel's console, as it was written
+console    line         text: one line of the kernel's console, as it was written; number: which
+                        one of the scenario's
 console    dropped      lines, bytes: how much of a flood was not recorded line by line
 sampler    threads      interval (s), threads: [{pid, comm, state, cpu (s used), over (s between
                         its own two readings; absent: the interval), waited (s
@@ -60,6 +62,11 @@ workload   writing      job, disk, block (index), version (of this block, from 1
 workload   wrote        job, disk, block, version, error (errno name or null): it completed
 workload   read         job, disk, block, STAMP, error, issued_after (the highest version of the
                         block that had been acknowledged when the read was issued; 0: none)
+workload   command      job, disk, number (from 1), name, cdb (hexadecimal), direction, bytes, reset
+                        (null, lun-reset, target-reset): a chosen command is about to be issued
+workload   answer       job, disk, number, seconds, error (errno name or null), and of a CDB status,
+                        host and driver (bytes of struct sg_io_hdr), residual, sense
+                        (hexadecimal), key, asc, ascq (of what sense data there are)
 workload   found        disk, block, STAMP, error (may be left out): read back at the end, when
                         the target had recovered
 =========  ===========  ======================================================================

@@ -18,11 +18,13 @@ from typing import Any
 
 from results.checkers import (
     deadline,
+    expectations,
     integrity,
     kernel_health,
     ledger,
     machine,
     operations,
+    outcome,
     recovery,
     resources,
     teardown,
@@ -46,8 +48,8 @@ Checker = Callable[[History], Check | None]
 CHECKERS: Mapping[str, Checker] = {
     module.NAME: module.check
     for module in (
-        machine, kernel_health, integrity, ledger, deadline, threads, teardown, recovery,
-        resources, operations,
+        machine, kernel_health, integrity, expectations, ledger, deadline, outcome, threads,
+        teardown, recovery, resources, operations,
     )
 }
 """In the order in which they name the cause: of several with the scenario's verdict the first

@@ -68,9 +68,11 @@ def _console(history: History, scenario: str) -> tuple[str, bool]:
     """Return the console from the scenario's first mark to its last, and whether it is marked.
 
     Without the first mark, all of it. Marks and not times: printk's clock (local_clock) is not
-    exactly CLOCK_MONOTONIC.
+    exactly CLOCK_MONOTONIC, and a message written into the middle of a line has none of its own.
+    So it is the lines' numbers, where there are some, that tell their order.
     """
-    lines = [str(event.data["text"]) for event in history.select("console", "line")]
+    lines = [str(event.data["text"]) for event in sorted(
+        history.select("console", "line"), key=lambda event: event.data.get("number", 0))]
     first = next((at for at, line in enumerate(lines) if begin_mark(scenario) in line), None)
     begin = first or 0
     end = next(

@@ -66,6 +66,13 @@ class Story:
         return self.check(name).verdict
 
 
+STATED = frozenset({"expectations", "outcome"})
+"""Checks of what a story states; the healthy one states nothing."""
+
+OPTIONAL = STATED | {"integrity", "resources"}
+"""Checks of what a scenario need not ask."""
+
+
 def matches(event: Event, data: Mapping[str, Any]) -> bool:
     """Tell whether an event's data has all of these."""
     return all(event.data.get(key) == value for key, value in data.items())

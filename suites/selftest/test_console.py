@@ -8,7 +8,8 @@ import pytest
 
 from fixtures.watcher import console
 from fixtures.watcher.console import ConsoleWatcher, may_tell
-from results.history import History, Recorder
+from results.checkers import kernel_health
+from results.history import Event, History, Recorder
 from results.kernel_log import Kind, read
 
 SOON = 10.0
@@ -87,3 +88,18 @@ def test_one_message_written_into_another_is_seen() -> None:
     assert not may_tell(f"[   12.500000] {NOISE}")
     assert read("[   12.500000] WARNING: CPU: 0 PID: 7 at x.c:1 f+0x1/0x2 [m]")[0].kind \
         is Kind.WARNING
+
+
+CUT = (LOGS / "../recorded/warning-in-a-flood-6.1.log").resolve()
+
+
+def test_a_report_cut_by_a_flood_keeps_its_order(tmp_path: Path) -> None:
+    """A message that begins in the middle of a line has the host's time, not its own: sorted by
+    time, its lines were in disorder and the WARNING lost its function (seen in a guest)."""
+    marked = b"stf: scenario x begins\n" + CUT.read_bytes() + b"\nstf: scenario x ends\n"
+    history = watched(tmp_path / "console", marked, "x ends")
+    scenario = Event(0.0, "harness", "scenario", {"id": "x"})
+    assert [event.data["number"] for event in history.select("console", "line")] \
+        != list(range(1, len(lines(history)) + 1))
+    (report,) = kernel_health.reports(History.of([scenario, *history.events]))
+    assert report.title == "WARNING in stf_sick_warn (stf_sick_warn)"

@@ -45,7 +45,7 @@ def test_a_slow_verb_that_is_in_time(fake: FakeMachine) -> None:
 
 
 def test_a_slow_verb_that_is_late(fake: FakeMachine) -> None:
-    fake.slow("rmdir", 0.2)
+    fake.slow("rmdir", 0.8)
     pending = fake.machine.begin("rmdir", "/x")
     with pytest.raises(TimeoutError, match=r"rmdir /x on the fake has not ended after 0\.05 s"):
         pending.result(0.05)

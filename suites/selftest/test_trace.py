@@ -233,7 +233,7 @@ something that nobody knows
 def test_text_is_read_however_it_is_cut(tmp_path: Path, size: int) -> None:
     machine: Any = FakeMachine()
     with Recorder(tmp_path / "history.jsonl") as recorder:
-        watcher = TraceWatcher(machine, Disk("sda", "8:0", "2:0:1:3", "x"), recorder)
+        watcher = TraceWatcher(machine, [Disk("sda", "8:0", "2:0:1:3", "x")], recorder)
         watcher.start()
         for start in range(0, len(TEXT), size):
             machine.tell({"t": 1, "text": TEXT[start:start + size]})
@@ -250,3 +250,24 @@ def test_text_is_read_however_it_is_cut(tmp_path: Path, size: int) -> None:
     assert start_call["events"]["block/block_rq_complete"] == f"dev == {8 << 20}"
     assert start_call["events"]["scsi/scsi_dispatch_cmd_done"] == "host_no == 2"
     assert stop_call == ("unwatch", {"name": "trace"})
+
+
+def test_two_disks_have_a_ledger_each(tmp_path: Path) -> None:
+    machine: Any = FakeMachine()
+    disks = [Disk("sda", "8:0", "2:0:1:3", "x"), Disk("sdb", "8:16", "2:0:1:4", "y")]
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        watcher = TraceWatcher(machine, disks, recorder)
+        watcher.start()
+        for number, event in enumerate(("block_rq_issue", "block_rq_complete")):
+            for device in ("8,0", "8,16", "8,32"):
+                size = "4096 " if event == "block_rq_issue" else ""
+                bracket = "fio" if event == "block_rq_issue" else "0"
+                machine.tell({"t": 1, "text": f" fio-1 [000] d..1. {12 + number}.5: {event}: "
+                                              f"{device} WS {size}() 8 + 8 [{bracket}]\n"})
+        events = recorder.history().events
+    assert [(event.kind, event.data["disk"], event.data["io"]) for event in events] == [
+        ("issue", "sda", 1), ("issue", "sdb", 1), ("complete", "sda", 1), ("complete", "sdb", 1)]
+    assert watcher.ended == 2
+    (_, call), *_ = machine.calls
+    assert call["events"]["block/block_rq_issue"] == f"dev == {8 << 20} || dev == {(8 << 20) + 16}"
+    assert call["events"]["scsi/scsi_dispatch_cmd_done"] == "host_no == 2"

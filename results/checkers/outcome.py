@@ -1,0 +1,115 @@
+"""Outcome: the commands that were at the point of the fault ended as the standard lets them.
+
+Judged from commands issued by SG_IO, of which status and sense data are known. The fault's
+``armed`` event says with what they may end, in words: a status of SAM-6 5.3.1 ("GOOD", "BUSY"),
+for CHECK CONDITION with sense key/ASC/ASCQ in hexadecimal ("CHECK CONDITION 05/25/00"), "host
+NAME" for a command that the initiator ended by itself, the errno for one that it refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from results.checkers import EVIDENCE_MAX
+from results.history import Event, History
+from results.timeline import Timeline, ladder
+from results.verdict import Check, Figure, Signature, Verdict
+
+NAME = "outcome"
+
+STATUSES = {
+    0x00: "GOOD", 0x02: "CHECK CONDITION", 0x04: "CONDITION MET", 0x08: "BUSY",
+    0x18: "RESERVATION CONFLICT", 0x28: "TASK SET FULL", 0x30: "ACA ACTIVE", 0x40: "TASK ABORTED",
+}
+"""SAM-6 table 54."""
+
+HOSTS = {
+    0x00: "OK", 0x01: "NO_CONNECT", 0x02: "BUS_BUSY", 0x03: "TIME_OUT", 0x04: "BAD_TARGET",
+    0x05: "ABORT", 0x06: "PARITY", 0x07: "ERROR", 0x08: "RESET", 0x09: "BAD_INTR",
+    0x0A: "PASSTHROUGH", 0x0B: "SOFT_ERROR", 0x0C: "IMM_RETRY", 0x0D: "REQUEUE",
+    0x0E: "TRANSPORT_DISRUPTED", 0x0F: "TRANSPORT_FAILFAST", 0x14: "TRANSPORT_MARGINAL",
+}
+"""The DID_ codes of include/scsi/scsi_status.h."""
+
+
+def check(history: History) -> Check | None:
+    """FAIL for a command that ended otherwise, or not at all; None when nothing was asked."""
+    armed = history.first("fault", "armed")
+    expect = (armed.data.get("expect") or {}) if armed else {}
+    allowed = expect.get("commands")
+    issued = {_key(event): event for event in history.select("workload", "command")}
+    if not allowed or not issued:
+        return None
+    answers = {_key(event): event for event in history.select("workload", "answer")}
+    timeline = Timeline.of(history)
+    figures = {"commands_issued": Figure(len(issued), "1"),
+               "commands_answered": Figure(len(answers), "1")}
+    wrong = [event for event in answers.values()
+             if timeline.witnessed(event.time) and not _allowed(event, allowed)]
+    if wrong:
+        words = ", ".join(dict.fromkeys(map(outcome, wrong)))
+        return Check(
+            NAME, Verdict.FAIL, f"{len(wrong)} of {len(issued)} commands ended with {words}, "
+            f"allowed: {' or '.join(allowed)}", _quote(wrong),
+            {**figures, **timeline.detected(NAME, wrong[0].time)},
+            [Signature.of("outcome", _name(issued, each), outcome(each)) for each in wrong])
+    if missing := [event for key, event in issued.items() if key not in answers]:
+        return _missing(history, timeline, missing, figures)
+    words = ", ".join(dict.fromkeys(map(outcome, answers.values())))
+    return Check(NAME, Verdict.PASS, f"{len(answers)} commands ended with {words}", (), figures)
+
+
+def outcome(answer: Event) -> str:
+    """Return in words how a command ended."""
+    data = answer.data
+    if data.get("error"):
+        return str(data["error"])
+    if data.get("host"):
+        return f"host {HOSTS.get(data['host'], hex(data['host']))}"
+    status = int(data.get("status") or 0) & 0xFE
+    word = STATUSES.get(status, f"status {status:#04x}")
+    if status != 0x02:
+        return word
+    if "key" not in data:
+        return f"{word} without sense data"
+    return f"{word} {data['key']:02x}/{data['asc']:02x}/{data['ascq']:02x}"
+
+
+def _allowed(event: Event, allowed: list[str]) -> bool:
+    return any(fnmatchcase(outcome(event), pattern) for pattern in allowed)
+
+
+def _missing(
+    history: History, timeline: Timeline, missing: list[Event], figures: Mapping[str, Figure],
+) -> Check:
+    first = missing[0]
+    waited = timeline.seen_until - timeline.since_fault(first.time)
+    words = f"{len(missing)} commands had not ended {waited:.1f} s after the fault, first: " \
+            f"{first.data['name']}"
+    late = timeline.fired is not None and waited > ladder(history).command
+    if not late:
+        return Check(NAME, Verdict.UNKNOWN, words, _quote(missing), figures)
+    detected = timeline.detected(NAME, timeline.since_fault(first.time) + ladder(history).command)
+    return Check(NAME, Verdict.FAIL, words, _quote(missing), {**figures, **detected},
+                 [Signature.of("no answer", str(each.data["name"])) for each in missing])
+
+
+def _name(issued: Mapping[Any, Event], answer: Event) -> str:
+    event = issued.get(_key(answer))
+    return str(event.data["name"]) if event else "?"
+
+
+def _key(event: Event) -> tuple[str, int]:
+    return str(event.data["job"]), int(event.data["number"])
+
+
+def _quote(events: list[Event]) -> list[dict[str, Any]]:
+    return list(_evidence(events[:EVIDENCE_MAX]))
+
+
+def _evidence(events: list[Event]) -> Iterator[dict[str, Any]]:
+    for event in events:
+        yield {"time": event.time, "outcome": outcome(event) if event.kind == "answer" else None,
+               **event.data}

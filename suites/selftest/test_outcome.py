@@ -1,0 +1,112 @@
+"""What a story expects, and how commands that were at the fault may end."""
+
+from __future__ import annotations
+
+import pytest
+
+from results.checkers.outcome import outcome
+from results.history import Event
+from results.judge import judge
+from results.verdict import Check, Signature, Verdict
+from suites.selftest.stories import Story, healthy
+
+SENSE = {"status": 2, "host": 0, "driver": 8, "key": 5, "asc": 0x25, "ascq": 0, "sense": "70"}
+
+
+def commanded(*answers: dict[str, object], allowed: tuple[str, ...] = ("CHECK CONDITION 05/25/00",),
+              issued: int = 2) -> Story:
+    """Return a story with commands at the fault (14.0), answered at 14.5 and later."""
+    story = healthy()
+    story = story.without("fault", "armed")
+    story.at(13.5, "fault", "armed", fault="close", point="EXEC", count=issued, opcodes=None,
+             direction="write", expect={"commands": list(allowed)})
+    for number in range(1, issued + 1):
+        story.at(13.6, "workload", "command", job="commands", disk="sda", number=number,
+                 name="WRITE(16)", cdb="8a", direction="write", bytes=512, reset=None)
+    for number, answer in enumerate(answers, 1):
+        story.at(14.4 + number / 10, "workload", "answer", job="commands", disk="sda",
+                 number=number, seconds=1.0, **{"error": None, **answer})
+    return story
+
+
+def check(story: Story) -> Check:
+    """Return what the checker of outcomes says."""
+    return story.check("outcome")
+
+
+def test_as_allowed() -> None:
+    found = check(commanded(SENSE, SENSE))
+    assert found.verdict is Verdict.PASS
+    assert found.reason == "2 commands ended with CHECK CONDITION 05/25/00"
+
+
+@pytest.mark.parametrize(("answer", "words"), [
+    ({"status": 0, "host": 0}, "GOOD"),
+    ({**SENSE, "key": 4, "asc": 0x44}, "CHECK CONDITION 04/44/00"),
+    ({"status": 2, "host": 0}, "CHECK CONDITION without sense data"),
+    ({"status": 0, "host": 3}, "host TIME_OUT"),
+    ({"error": "ENXIO"}, "ENXIO"),
+    ({"status": 0x22, "host": 0}, "status 0x22"),
+    ({"status": 0x28, "host": 0}, "TASK SET FULL"),
+])
+def test_otherwise(answer: dict[str, object], words: str) -> None:
+    found = check(commanded(SENSE, answer))
+    assert found.verdict is Verdict.FAIL
+    assert f"1 of 2 commands ended with {words}, allowed: CHECK CONDITION 05/25/00" in found.reason
+    assert found.signatures == [Signature("outcome", ("WRITE(16)", words))]
+    assert found.figures["outcome_detected_after"].value == pytest.approx(0.6)
+    assert check(commanded(SENSE, answer, allowed=("CHECK*", words))).verdict is Verdict.PASS
+
+
+def test_no_answer_in_time_is_a_failure() -> None:
+    found = check(commanded(SENSE))
+    assert found.verdict is Verdict.FAIL
+    assert "1 commands had not ended" in found.reason
+    assert found.signatures == [Signature("no answer", ("WRITE(16)",))]
+
+
+def test_no_answer_yet_is_unknown() -> None:
+    story = commanded(SENSE).until(15.0)
+    story.at(15.2, "harness", "lost", what="QEMU was killed")
+    assert check(story).verdict is Verdict.UNKNOWN
+
+
+def test_what_was_not_asked_is_not_checked() -> None:
+    assert "outcome" not in [each.name for each in judge(healthy().history()).checks]
+    assert "outcome" not in [
+        each.name for each in judge(commanded(allowed=()).history()).checks]
+
+
+def test_a_status_with_reserved_bits_is_read_by_the_others() -> None:
+    event = Event(1.0, "workload", "answer", {"status": 0x03, "host": 0, **{
+        "key": 2, "asc": 4, "ascq": 1}})
+    assert outcome(event) == "CHECK CONDITION 02/04/01"
+
+
+def expecting(*met: bool) -> Story:
+    """Return a story with expectations from 15.0 on."""
+    story = healthy()
+    for number, each in enumerate(met):
+        story.at(15.0 + number / 10, "harness", "expectation", what=f"thing {number}", met=each,
+                 seen="" if each else "another thing")
+    return story
+
+
+def test_expectations_that_are_met() -> None:
+    found = expecting(True, True).check("expectations")
+    assert (found.verdict, found.reason) == (Verdict.PASS, "2 were met, last: thing 1")
+
+
+def test_an_expectation_that_is_not() -> None:
+    found = expecting(True, False).check("expectations")
+    assert found.verdict is Verdict.FAIL
+    assert found.reason == "expected: thing 1; seen: another thing"
+    assert found.signatures == [Signature("unmet", ("thing 1",))]
+    assert found.figures["expectations_detected_after"].value == pytest.approx(1.1)
+
+
+def test_what_a_lost_machine_did_not_meet_blames_nobody() -> None:
+    story = healthy().until(15.0)
+    story.at(15.2, "harness", "lost", what="QEMU was killed")
+    story.at(15.3, "harness", "expectation", what="thing", met=False, seen="")
+    assert story.check("expectations").verdict is Verdict.UNKNOWN

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from inject.backend_close import BackendClose
-from inject.backend_kill import BackendKill
+from inject.answers import ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND
+from inject.backend_close import BackendClose, BackendUnregister
+from inject.backend_end import KILL, TERMINATE, BackendExit
+from inject.backend_fork import BackendFork
+from inject.backend_orders import CAPACITY_CHANGED, FLUSH_CACHE, SET_OPTIONS
+from inject.backend_stop import LONG, SHORT, BackendStopKill
 from inject.fault import Fault
 from inject.lies import LIES
+from inject.lun_race import LunRace
 from inject.lun_remove import LunRemove
 from inject.release import Release
+from inject.target_operation import OPERATIONS
 from results.errors import WrongUsageError
 
+BACKEND: tuple[Fault, ...] = (
+    BackendClose(), KILL, TERMINATE, BackendExit(), BackendUnregister(), BackendFork(), SHORT,
+    LONG, BackendStopKill(), SET_OPTIONS, FLUSH_CACHE, CAPACITY_CHANGED)
+"""What a backend does, or is done to it."""
+
+MECHANISMS: tuple[Fault, ...] = (*BACKEND, LunRemove(), LunRace(), *OPERATIONS)
+"""All that breaks something around the commands that are held."""
+
 FAULTS: dict[str, Fault] = {
-    fault.name: fault for fault in (Release(), BackendClose(), BackendKill(), LunRemove(), *LIES)
+    fault.name: fault for fault in (
+        Release(), *MECHANISMS, *LIES, *ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND)
 }
 
 
@@ -20,3 +35,9 @@ def fault_by_name(name: str) -> Fault:
     if name not in FAULTS:
         raise WrongUsageError(f"unknown fault {name!r}: there are {', '.join(FAULTS)}")
     return FAULTS[name]
+
+
+def applicable(target: str, backend: str, transport: str) -> list[Fault]:
+    """Return the faults that can be done to a device: by its target's name, its backend's
+    protocol or handler, its transport."""
+    return [fault for fault in FAULTS.values() if fault.needs.met(target, backend, transport)]

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Process(Protocol):
+    """The backend's process."""
+
+    @property
+    def status(self) -> int | None:
+        """Exit status (negative: signal number), or None while it runs."""
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+
+    def wait(self, deadline: float) -> int:
+        """Wait for its end and return its exit status."""
 
 
 class Backend(Protocol):
     """What a fault can do to a backend; deadlines in seconds."""
+
+    @property
+    def process(self) -> Process:
+        """Its process."""
+
+    def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
+        """Give a command of its protocol and return the result."""
+
+    def hold(
+        self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
+        direction: str | None = None,
+    ) -> None:
+        """Hold the next ``count`` matching commands at ``point``."""
 
     def release(self, deadline: float) -> None:
         """Let every held command go on."""
@@ -30,12 +60,41 @@ class Backend(Protocol):
         """SIGKILL."""
 
 
+class Running(Protocol):
+    """An operation on the target that was begun."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+
+    def waits(self) -> bool:
+        """Whether it waits in the kernel for commands that somebody has."""
+
+    def finish(self, deadline: float) -> None:
+        """Wait for its end. Raises TargetFailedError when it fails or is late."""
+
+
 class Subject(Protocol):
     """What a fault is done to: a deployed device (targets.target.Deployment provides it)."""
 
     @property
     def backend(self) -> Backend:
         """The device's backend."""
+
+    def begin(self, operation: str) -> Running:
+        """Begin an operation of an administrator's, by name."""
+
+    def heal(self, operation: str, deadline: float) -> None:
+        """Undo an operation that was begun."""
+
+    def present(self) -> bool:
+        """Whether the kernel lists the device."""
+
+    def reachable(self) -> bool:
+        """Whether the target lists the LUN under test."""
+
+    def end_process(self, pid: int) -> None:
+        """SIGKILL a process on the machine that is not the backend's own."""
 
     def remove_lun(self) -> None:
         """Take the LUN away from under the initiator; returns when it has gone."""
@@ -45,6 +104,40 @@ class Subject(Protocol):
 
     def take_device_away(self) -> None:
         """End the device, whatever is left of it."""
+
+
+class Held(StrEnum):
+    """What becomes of the commands that the backend held when a fault fired."""
+
+    ANSWERED = "answered"  # by the backend, while the fault goes on: the fault waits for them
+    LOST = "lost"  # the backend cannot any more: the kernel has to answer
+    KEPT = "kept"  # they stay held, until the undo lets them go
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a fault can be done to. An empty set is anything.
+
+    ``targets``: by name. ``backends``: names of protocols between kernel and backend
+    ("scst_user", "tcmu") or of handlers in the kernel ("vdisk_fileio"). ``transports``: "iscsi",
+    "loopback".
+    """
+
+    targets: frozenset[str] = frozenset()
+    backends: frozenset[str] = frozenset()
+    transports: frozenset[str] = frozenset()
+
+    def met(self, target: str, backend: str, transport: str) -> bool:
+        """Tell whether a fault can be done to this."""
+        return all(not wanted or given in wanted for wanted, given in (
+            (self.targets, target), (self.backends, backend), (self.transports, transport)))
+
+
+ANYTHING = Needs()
+PROCESS = Needs(backends=frozenset({"scst_user", "tcmu"}))
+"""A backend that is a process."""
+SCST_USER = Needs(backends=frozenset({"scst_user"}))
+SCST = Needs(targets=frozenset({"scst"}))
 
 
 class Fault(Protocol):
@@ -57,6 +150,18 @@ class Fault(Protocol):
     @property
     def breaks(self) -> bool:
         """Whether it breaks anything: False for the control."""
+
+    @property
+    def ends_device(self) -> bool:
+        """Whether the device is gone once it has been undone."""
+
+    @property
+    def held(self) -> Held:
+        """What becomes of the commands that are held."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it can be done to."""
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Break it. Returns as soon as it is broken; ``deadline`` in seconds bounds that."""

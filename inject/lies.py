@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inject.fault import Subject
+from inject.fault import PROCESS, Held, Needs, Subject
 from results.errors import TargetFailedError
 
 
@@ -26,6 +26,9 @@ class Lie:
     breaks: bool = True
     errors: tuple[str, ...] = ()
     """With what I/O may fail after it: with nothing, the initiator is told that all is well."""
+    ends_device: bool = False
+    held: Held = Held.ANSWERED
+    needs: Needs = PROCESS
 
     @property
     def name(self) -> str:

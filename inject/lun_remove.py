@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from inject.fault import Subject
+from inject.fault import ANYTHING, Held, Needs, Subject
 
 LOOK_EVERY = 0.02
 """Seconds between two looks at whether the removal waits."""
@@ -22,6 +22,9 @@ class LunRemove:
 
     name: str = "lun-remove"
     breaks: bool = True
+    ends_device: bool = True
+    held: Held = Held.ANSWERED
+    needs: Needs = ANYTHING
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Begin the removal, see it wait, release the commands, see it end.

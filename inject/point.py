@@ -7,16 +7,43 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a command is when its backend holds it, by the names of scst_user's subcommands.
+    """Where a command is, by the names of scst_user's subcommands.
 
-    TCMU hands a command over once, ready to be executed: it knows EXEC only.
+    TCMU hands a command over once, ready to be executed: it knows EXEC only. QUEUED and BACKGROUND
+    are no subcommands: a command that nobody has fetched, and one whose EXEC has been answered with
+    SCST_EXEC_REPLY_BACKGROUND and not yet for good.
     """
 
+    QUEUED = "QUEUED"
     PARSE = "PARSE"
     ALLOC_MEM = "ALLOC_MEM"
     EXEC = "EXEC"
+    BACKGROUND = "BACKGROUND"
     ON_FREE_CMD = "ON_FREE_CMD"
     ON_CACHED_MEM_FREE = "ON_CACHED_MEM_FREE"
+    TASK_MGMT_RECEIVED = "TASK_MGMT_RECEIVED"
+    TASK_MGMT_DONE = "TASK_MGMT_DONE"
+    ATTACH_SESS = "ATTACH_SESS"
+    DETACH_SESS = "DETACH_SESS"
+    EXT_COPY_REMAP = "EXT_COPY_REMAP"
+
+    @property
+    def held_at(self) -> str | None:
+        """The subcommand at which a backend holds what is to be in this state; None: at none."""
+        if self is State.QUEUED:
+            return None
+        return "EXEC" if self is State.BACKGROUND else self.value
+
+
+COMMANDS = frozenset({
+    State.QUEUED, State.PARSE, State.ALLOC_MEM, State.EXEC, State.BACKGROUND, State.ON_FREE_CMD})
+"""States that a command of any kind passes."""
+
+TASK_MANAGEMENT = frozenset({State.TASK_MGMT_RECEIVED, State.TASK_MGMT_DONE})
+SESSION = frozenset({State.ATTACH_SESS, State.DETACH_SESS})
+
+ANSWERED = frozenset({State.BACKGROUND, State.ON_FREE_CMD})
+"""States in which the initiator has its answer already."""
 
 
 @dataclass(frozen=True)
@@ -31,5 +58,10 @@ class Point:
     direction: str | None = "write"
     opcodes: tuple[int, ...] | None = None
 
+    @property
+    def name(self) -> str:
+        """The state's name in scenario ids."""
+        return self.state.lower().replace("_", "-")
+
     def __str__(self) -> str:
-        return f"{self.state.lower().replace('_', '-')}-{self.direction or 'any'}{self.count}"
+        return f"{self.name}-{self.direction or 'any'}{self.count}"

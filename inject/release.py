@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inject.fault import Subject
+from inject.fault import ANYTHING, Held, Needs, Subject
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,9 @@ class Release:
 
     name: str = "release"
     breaks: bool = False
+    ends_device: bool = False
+    held: Held = Held.ANSWERED
+    needs: Needs = ANYTHING
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Let every held command go on."""

@@ -95,6 +95,17 @@ def ladder(history: History) -> Ladder:
     return Ladder(**scenario.data["ladder"])
 
 
+def command_bound(history: History) -> float:
+    """Return how many seconds a command may take: the ladder's rung, and what the fault adds.
+
+    A fault that swallows commands (``armed``'s expect.patience) leaves them to the initiator's
+    timers and error handling. Raises KeyError or TypeError when no ladder was recorded.
+    """
+    armed = history.first("fault", "armed")
+    expect = (armed.data.get("expect") or {}) if armed else {}
+    return ladder(history).command + float(expect.get("patience") or 0.0)
+
+
 def operation(history: History, name: str, after: float) -> tuple[Event | None, Event | None]:
     """Return begin and end of the target's first operation of that name after a time."""
     events = (

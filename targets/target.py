@@ -8,10 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from results.errors import WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
 from targets.backend.client import Backend
 from targets.machine import Machine
+from targets.operation import Running
 
 
 class Transport(StrEnum):
@@ -28,12 +30,39 @@ class Device:
     ``size`` and ``block_size`` in bytes. ``options``: the target's own, by the names that its
     documentation uses (``cmd_time_out`` for TCMU; ``on_free_cmd_type`` and
     ``memory_reuse_type`` for scst_user); an unknown one raises WrongUsageError.
+
+    ``handler``: SCST's device handler, by its name in sysfs; other targets have one only.
+    ``threads``: of the backend, in the kernel's ioctl. ``multi``: whether it fetches several
+    commands at a time. ``siblings``: devices of the same backend process, each exported as the
+    next LUN of the same target. ``targets``: how many targets export it, each with the same
+    LUNs. ``luns``: further LUNs of the device under test itself. ``group``: the initiator group
+    that has the LUNs, "" for those that every initiator sees.
     """
 
     name: str = "stf0"
     size: int = 16 << 20
     block_size: int = 512
     options: Mapping[str, str | int] = field(default_factory=dict)
+    handler: str = "scst_user"
+    threads: int = 1
+    multi: bool = False
+    siblings: tuple[Device, ...] = ()
+    targets: int = 1
+    luns: tuple[int, ...] = ()
+    group: str = ""
+
+    @property
+    def family(self) -> tuple[Device, ...]:
+        """The device under test and its siblings: the devices of one backend."""
+        return (self, *self.siblings)
+
+    def layout(self) -> Mapping[int, str]:
+        """Return the names of the devices by LUN: the one under test is LUN 0."""
+        by_lun = {lun: device.name for lun, device in enumerate(self.family)}
+        clash = sorted(set(by_lun) & set(self.luns))
+        if clash:
+            raise WrongUsageError(f"LUN {clash[0]} of {self.name} is {by_lun[clash[0]]} already")
+        return {**by_lun, **dict.fromkeys(self.luns, self.name)}
 
 
 @dataclass(frozen=True)
@@ -68,7 +97,24 @@ class Deployment(Protocol):
 
     @property
     def address(self) -> Address:
-        """Where the initiator finds it."""
+        """Where the initiator finds the device under test."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it finds all that was deployed: every LUN of every target, ``address`` first."""
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Names of what ``begin`` can begin."""
+
+    def begin(self, operation: str) -> Running:
+        """Begin an operation of an administrator's on the target, and do not wait for it.
+
+        Raises WrongUsageError when there is none of that name.
+        """
+
+    def heal(self, operation: str, deadline: float) -> None:
+        """Undo an operation that was begun. Raises TargetFailedError when that fails."""
 
     @property
     def kernel_threads(self) -> tuple[str, ...]:
@@ -78,6 +124,18 @@ class Deployment(Protocol):
         """What the target shows of itself, for the evidence of a stall: by name, a text, or the
         files on the machine that hold it, as glob patterns. What may block has a name of its own.
         """
+
+    def present(self) -> bool:
+        """Whether the kernel lists the device under test."""
+
+    def unfetched(self) -> int:
+        """How many commands wait for the backend to fetch them for the first time."""
+
+    def reachable(self) -> bool:
+        """Whether the target lists the LUN under test."""
+
+    def end_process(self, pid: int) -> None:
+        """SIGKILL a process on the machine that is not the backend's own."""
 
     def remove_lun(self) -> None:
         """Take the LUN away from under the initiator. May block: bounded by the ladder; a LUN

@@ -15,7 +15,7 @@ from typing import Any
 from results.block_io import DATA_OPS, Account, Io, account
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
-from results.timeline import Timeline, ladder, phase
+from results.timeline import Timeline, command_bound, phase
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "deadline"
@@ -31,7 +31,7 @@ def check(history: History) -> Check:
         figures["bystander_max"] = Figure(max(seconds, default=None), "s")
     if timeline.fired is None:
         return Check(NAME, Verdict.UNKNOWN, "the fault never fired", (), figures)
-    bound = ladder(history).command
+    bound = command_bound(history)
     found = [
         *_late(_seen(book, _concerned(_tested(book), timeline)), timeline, bound, "late"),
         *_late(_seen(book, _concerned(_aside(book), timeline)), timeline, bound,
@@ -125,6 +125,12 @@ def _failed_aside(history: History, book: Account, timeline: Timeline) -> Iterat
     )
 
 
+NOT_WAITED_FOR = frozenset({
+    "BACKGROUND", "ON_FREE_CMD", "ON_CACHED_MEM_FREE", "TASK_MGMT_RECEIVED", "TASK_MGMT_DONE",
+    "ATTACH_SESS", "DETACH_SESS"})
+"""Points at which what is held is no I/O that its initiator waits for."""
+
+
 def _refusal(event: Event) -> str:
     data = event.data
     return f"{data['op']} at sector {data['sector']} of {data['disk']} with {data['error']}"
@@ -133,13 +139,14 @@ def _refusal(event: Event) -> str:
 def _not_late(
     history: History, timeline: Timeline, book: Account, concerned: Sequence[Io],
 ) -> tuple[Verdict, str]:
-    held = sum(event.data["held"] for event in history.select("fault", "fired"))
+    held = sum(event.data["held"] for event in history.select("fault", "fired")
+               if event.data["point"] not in NOT_WAITED_FOR)
     in_flight = sum(1 for io in concerned if io.issued <= timeline.since_fault(0))
     if not book.trusted:
         return Verdict.UNKNOWN, "the block trace is not whole"
     if not concerned:
         return Verdict.UNKNOWN, "no I/O was in flight at the fault or issued after it"
-    if held and not in_flight:
+    if held and not in_flight and history.first("workload", "command") is None:
         return Verdict.UNKNOWN, f"{held} commands were held at the fault, but no I/O was in flight"
     if book.open:
         return Verdict.UNKNOWN, f"{len(book.open)} I/Os were open when the record ended"

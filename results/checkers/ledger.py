@@ -12,7 +12,7 @@ from typing import Any
 from results.block_io import DATA_OPS, Account, Io, account
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
-from results.timeline import Timeline, ladder, phase
+from results.timeline import Timeline, command_bound, phase
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "ledger"
@@ -224,10 +224,10 @@ def _open(
     if jobs:
         words += f"; stuck with them: {', '.join(jobs)}"
     ran_to_end = timeline.end is not None and timeline.lost is None
-    overdue = timeline.fired is not None and waited > ladder(history).command
+    overdue = timeline.fired is not None and waited > command_bound(history)
     if ran_to_end or overdue:
         return Finding(Verdict.FAIL, words, _quote_ios(book.open), _open_signatures(book.open),
-                       timeline.since_fault(oldest.issued) + ladder(history).command)
+                       timeline.since_fault(oldest.issued) + command_bound(history))
     words = (
         f"{len(book.open)} were open when the scenario stopped, after {waited:.1f} s: "
         f"too early to tell, first: {oldest.describe()}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
-from results.timeline import Timeline, ladder
+from results.timeline import Timeline, command_bound
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "outcome"
@@ -88,10 +88,10 @@ def _missing(
     waited = timeline.seen_until - timeline.since_fault(first.time)
     words = f"{len(missing)} commands had not ended {waited:.1f} s after the fault, first: " \
             f"{first.data['name']}"
-    late = timeline.fired is not None and waited > ladder(history).command
+    late = timeline.fired is not None and waited > command_bound(history)
     if not late:
         return Check(NAME, Verdict.UNKNOWN, words, _quote(missing), figures)
-    detected = timeline.detected(NAME, timeline.since_fault(first.time) + ladder(history).command)
+    detected = timeline.detected(NAME, timeline.since_fault(first.time) + command_bound(history))
     return Check(NAME, Verdict.FAIL, words, _quote(missing), {**figures, **detected},
                  [Signature.of("no answer", str(each.data["name"])) for each in missing])
 

@@ -1,4 +1,4 @@
-"""Recovery: after the fault the device can be deployed again, at once, and fio verifies it."""
+"""Recovery: after the fault the device can be deployed again, at once, and keeps what it gets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from results.verdict import Check, Signature, Verdict
 
 NAME = "recovery"
 
-VERIFY_JOB = "verify"
-"""The workload that the harness runs on the redeployed device."""
+VERIFY_JOBS = frozenset({"verify", "read-back"})
+"""The workloads of which the harness runs at least one on the redeployed device: fio with verify,
+or the stamped blocks, read, written and read again (what they hold is integrity's affair)."""
 
 
 def check(history: History) -> Check:
@@ -42,25 +43,31 @@ def _unfinished(history: History, timeline: Timeline, begin: Event) -> Check:
 def _verify(history: History, timeline: Timeline, after: float) -> Check:
     jobs = [
         event for event in history.select("workload", "begin", "end")
-        if event.time >= after and event.data["job"] == VERIFY_JOB
+        if event.time >= after and event.data["job"] in VERIFY_JOBS
     ]
-    end = next((event for event in jobs if event.kind == "end"), None)
-    if not jobs:
+    begun = [event for event in jobs if event.kind == "begin"]
+    ends = [event for event in jobs if event.kind == "end" and timeline.witnessed(event.time)]
+    if not begun:
         return Check(NAME, Verdict.UNKNOWN, "it was deployed again, but not verified")
-    if end is None or not timeline.witnessed(end.time):
-        return Check(NAME, Verdict.UNKNOWN, "it was deployed again; its verification did not end")
-    data = dict(end.data)
-    if data["exit"] != 0 or data["errors"] or data["error"]:
+    if failed := next((end for end in ends if _went_wrong(end.data)), None):
+        data = dict(failed.data)
         reason = (
             f"it was deployed again, but its verification failed: exit {data['exit']}, "
             f"{data['errors']} errors"
         )
         if data["error"]:
             reason += f", {data['error']}"
-        return _failed(timeline, "verification", end.time, reason, data)
-    if not data["ios"]:
-        return Check(NAME, Verdict.UNKNOWN, "its verification issued no I/O", [data])
-    return Check(NAME, Verdict.PASS, f"deployed again and verified with {data['ios']} I/Os")
+        return _failed(timeline, "verification", failed.time, reason, data)
+    if len(ends) < len(begun):
+        return Check(NAME, Verdict.UNKNOWN, "it was deployed again; its verification did not end")
+    if idle := [dict(end.data) for end in ends if not end.data["ios"]]:
+        return Check(NAME, Verdict.UNKNOWN, "its verification issued no I/O", idle)
+    ios = sum(end.data["ios"] for end in ends)
+    return Check(NAME, Verdict.PASS, f"deployed again and verified with {ios} I/Os")
+
+
+def _went_wrong(end: Mapping[str, Any]) -> bool:
+    return bool(end["exit"] != 0 or end["errors"] or end["error"])
 
 
 def _failed(

@@ -10,7 +10,7 @@ from typing import Any
 from results.block_io import BusyTimes, Io, account
 from results.checkers.teardown import anchors_of, name_task, stack_of
 from results.history import Event, History
-from results.timeline import Timeline, ladder, operation
+from results.timeline import Timeline, command_bound, ladder, operation
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "threads"
@@ -87,7 +87,7 @@ def check(history: History) -> Check:
     fired = timeline.fired
     samples = [event for event in history.select("sampler", "threads") if event.time > fired]
     book = account(history)
-    busy = BusyTimes(_until_overdue(book.ios, timeline, ladder(history).command))
+    busy = BusyTimes(_until_overdue(book.ios, timeline, command_bound(history)))
     worked = [_busy_seconds(event, fired, busy) for event in samples]
     idle = [event for event, seconds in zip(samples, worked, strict=True) if not seconds]
     spins = spinning(list(zip(samples, worked, strict=True)), window)

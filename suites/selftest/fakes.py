@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from types import TracebackType
 from typing import Any, Self
 
@@ -236,25 +237,74 @@ class FakeLab:
 
 
 @dataclass
+class FakeOperation:
+    """An operation that was begun on a subject (an inject.fault.Running)."""
+
+    subject: FakeSubject
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended: one that never waits has, at once."""
+        return self.subject.waits_after is None
+
+    def waits(self) -> bool:
+        """Whether it waits."""
+        return self.subject.look()
+
+    def finish(self, deadline: float) -> None:
+        """See it end."""
+        self.subject.removal(self.subject.released)
+        self.subject.done.append("ends")
+
+
+@dataclass
 class FakeSubject:
     """What a fault is done to (an inject.fault.Subject); keeps what is done, in order.
 
-    ``waits_after``: how often the removal is looked at before it waits; None: it never does.
-    ``removal``: what the removal does once it waits, given the event that the release sets.
+    It is its own backend, and that one's process.
+    ``waits_after``: how often the operation is looked at before it waits; None: it never does.
+    ``removal``: what the operation does once it waits, given the event that the release sets.
+    ``says``: what the backend answers to a command, by its name. ``there``: whether the device is.
     """
 
     waits_after: int | None = 0
     removal: Callable[[threading.Event], None] = lambda released: None
+    says: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    there: bool = True
 
     def __post_init__(self) -> None:
         self.done: list[str] = []
         self.looks = 0
         self.released = threading.Event()
-        self.backend = self
+        self.status: int | None = None
+
+    @property
+    def backend(self) -> FakeSubject:
+        """The backend."""
+        return self
+
+    @property
+    def process(self) -> FakeSubject:
+        """The backend's process."""
+        return self
+
+    def _do(self, what: str) -> None:
+        self.done.append(what)
+
+    # the backend
+
+    def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
+        """Obey, and say what the test has it say."""
+        self._do(f"{do} {arguments}" if arguments else do)
+        return self.says[do](**arguments) if do in self.says else None
+
+    def hold(self, point: str, count: int, **_: Any) -> None:
+        """Hold."""
+        self._do(f"hold {point}")
 
     def release(self, deadline: float) -> None:
         """Let go what is held."""
-        self.done.append("release")
+        self._do("release")
         self.released.set()
 
     def lie(
@@ -262,7 +312,7 @@ class FakeSubject:
         medium: str | None = None,
     ) -> None:
         """Lie."""
-        self.done.append(f"lie {how}")
+        self._do(f"lie {how}")
 
     def wait_lied(self, count: int, deadline: float) -> bool:
         """Wait for lies, which are told at once."""
@@ -270,27 +320,65 @@ class FakeSubject:
 
     def stop_lying(self, deadline: float) -> None:
         """Tell the truth."""
-        self.done.append("truth")
+        self._do("truth")
 
     def close(self, deadline: float) -> None:
         """Close the device."""
-        self.done.append("close")
+        self._do("close")
 
     def kill(self) -> None:
         """Kill the backend."""
-        self.done.append("kill")
+        self._do("kill")
+
+    def signal(self, number: int) -> None:
+        """Send the backend's process a signal."""
+        self._do(Signals(number).name)
+
+    def wait(self, deadline: float) -> int:
+        """Wait for the process's end."""
+        self._do("wait")
+        return 0
+
+    def end_process(self, pid: int) -> None:
+        """Kill another process."""
+        self._do(f"end {pid}")
+
+    # operations
+
+    def begin(self, operation: str) -> FakeOperation:
+        """Begin an operation."""
+        self._do(f"{operation} begins")
+        return FakeOperation(self)
+
+    def heal(self, operation: str, deadline: float) -> None:
+        """Undo it."""
+        self._do(f"{operation} healed")
+
+    # the device
+
+    def present(self) -> bool:
+        """Whether the device is there."""
+        return self.there
+
+    def reachable(self) -> bool:
+        """Whether the LUN is there: it goes with the device."""
+        return "close" not in self.done
 
     def remove_lun(self) -> None:
         """Remove the LUN, as long as that takes."""
-        self.done.append("remove_lun begins")
+        self._do("remove_lun begins")
         self.removal(self.released)
-        self.done.append("remove_lun ends")
+        self._do("remove_lun ends")
 
     def removal_waits(self) -> bool:
         """Tell whether the removal waits."""
-        self.looks += bool(self.done)
-        return bool(self.done) and self.waits_after is not None and self.looks > self.waits_after
+        return bool(self.done) and self.look()
+
+    def look(self) -> bool:
+        """Look once more at whether something waits."""
+        self.looks += 1
+        return self.waits_after is not None and self.looks > self.waits_after
 
     def take_device_away(self) -> None:
         """End the device."""
-        self.done.append("take_device_away")
+        self._do("take_device_away")

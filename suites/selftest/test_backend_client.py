@@ -80,6 +80,32 @@ def test_held_commands_are_waited_for(stack: ExitStack, tmp_path: Path) -> None:
     assert stage.backend.wait_held(4, SOON)
 
 
+def test_a_hold_for_one_device(stack: ExitStack, tmp_path: Path) -> None:
+    stage = Stage(stack, tmp_path)
+    stage.backend.hold("EXEC", 1, deadline=SOON, device="stf1")
+    assert stage.program.heard[0]["device"] == "stf1"
+
+
+def test_events_can_be_asked_and_waited_for(stack: ExitStack, tmp_path: Path) -> None:
+    stage = Stage(stack, tmp_path)
+    assert not stage.backend.wait_seen("closed", 0.02)
+    stage.program.say("closed", device="stf0", error=None)
+    stage.program.say("step", point="EXEC")
+    assert stage.backend.wait_seen("closed", SOON, device="stf0")
+    assert not stage.backend.wait_seen("closed", 0.02, device="stf1")
+    assert not stage.backend.wait_seen("closed", 0.02, count=2)
+    assert stage.backend.seen("closed") == [{"device": "stf0", "error": None}]
+    assert stage.backend.seen("step") == []
+
+
+def test_no_event_is_waited_for_once_it_has_gone(stack: ExitStack, tmp_path: Path) -> None:
+    stage = Stage(stack, tmp_path)
+    stage.program.exit(0)
+    began = time.monotonic()
+    assert not stage.backend.wait_seen("closed", SOON)
+    assert time.monotonic() - began < SOON / 2
+
+
 def test_one_that_does_not_come_up_says_why(stack: ExitStack, tmp_path: Path) -> None:
     def dies(program: FakeProgram) -> None:
         program.say("text", text="no such device")

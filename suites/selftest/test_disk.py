@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from targets.backend.disk import (
     CHECK_CONDITION,
@@ -20,6 +23,8 @@ from targets.backend.disk import (
     extent,
     opcode_name,
 )
+from targets.backend.disk.medium import PAGE
+from targets.backend.disk.supported import USAGE, service_action
 
 BLOCK = 512
 BLOCKS = 4096
@@ -116,10 +121,26 @@ def test_reads_and_writes_are_decoded(
     (cdb10(0x41, 0, 1, flags=0x10), BAD_CDB),
     (inquiry(0xB3), BAD_CDB),
     (bytes.fromhex("120080ff0000"), BAD_CDB),
-    (bytes.fromhex("a3 0c 00 00 0000 000000ff 00 00"), BAD_OPCODE),
+    (bytes.fromhex("a3 0a 00 00 0000 000000ff 00 00"), BAD_CDB),
+    (bytes.fromhex("a3 0c 04 00 0000 000000ff 00 00"), BAD_CDB),
+    (bytes.fromhex("a3 0c 01 a3 000c 000000ff 00 00"), BAD_CDB),
+    (bytes.fromhex("a3 0c 02 28 0000 000000ff 00 00"), BAD_CDB),
     (bytes.fromhex("7f").ljust(32, b"\0"), BAD_OPCODE),
     (bytes.fromhex("5e00 000000 0000ff00"), BAD_OPCODE),
-    (bytes.fromhex("9e12 0000000000000000 000000ff 0000"), BAD_CDB),
+    (bytes.fromhex("9e11 0000000000000000 000000ff 0000"), BAD_CDB),
+    (bytes.fromhex("9e12 0000000000001000 000000ff 0000"), BAD_LBA),
+    (cdb10(0x34, BLOCKS, 1), BAD_LBA),
+    (cdb16(0x90, 0, BLOCKS + 1), BAD_LBA),
+    (cdb16(0x8B, BLOCKS, 1), BAD_LBA),
+    (cdb16(0x8B, 0, 1, flags=0x20), BAD_CDB),
+    (cdb16(0x8B, 0, 2), (5, 0x1A, 0)),
+    (cdb16(0x89, BLOCKS, 1), BAD_LBA),
+    (cdb16(0x89, 0, 1, flags=0x20), BAD_CDB),
+    (cdb16(0x89, 0, 1), (5, 0x1A, 0)),
+    (bytes.fromhex("4803 00000000 0000 00 00"), BAD_CDB),
+    (bytes.fromhex("4802 00000000 0000 04 00"), BAD_CDB),
+    (bytes.fromhex("4801 00000000 0000 04 00"), BAD_CDB),
+    (bytes.fromhex("4801 00000000 0002 05 00"), BAD_CDB),
     (bytes.fromhex("0301 0000 fc00"), BAD_CDB),
     (bytes.fromhex("1a00 0500 ff00"), BAD_CDB),
     (bytes.fromhex("1a00 c800 ff00"), (5, 0x39, 0)),
@@ -176,7 +197,9 @@ def test_block_limits(disk: RamDisk) -> None:
     assert data[4] & 1  # WSNZ
     assert struct.unpack_from(">I", data, 8) == (MAX_TRANSFER // BLOCK,)
     assert struct.unpack_from(">I", data, 20) == (MAX_FILL,)
+    assert struct.unpack_from(">I", data, 28) == (PAGE // BLOCK,)
     assert struct.unpack_from(">Q", data, 36) == (MAX_FILL,)
+    assert data[5] == 0xFF  # blocks of a COMPARE AND WRITE
 
 
 def test_logical_block_provisioning(disk: RamDisk) -> None:
@@ -191,6 +214,7 @@ def test_capacity(disk: RamDisk) -> None:
     data = accepted(disk.control(long))
     assert len(data) == 32
     assert struct.unpack_from(">QI", data) == (BLOCKS - 1, BLOCK)
+    assert BLOCK << (data[13] & 0xF) == PAGE  # physical blocks
     assert data[14] & 0xC0 == 0xC0  # LBPME, LBPRZ
 
 
@@ -283,6 +307,244 @@ def test_unmap_zeroes_all_or_nothing(disk: RamDisk) -> None:
     assert refused(disk.control(unmap(good)[:7] + b"\0\4\0", good)) == (5, 0x1A, 0)
     many = unmap_list(*[(0, 1)] * 17)
     assert refused(disk.control(unmap(many), many)) == (5, 0x26, 0)
+
+
+def test_unmap_of_nothing_at_the_very_end(disk: RamDisk) -> None:
+    end = unmap_list((BLOCKS, 0))
+    assert accepted(disk.control(unmap(end), end)) == b""
+    beyond = unmap_list((BLOCKS + 1, 0))
+    assert refused(disk.control(unmap(beyond), beyond)) == BAD_LBA
+
+
+@pytest.fixture(params=[512, 4096, 2 * PAGE])
+def thin(request: pytest.FixtureRequest) -> Iterator[RamDisk]:
+    """Give a disk of 64 pages whose medium lies where it does in a guest."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, RamDisk(
+        f"{folder}/medium", 64 * PAGE, request.param, vendor="STF", product="p", serial="s",
+    ) as made:
+        yield made
+
+
+def statuses(disk: RamDisk, lba: int = 0, allocation: int = 255) -> list[tuple[int, int, int]]:
+    """Return (LBA, blocks, provisioning status) as GET LBA STATUS tells them."""
+    cdb = struct.pack(">BBQIxx", 0x9E, 0x12, lba, allocation)
+    data = accepted(disk.control(cdb))
+    told, = struct.unpack_from(">I", data)
+    assert told == len(data) - 4
+    return [struct.unpack_from(">QIB", data, at) for at in range(8, len(data), 16)]
+
+
+def test_lba_status_tells_what_is_mapped(thin: RamDisk) -> None:
+    blocks = thin.blocks
+    assert statuses(thin) == [(0, blocks, 1)]
+    thin.data[thin.size // 2] = 1
+    assert [status for _, _, status in statuses(thin)] == [1, 0, 1]
+    thin.data[:] = b"x" * thin.size
+    assert statuses(thin) == [(0, blocks, 0)]
+
+
+def test_unmapped_blocks_are_deallocated(thin: RamDisk) -> None:
+    thin.data[:] = b"x" * thin.size
+    quarter = thin.blocks // 4
+    hole = unmap_list((quarter, quarter))
+    accepted(thin.control(unmap(hole), hole))
+    assert statuses(thin) == [
+        (0, quarter, 0), (quarter, quarter, 1), (2 * quarter, 2 * quarter, 0)]
+    assert statuses(thin, quarter + 1) == [
+        (quarter + 1, quarter - 1, 1), (2 * quarter, 2 * quarter, 0)]
+    assert statuses(thin, allocation=24) == [(0, quarter, 0)]
+    assert not any(thin.data[thin.size // 4:thin.size // 2])
+    assert bytes(thin.data[:thin.size // 4]) == b"x" * (thin.size // 4)
+
+
+@pytest.mark.parametrize("thin", [512, PAGE // 2], indirect=True)
+def test_part_of_a_page_is_zeroed_but_stays_mapped(thin: RamDisk) -> None:
+    thin.data[:] = b"x" * thin.size
+    per_page = PAGE // thin.block_size
+    hole = unmap_list((1, 2 * per_page))
+    accepted(thin.control(unmap(hole), hole))
+    assert statuses(thin) == [
+        (0, per_page, 0), (per_page, per_page, 1),
+        (2 * per_page, thin.blocks - 2 * per_page, 0)]
+    start, end = thin.block_size, (1 + 2 * per_page) * thin.block_size
+    assert not any(thin.data[start:end])
+    assert thin.data[start - 1] == thin.data[end] == ord("x")
+
+
+def test_write_same_deallocates_only_zeros(thin: RamDisk) -> None:
+    thin.data[:] = b"x" * thin.size
+    zero, one = bytes(thin.block_size), b"1" * thin.block_size
+    accepted(thin.control(cdb16(0x93, 0, thin.blocks, flags=8), one))
+    accepted(thin.control(cdb16(0x93, 0, thin.blocks), zero))
+    assert statuses(thin) == [(0, thin.blocks, 0)]
+    accepted(thin.control(cdb16(0x93, 0, thin.blocks, flags=8), zero))
+    assert statuses(thin) == [(0, thin.blocks, 1)]
+
+
+def test_where_no_holes_can_be_made_zeros_are_written(
+    thin: RamDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thin.data[:] = b"x" * thin.size
+    monkeypatch.setattr("mmap.MADV_REMOVE", -1)
+    hole = unmap_list((0, thin.blocks))
+    accepted(thin.control(unmap(hole), hole))
+    assert not any(thin.data)
+    assert statuses(thin) == [(0, thin.blocks, 0)]
+
+
+def test_compare_and_write(disk: RamDisk) -> None:
+    old, new = b"o" * 2 * BLOCK, b"n" * 2 * BLOCK
+    disk.data[BLOCK:3 * BLOCK] = old
+    cdb = cdb16(0x89, 1, 2)
+    assert direction(cdb) == "write"
+    assert extent(cdb) == (1, 2)
+    almost = old[:-1] + b"!"
+    answer = disk.control(cdb, almost + new)
+    assert refused(answer) == (0xE, 0x1D, 0)
+    assert struct.unpack_from(">BxxI", answer.sense) == (0xF0, len(old) - 1)
+    assert bytes(disk.data[BLOCK:3 * BLOCK]) == old
+    assert accepted(disk.control(cdb, old + new)) == b""
+    assert bytes(disk.data[:4 * BLOCK]) == bytes(BLOCK) + new + bytes(BLOCK)
+    assert accepted(disk.control(cdb16(0x89, 1, 0))) == b""
+
+
+def test_orwrite(disk: RamDisk) -> None:
+    disk.data[:BLOCK] = b"\x0f" * BLOCK
+    assert accepted(disk.control(cdb16(0x8B, 0, 1), b"\x31" * BLOCK)) == b""
+    assert bytes(disk.data[:2 * BLOCK]) == b"\x3f" * BLOCK + bytes(BLOCK)
+    assert accepted(disk.control(cdb16(0x8B, 0, 0))) == b""
+
+
+def overwrite(flags: int, pattern: bytes) -> tuple[bytes, bytes]:
+    """Return CDB and parameter list of a SANITIZE that overwrites."""
+    parameters = struct.pack(">BxH", flags, len(pattern)) + pattern
+    return struct.pack(">BB5xHx", 0x48, 1, len(parameters)), parameters
+
+
+def test_sanitize(disk: RamDisk) -> None:
+    assert accepted(disk.control(*overwrite(1, b"abc"))) == b""
+    expected = (b"abc" * BLOCK)[:BLOCK]
+    assert bytes(disk.data[:BLOCK]) == bytes(disk.data[-BLOCK:]) == expected
+    accepted(disk.control(*overwrite(0x82, b"\xf0")))
+    assert bytes(disk.data) == b"\x0f" * disk.size
+    assert refused(disk.control(*overwrite(0, b"a"))) == (5, 0x26, 0)
+    cdb, parameters = overwrite(1, b"abc")
+    assert refused(disk.control(cdb, parameters[:6])) == (5, 0x1A, 0)
+    assert bytes(disk.data[:1]) == b"\x0f"
+    assert accepted(disk.control(bytes.fromhex("4882 00000000 0000 00 00"))) == b""
+    assert not any(disk.data)
+    assert accepted(disk.control(bytes.fromhex("481f 00000000 0000 00 00"))) == b""
+
+
+CORES = {0x5E, 0x5F}
+"""What the targets' cores answer for: PERSISTENT RESERVE IN and OUT."""
+
+
+def report_opcodes(
+    disk: RamDisk, options: int, opcode: int = 0, action: int = 0, allocation: int = 4096
+) -> bytes:
+    """Return the answer to REPORT SUPPORTED OPERATION CODES."""
+    return accepted(disk.control(
+        struct.pack(">BBBBHIxx", 0xA3, 0x0C, options, opcode, action, allocation)))
+
+
+@pytest.mark.parametrize("opcode", range(256))
+def test_what_is_reported_is_what_there_is(disk: RamDisk, opcode: int) -> None:
+    listed = {usage[0] for usage in USAGE} - CORES
+    answer = disk.control(bytes([opcode]).ljust(16, b"\0"), bytes(BLOCK))
+    missing = answer.status == CHECK_CONDITION and refused(answer) == BAD_OPCODE
+    assert missing == (opcode not in listed)
+
+
+@pytest.mark.parametrize("timeouts", [0, 0x80])
+def test_all_operation_codes(disk: RamDisk, timeouts: int) -> None:
+    data = report_opcodes(disk, timeouts)
+    length, = struct.unpack_from(">I", data)
+    size = 20 if timeouts else 8
+    assert length == len(data) - 4 == len(USAGE) * size
+    told = {struct.unpack_from(">BxHxBH", data, at) for at in range(4, len(data), size)}
+    assert (0x28, 0, timeouts >> 6, 10) in told
+    assert (0x9E, 0x12, timeouts >> 6 | 1, 16) in told
+    assert len(told) == len(USAGE)
+    assert report_opcodes(disk, timeouts, allocation=4) == data[:4]
+
+
+@pytest.mark.parametrize("usage", USAGE, ids=lambda usage: usage[:2].hex())
+def test_one_operation_code(disk: RamDisk, usage: bytes) -> None:
+    action = service_action(usage)
+    option = 1 if action is None else 2
+    data = report_opcodes(disk, option, usage[0], action or 0)
+    assert struct.unpack_from(">xBH", data) == (3, len(usage))
+    assert data[4:] == usage == report_opcodes(disk, 3, usage[0], action or 0)[4:]
+    timed = report_opcodes(disk, 0x80 | option, usage[0], action or 0)
+    assert timed[1] == 0x83
+    assert timed[4 + len(usage):] == b"\0\x0a" + bytes(10)
+    assert len(usage) == {0: 6, 1: 10, 2: 10, 4: 16, 5: 12}[usage[0] >> 5]
+
+
+@pytest.mark.parametrize(("option", "opcode", "action"), [
+    (1, 0xC0, 0), (2, 0xA3, 0x0A), (3, 0x28, 1), (3, 0xC0, 0), (2, 0xC0, 0),
+])
+def test_what_is_not_supported(disk: RamDisk, option: int, opcode: int, action: int) -> None:
+    assert report_opcodes(disk, option, opcode, action) == b"\0\1\0\0"
+
+
+def test_commands_that_the_target_does_not_pass_on(tmp_path: Path) -> None:
+    with RamDisk(str(tmp_path / "medium"), BLOCK, BLOCK, vendor="STF", product="p", serial="s",
+                 without={Opcode.ORWRITE_16}) as disk:
+        assert refused(disk.control(cdb16(0x8B, 0, 1), bytes(BLOCK))) == BAD_OPCODE
+        assert report_opcodes(disk, 1, 0x8B)[1] == 1
+        assert report_opcodes(disk, 1, 0x89)[1] == 3
+
+
+def test_task_management_functions(disk: RamDisk) -> None:
+    short = accepted(disk.control(bytes.fromhex("a30d 00 00 0000 000000ff 00 00")))
+    assert short[0] & 0xC8 == 0xC8  # ABORT TASK, ABORT TASK SET, LOGICAL UNIT RESET
+    assert len(short) == 4
+    assert not short[3]
+    long = accepted(disk.control(bytes.fromhex("a30d 80 00 0000 000000ff 00 00")))
+    assert len(long) == long[3] + 4 == 16
+
+
+MODEL_BLOCKS = 48
+OPERATIONS = st.lists(st.tuples(
+    st.sampled_from(("write", "same", "same-unmap", "unmap", "or", "compare")),
+    st.integers(0, MODEL_BLOCKS - 1), st.integers(1, MODEL_BLOCKS), st.integers(0, 255)),
+    max_size=20)
+
+
+def carry_out(disk: RamDisk, model: bytearray, operation: tuple[str, int, int, int]) -> None:
+    """Give the disk a command (what, LBA, blocks, byte), and do to the model what it means."""
+    what, lba, blocks, byte = operation
+    start, end = lba * BLOCK, (lba + blocks) * BLOCK
+    data, block = bytes([byte]) * (end - start), bytes([byte]) * BLOCK
+    if what == "write":
+        accepted(disk.control(cdb16(0x8A, lba, blocks), data))
+    elif what.startswith("same"):
+        flags = 8 if what == "same-unmap" else 0
+        accepted(disk.control(cdb16(0x93, lba, blocks, flags=flags), block))
+    elif what == "unmap":
+        data = bytes(end - start)
+        accepted(disk.control(unmap(unmap_list((lba, blocks))), unmap_list((lba, blocks))))
+    elif what == "or":
+        accepted(disk.control(cdb16(0x8B, lba, blocks), data))
+        data = bytes(old | byte for old in model[start:end])
+    elif what == "compare":
+        accepted(disk.control(cdb16(0x89, lba, blocks), bytes(model[start:end]) + data))
+    model[start:end] = data
+
+
+@given(operations=OPERATIONS)
+def test_the_medium_is_what_the_commands_made_it(
+    operations: list[tuple[str, int, int, int]],
+) -> None:
+    model = bytearray(MODEL_BLOCKS * BLOCK)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, RamDisk(
+        f"{folder}/medium", len(model), BLOCK, vendor="STF", product="p", serial="s",
+    ) as disk:
+        for what, lba, blocks, byte in operations:
+            carry_out(disk, model, (what, lba, min(blocks, MODEL_BLOCKS - lba), byte))
+            assert bytes(disk.data) == model
 
 
 def test_verify_compares(disk: RamDisk) -> None:

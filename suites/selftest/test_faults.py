@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 import pytest
 
-from inject.catalogue import FAULTS, fault_by_name
+from inject.backend_orders import BackendOrder
+from inject.catalogue import FAULTS, applicable, fault_by_name
+from inject.fault import Held
 from inject.lun_remove import LOOK_EVERY, LunRemove
 from results.errors import TargetFailedError, WrongUsageError
 from suites.selftest.fakes import FakeSubject
@@ -18,18 +21,161 @@ DEADLINE = 5.0
 @pytest.mark.parametrize(("name", "broken", "healed"), [
     ("release", ["release"], []),
     ("backend-close", ["close"], ["take_device_away"]),
-    ("backend-kill", ["kill"], ["take_device_away"]),
+    ("backend-kill", ["SIGKILL"], ["take_device_away"]),
+    ("backend-term", ["SIGTERM"], ["take_device_away"]),
+    ("backend-exit", ["exit", "wait"], ["take_device_away"]),
+    ("backend-unregister", ["unregister", "close"], ["take_device_away"]),
     ("lun-remove", ["remove_lun begins", "release", "remove_lun ends"], ["take_device_away"]),
+    ("lun-delete-while-device-goes", [
+        "device-block begins", "release", "ends", "close", "lun-delete-second begins", "ends",
+        "device-block healed"], ["take_device_away"]),
+    ("lun-delete", ["lun-delete begins", "release", "ends"], ["take_device_away"]),
+    ("lun-delete-add", ["lun-delete begins", "release", "ends"],
+     ["lun-delete healed", "release"]),
+    ("target-disable", ["target-disable begins", "ends"], ["target-disable healed", "release"]),
 ])
 def test_what_each_fault_does_and_undoes(
     name: str, broken: list[str], healed: list[str],
 ) -> None:
     fault = fault_by_name(name)
-    subject = FakeSubject(removal=wait_for)
+    subject = FakeSubject(removal=wait_for if "release" in broken[:2] else lambda _: None)
     fault.fire(subject, DEADLINE)
     assert subject.done == broken
     fault.undo(subject, DEADLINE)
     assert subject.done == broken + healed
+
+
+def test_a_stop_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    subject = FakeSubject()
+    fault = fault_by_name("backend-stop")
+    fault.fire(subject, DEADLINE)
+    assert (subject.done, slept) == (["SIGSTOP"], [2.5])
+    fault.undo(subject, DEADLINE)
+    assert subject.done == ["SIGSTOP", "SIGCONT", "release"]
+    killed = FakeSubject()
+    fault_by_name("backend-stop-kill").fire(killed, DEADLINE)
+    assert killed.done == ["SIGSTOP", "kill"]
+
+
+def test_a_forked_copy_keeps_the_device() -> None:
+    subject = FakeSubject(says={"fork": lambda: 77})
+    fault_by_name("backend-fork").fire(subject, DEADLINE)
+    assert subject.done == ["fork", "close", "end 77"]
+    gone = FakeSubject(says={"fork": lambda: 77}, there=False)
+    with pytest.raises(TargetFailedError, match="went while a forked copy had it open"):
+        fault_by_name("backend-fork").fire(gone, DEADLINE)
+    assert gone.done[-1] == "end 77"
+
+
+def told(done: bool, error: str | None = None) -> dict[str, object]:
+    """Return what a backend says of an ioctl."""
+    return {"done": done, "error": error} if done else {"done": done}
+
+
+@pytest.mark.parametrize(("name", "said", "wrong"), [
+    ("backend-flush-cache", [told(False), told(True)], None),
+    ("backend-flush-cache", [told(True)], "it has ended while commands were held"),
+    ("backend-flush-cache", [told(False), told(False)], "it does not end"),
+    ("backend-set-options", [told(False), told(True, "EINVAL")], "the kernel refuses: EINVAL"),
+    ("backend-capacity-changed", [told(True)], None),
+    ("backend-capacity-changed", [told(False)], "it had not ended while commands were held"),
+])
+def test_an_order_that_waits_or_does_not(
+    name: str, said: list[dict[str, object]], wrong: str | None
+) -> None:
+    fault = fault_by_name(name)
+    assert isinstance(fault, BackendOrder)
+    subject = FakeSubject(says={fault.do: lambda **_: said.pop(0)})
+    if wrong is None:
+        fault.fire(subject, DEADLINE)
+        assert not said
+        assert ("release" in subject.done) is fault.waits
+        return
+    with pytest.raises(TargetFailedError, match=wrong):
+        fault.fire(subject, DEADLINE)
+
+
+def answering(*errors: str | None) -> FakeSubject:
+    """Return a subject whose kernel says these to an answer."""
+    return FakeSubject(says={"answer": lambda **_: [{"handle": 1, "errors": list(errors)}]})
+
+
+def test_a_wrong_answer_is_judged_by_what_the_kernel_says() -> None:
+    fault = fault_by_name("answer-exec-reply-type-invalid")
+    subject = answering("EINVAL")
+    fault.fire(subject, DEADLINE)
+    assert "'fields': {'reply_type': 9}" in subject.done[0]
+    fault.undo(subject, DEADLINE)
+    assert subject.done[1:] == ["release"]
+    for errors in ([None], ["EFAULT"], []):
+        with pytest.raises(TargetFailedError, match="expected EINVAL"):
+            fault.fire(answering(*errors), DEADLINE)
+
+
+def test_answered_twice() -> None:
+    fault = fault_by_name("answer-exec-twice")
+    fault.fire(answering(None, "ESRCH"), DEADLINE)
+    fault.fire(answering(None, "EINVAL"), DEADLINE)
+    with pytest.raises(TargetFailedError, match="said yes, yes, expected yes, EINVAL or ESRCH"):
+        fault.fire(answering(None, None), DEADLINE)
+
+
+def test_answered_for_another() -> None:
+    asked: list[tuple[int | None, int]] = []
+
+    def answer(handle: int | None, as_handle: int, **_: object) -> list[dict[str, object]]:
+        asked.append((handle, as_handle))
+        held = handle or len(asked)
+        return [{"handle": held, "errors": [None if handle else "ESRCH"]}]
+
+    fault_by_name("answer-exec-for-another").fire(FakeSubject(says={"answer": answer}), DEADLINE)
+    assert asked[2] == (1, 2)
+
+
+def test_freed_in_the_background() -> None:
+    comes_after = [3]
+    error: list[str | None] = [None]
+
+    def answer(handle: int | None, fields: Mapping[str, object], **_: object) -> object:
+        if handle is None:
+            assert fields == {"reply_type": "BACKGROUND"}
+            return [{"handle": 7, "errors": [None]}]
+        comes_after[0] -= 1
+        if comes_after[0] > 0:
+            raise TargetFailedError("ValueError: a reply to EXEC has no field result")
+        return [{"handle": 7, "errors": error}]
+
+    fault = fault_by_name("answer-on-free-in-background")
+    subject = FakeSubject(says={"answer": answer})
+    fault.fire(subject, DEADLINE)
+    assert subject.done[0] == "hold ON_FREE_CMD"
+    assert comes_after == [0]
+    error[0] = "EINVAL"
+    with pytest.raises(TargetFailedError, match="the kernel said yes, EINVAL"):
+        fault.fire(subject, DEADLINE)
+    comes_after[0] = 1000
+    with pytest.raises(TargetFailedError, match="no ON_FREE_CMD came in 0"):
+        fault.fire(subject, 0.1)
+
+
+def test_what_faults_need() -> None:
+    by_name = {fault.name for fault in applicable("lio", "tcmu", "loopback")}
+    assert {"backend-kill", "lun-delete", "backstore-delete", "lie-twice"} <= by_name
+    assert not by_name & {"backend-fork", "target-disable", "suspend", "answer-exec-twice"}
+    vdisk = {fault.name for fault in applicable("scst", "vdisk_fileio", "iscsi")}
+    assert {"device-delete", "suspend", "target-disable", "lun-delete"} <= vdisk
+    assert not vdisk & {"backend-kill", "session-delete", "backstore-delete"}
+    user = {fault.name for fault in applicable("scst", "scst_user", "loopback")}
+    assert {"session-delete", "answer-parse-lba-negative", "backend-exit"} <= user
+    assert not user & {"device-delete", "session-close", "threads"}
+
+
+def test_every_fault_says_what_becomes_of_device_and_commands() -> None:
+    for fault in FAULTS.values():
+        assert fault.breaks or not fault.ends_device
+        assert fault.held is not Held.LOST or fault.ends_device, fault.name
 
 
 def test_the_control_alone_breaks_nothing() -> None:

@@ -294,7 +294,7 @@ def test_tcmu_answers_twice_and_lives_on(
 def device(tmp_path: Path) -> Iterator[scst.Bench]:
     made = scst.Bench(tmp_path)
     yield made
-    made.disk.close()
+    made.close()
 
 
 def write(device: scst.Bench, handle: int, lba: int) -> list[Any]:
@@ -311,8 +311,8 @@ def write(device: scst.Bench, handle: int, lba: int) -> list[Any]:
 def test_scst_lies_about_writes(
     device: scst.Bench, how: str, first: int, second: int, steps: bool
 ) -> None:
-    device.device.steps = steps
-    device.device.lies.order(how, 1)
+    device.steps(steps)
+    device.device.lie(how=how, count=1)
     replied = [*write(device, 11, 4), *write(device, 12, 5)]
     assert [(reply.cmd_h, reply.exec_reply.status) for reply in replied] == [(11, 0), (12, 0)]
     data = device.disk.data
@@ -321,7 +321,7 @@ def test_scst_lies_about_writes(
 
 
 def test_scst_misreads(device: scst.Bench) -> None:
-    device.device.lies.order("misread", 1)
+    device.device.lie(how="misread", count=1)
     write(device, 11, 4)
     replied, = device.work(scst.read(12, 9, 1))
     assert device.memory.view(replied.exec_reply.pbuf)[0] == 11
@@ -330,15 +330,15 @@ def test_scst_misreads(device: scst.Bench) -> None:
 
 
 def test_scst_drops_until_the_next_release(device: scst.Bench) -> None:
-    device.device.lies.order("drop", 1)
+    device.device.lie(how="drop", count=1)
     assert write(device, 11, 4) == []
     assert [reply.cmd_h for reply in write(device, 12, 5)] == [12]
     assert not device.disk.data[4 * scst.BLOCK]
     exec_steps = [(event["action"], event["handle"]) for event in device.events("step")
                   if event["point"] == "EXEC"]
     assert exec_steps == [("received", 11), ("received", 12), ("answered", 12)]
-    device.device.lies.stop()
-    device.device.release_dropped()
+    device.device.truth()
+    device.device.release()
     assert device.kernel.replies[-1].cmd_h == 11
     assert device.disk.data[4 * scst.BLOCK] == 11
 
@@ -346,13 +346,13 @@ def test_scst_drops_until_the_next_release(device: scst.Bench) -> None:
 def test_scst_drops_a_held_command(device: scst.Bench) -> None:
     device.hold("EXEC", 1)
     write(device, 11, 4)
-    device.device.lies.order("drop", 1)
+    device.device.lie(how="drop", count=1)
     before = len(device.kernel.replies)
-    device.device.release(11)
-    device.device.release_dropped()
+    device.device.release()
+    device.device.release()
     assert len(device.kernel.replies) == before
-    device.device.lies.stop()
-    device.device.release_dropped()
+    device.device.truth()
+    device.device.release()
     assert device.kernel.replies[-1].cmd_h == 11
 
 
@@ -361,10 +361,10 @@ def test_scst_answers_twice(device: scst.Bench, held: bool) -> None:
     if held:
         device.hold("EXEC", 1)
         write(device, 11, 4)
-    device.device.lies.order("twice", 1)
+    device.device.lie(how="twice", count=1)
     before = len(device.kernel.replies)
     if held:
-        device.device.release(11)
+        device.device.release()
     else:
         write(device, 11, 4)
     told = [reply.cmd_h for reply in device.kernel.replies[before:] if reply.subcode

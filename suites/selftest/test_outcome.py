@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
+from inject.catalogue import MECHANISMS
+from inject.outcomes import allowed
+from inject.point import State
 from results.checkers.outcome import outcome
 from results.history import Event
 from results.judge import judge
 from results.verdict import Check, Signature, Verdict
 from suites.selftest.stories import Story, healthy
+from targets.target import Transport
 
 SENSE = {"status": 2, "host": 0, "driver": 8, "key": 5, "asc": 0x25, "ascq": 0, "sense": "70"}
 
@@ -110,3 +116,19 @@ def test_what_a_lost_machine_did_not_meet_blames_nobody() -> None:
     story.at(15.2, "harness", "lost", what="QEMU was killed")
     story.at(15.3, "harness", "expectation", what="thing", met=False, seen="")
     assert story.check("expectations").verdict is Verdict.UNKNOWN
+
+
+def test_a_fault_that_swallows_commands_leaves_them_their_initiators_time() -> None:
+    story = commanded(SENSE)
+    for event in story.events:
+        if event.kind == "armed":
+            event.data["expect"]["patience"] = 30.0
+    assert check(story).verdict is Verdict.UNKNOWN
+
+
+def test_every_fault_says_how_commands_may_end() -> None:
+    """Wherever a command that its initiator waits for is held."""
+    for fault, transport in product(MECHANISMS, Transport):
+        for state in (State.QUEUED, State.PARSE, State.ALLOC_MEM, State.EXEC):
+            assert allowed(fault, state, transport), (fault.name, state)
+        assert allowed(fault, State.ON_FREE_CMD, transport) == ("GOOD",)

@@ -38,6 +38,7 @@ STRUCTURES: dict[str, type[ctypes.Structure] | type[ctypes.Union]] = {
     "struct scst_user_prealloc_buffer_out": abi.PreallocBufferOut,
     "union scst_user_prealloc_buffer": abi.PreallocBuffer,
     "struct scst_user_get_multi": abi.GetMulti,
+    "struct scst_user_data_descriptor": abi.DataDescriptor,
 }
 
 REQUESTS = (
@@ -61,7 +62,13 @@ CONSTANTS = {
     **{f"SCST_{name}": getattr(abi, name) for name in (
         "TRANSFER_LEN_TYPE_FIXED", "UNKNOWN_LENGTH", "INFO_VALID", "LBA_NOT_VALID",
         "WRITE_MEDIUM")},
-    "SCST_QUEUE_ALG_1_UNRESTRICTED_REORDER": abi.QUEUE_ALG_UNRESTRICTED_REORDER,
+    **{f"SCST_USER_PARTIAL_TRANSFERS_{kind.name}": int(kind) for kind in abi.PartialTransfersType},
+    **{f"SCST_{word}_{kind.value}_{kind.name}": int(kind)
+       for word, kinds in (("TST", abi.Tst), ("QUEUE_ALG", abi.QueueAlg), ("QERR", abi.Qerr),
+                           ("D_SENSE", abi.DSense)) for kind in kinds},
+    **{f"SCST_{function.name}": int(function) for function in abi.TmFunction},
+    **{f"TYPE_{kind.name}": int(kind) for kind in abi.DeviceType
+       if kind is not abi.DeviceType.RAID},  # the C library's scsi.h has it not
 }
 
 
@@ -98,6 +105,7 @@ def test_header(tmp_path: Path) -> None:
     source = tmp_path / "abi.c"
     source.write_text(
         "#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>\n#include <sys/ioctl.h>\n"
+        "#include <scsi/scsi.h>\n"
         f"#include <scst_user.h>\nint main(void) {{ {prints} return 0; }}\n")
     subprocess.run([compiler, "-w", f"-I{Path(prefix) / INCLUDE}", source, "-o", tmp_path / "abi"],
                    check=True)

@@ -48,3 +48,14 @@ def test_an_abandoned_buffer_has_fresh_pages() -> None:
     memory.abandon(address)
     assert memory.take(PAGE) == address
     assert memory.view(address) == bytes(PAGE)
+
+
+def test_what_one_owner_has_can_be_forsaken() -> None:
+    memory = Memory()
+    mine, other = object(), object()
+    lent, kept = [memory.take(PAGE, mine) for _ in range(3)], memory.take(PAGE, other)
+    memory.view(lent[0])[:] = memory.view(kept)[:] = b"x" * PAGE
+    memory.forsake(mine)
+    assert memory.taken == 1
+    assert memory.view(lent[0]) == bytes(PAGE)
+    assert memory.view(kept) == b"x" * PAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from results.history import Recorder
 from results.ladder import Ladder
 from targets.machine import Completed
 from targets.scst import sysfs
-from targets.scst.sysfs import DEVICES, LAST_RESULT, TARGETS
+from targets.scst.sysfs import DEVICES, HANDLERS, LAST_RESULT, TARGETS
 from targets.scst.target import REFERENCES, KernelDevice, Scst, backend_argv, backend_options
 from targets.target import Device, Transport
 
@@ -180,6 +181,9 @@ class StagedPrefix:
     def dependencies(self, _: str) -> list[str]:
         return ["dlm", "scsi_mod"]
 
+    def modules(self, release: str) -> list[str]:
+        return ["scst", "scst_vdisk", "scst_user", "scst_local", "iscsi-scst"]
+
     def module(self, release: str, name: str) -> Path:
         return self.path / f"lib/modules/{release}/extra/{name}.ko"
 
@@ -211,9 +215,20 @@ def test_load(scst: Scst, machine: StagedMachine) -> None:
     assert machine.log == [
         "mkdir /var/lib/scst/pr", "mkdir /var/lib/scst/vdev_mode_pages",
         "modprobe dlm scsi_mod sd_mod",
-        f"insmod {modules}/scst.ko", f"insmod {modules}/scst_user.ko",
+        f"insmod {modules}/scst.ko", f"insmod {modules}/scst_vdisk.ko",
+        f"insmod {modules}/scst_user.ko",
         f"insmod {modules}/scst_local.ko add_default_tgt=0", f"insmod {modules}/iscsi-scst.ko",
         "/scst/usr/local/sbin/iscsi-scstd -a 127.0.0.1", "write '1' /iscsi/enabled"]
+
+
+def test_load_with_parameters(machine: StagedMachine) -> None:
+    machine.paths.clear()
+    limited: Any = Scst(StagedPrefix(), {  # type: ignore[arg-type]
+        "scst": ["scst_max_cmd_mem=8"], "scst_local": ["trace_flag=0"]})
+    limited.load(machine)
+    assert "insmod /scst/lib/modules/6.1/extra/scst.ko scst_max_cmd_mem=8" in machine.log
+    assert ("insmod /scst/lib/modules/6.1/extra/scst_local.ko add_default_tgt=0 trace_flag=0"
+            in machine.log)
 
 
 def test_unload_what_is_loaded(scst: Scst, machine: StagedMachine) -> None:
@@ -265,6 +280,65 @@ def test_a_backend_that_does_not_come_up(
     assert machine.log == ["spawn targets.scst.user"]
 
 
+def test_siblings_and_further_luns_and_targets(
+    scst: Scst, machine: StagedMachine, tmp_path: Path
+) -> None:
+    device = Device(siblings=(Device("stf1"),), luns=(5,), targets=2, group="lab")
+    recorder = Recorder(tmp_path / "history.jsonl")
+    deployment = scst.deploy(machine, device, Transport.ISCSI, LADDER, recorder)
+    name = Path(IQN).name
+    group = f"{name}/ini_groups"
+    assert machine.log[1:8] == [
+        f"write 'add_target {name}' /iscsi/mgmt",
+        f"write 'create lab' /iscsi/{group}/mgmt",
+        f"write 'add *' /iscsi/{group}/lab/initiators/mgmt",
+        f"write 'add stf0 0' /iscsi/{group}/lab/luns/mgmt",
+        f"write 'add stf1 1' /iscsi/{group}/lab/luns/mgmt",
+        f"write 'add stf0 5' /iscsi/{group}/lab/luns/mgmt",
+        f"write '1' /iscsi/{name}/enabled"]
+    assert [(each.iqn, each.lun, each.serial) for each in deployment.addresses] == [
+        (f"{name}{suffix}", lun, serial) for suffix in ("", "-2")
+        for lun, serial in ((0, "stf-stf0"), (1, "stf-stf1"), (5, "stf-stf0"))]
+    deployment.remove()
+    assert not [path for path in machine.paths if path.startswith(f"{TARGETS}/iscsi/")]
+
+
+def test_a_lun_that_is_taken() -> None:
+    with pytest.raises(WrongUsageError, match="LUN 1 of stf0 is stf1 already"):
+        Device(siblings=(Device("stf1"),), luns=(1,)).layout()
+
+
+def test_vdisk_fileio(scst: Scst, machine: StagedMachine, tmp_path: Path) -> None:
+    device = Device(handler="vdisk_fileio", block_size=4096, options={"nv_cache": 1})
+    deployment = scst.deploy(
+        machine, device, Transport.LOOPBACK, LADDER, Recorder(tmp_path / "history.jsonl"))
+    handler = f"{HANDLERS}/vdisk_fileio/mgmt"
+    assert machine.log[:4] == [
+        "truncate -s 16777216 /dev/shm/stf-stf0",
+        f"write 'add_device stf0 filename=/dev/shm/stf-stf0; blocksize=4096; nv_cache=1' {handler}",
+        f"write 'STF' {DEVICES}/stf0/t10_vend_id", f"write 'stf-stf0' {DEVICES}/stf0/usn"]
+    assert not [line for line in machine.log if line.startswith("spawn")]
+    deployment.backend.hold("EXEC", 0, deadline=1)
+    with pytest.raises(WrongUsageError, match="vdisk_fileio is in the kernel: it cannot hold"):
+        deployment.backend.hold("EXEC", 1, deadline=1)
+    machine.paths.add(f"{DEVICES}/stf0")
+    deployment.remove()
+    assert machine.log[-1] == f"write 'del_device stf0' {handler}"
+
+
+@pytest.mark.parametrize(("device", "words"), [
+    (Device(handler="vdisk_tape"), "no device handler 'vdisk_tape'"),
+    (Device(handler="vdisk_nullio", options={"on_free_cmd_type": 1}), "no option on_free_cmd_type"),
+    (Device(siblings=(Device("stf1", handler="vdisk_nullio"),)), "siblings are devices of one"),
+])
+def test_wrong_devices(
+    scst: Scst, machine: StagedMachine, tmp_path: Path, device: Device, words: str
+) -> None:
+    with pytest.raises(WrongUsageError, match=words):
+        scst.deploy(machine, device, Transport.ISCSI, LADDER, Recorder(tmp_path / "h.jsonl"))
+    assert machine.log == []
+
+
 def test_what_is_deployed_is_not_deployed_again(
     scst: Scst, machine: StagedMachine, tmp_path: Path
 ) -> None:
@@ -300,7 +374,7 @@ def test_a_removal_that_waits(scst: Scst, machine: StagedMachine, tmp_path: Path
     deployment = deploy(scst, machine, tmp_path)
     assert not deployment.removal_waits()
     machine.blocks.add("del 0")
-    with pytest.raises(TargetFailedError, match=r"removal of LUN 0: not ended after 0\.1 s"):
+    with pytest.raises(TargetFailedError, match=r"'del 0' to .*: not ended after 0\.1 s"):
         deployment.remove_lun()
     assert deployment.removal_waits()
     machine.paths.add(f"{IQN}/luns/0")  # the LUN is still within reach
@@ -337,8 +411,9 @@ def test_options_by_name_and_number() -> None:
     by_name = Device(options={"on_free_cmd_type": "ignore", "memory_reuse_type": "NONE"})
     by_number = Device(options={"on_free_cmd_type": 1, "memory_reuse_type": "0"})
     assert backend_options(by_name) == backend_options(by_number)
-    argv = backend_argv(by_number, "serial", "4.0.0")
-    assert argv[-4:] == ["--on-free-cmd-type", "IGNORE", "--memory-reuse-type", "NONE"]
+    (argument,) = backend_argv(by_number, "serial", "4.0.0")
+    (described,) = json.loads(argument)["devices"]
+    assert described["options"] == {"on_free_cmd_type": 1, "memory_reuse_type": 0}
 
 
 @pytest.mark.parametrize(("options", "words"), [

@@ -13,6 +13,9 @@ from results.errors import MachineLostError, TargetFailedError
 from results.history import Recorder
 from targets.machine import Machine, Process
 
+MANY = frozenset({"step", "reply"})
+"""Kinds of events that are not kept to be asked for: there is no end of them."""
+
 
 class Backend:
     """A backend process on a machine, obeying the commands of targets.backend.control.
@@ -28,6 +31,7 @@ class Backend:
         self._replies: dict[int, Mapping[str, Any]] = {}
         self._held = 0
         self._lied = 0
+        self._seen: dict[str, list[Mapping[str, Any]]] = {}
         self._ready: Mapping[str, Any] | None = None
         self._last_words: list[str] = []
         self._numbers = itertools.count(1)
@@ -50,6 +54,8 @@ class Backend:
                 self._ready = data
             elif kind == "text":
                 self._last_words.append(str(data.get("text", "")))
+            if kind not in MANY:
+                self._seen.setdefault(kind, []).append(data)
             self._changed.notify_all()
 
     def _exited(self, status: int) -> None:
@@ -89,13 +95,31 @@ class Backend:
             raise TargetFailedError(f"the backend refused {do!r}: {reply['error']}")
         return reply.get("result")
 
+    def seen(self, kind: str, **data: Any) -> list[Mapping[str, Any]]:
+        """Return its events of a kind that say so, ``step`` and ``reply`` excepted."""
+        with self._changed:
+            return [event for event in self._seen.get(kind, ())
+                    if all(event.get(name) == value for name, value in data.items())]
+
+    def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
+        """Wait until there have been ``count`` events that ``seen`` returns, or it has gone;
+        tell whether there have."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: len(self.seen(kind, **data)) >= count or self._gone(), deadline)
+            return len(self.seen(kind, **data)) >= count
+
     def hold(
         self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
-        direction: str | None = None,
+        direction: str | None = None, device: str | None = None,
     ) -> None:
-        """Order it to hold the next ``count`` matching commands at ``point``."""
+        """Order it to hold the next ``count`` matching commands at ``point``.
+
+        ``device``: of which of its devices, by name; None: of any.
+        """
+        named = {} if device is None else {"device": device}
         self.call("hold", deadline=deadline, point=point, count=count, opcodes=opcodes,
-                  direction=direction)
+                  direction=direction, **named)
 
     def wait_held(self, count: int, deadline: float) -> bool:
         """Wait until ``count`` commands are held in all; tell whether they are."""
@@ -125,7 +149,10 @@ class Backend:
         self.call("truth", deadline=deadline)
 
     def close(self, deadline: float) -> None:
-        """Close the device; the process stays."""
+        """Close the devices; the process stays.
+
+        Returns once they are closed, or after a second if that blocks: the event ``closed`` tells.
+        """
         self.call("close", deadline=deadline)
 
     def kill(self) -> None:

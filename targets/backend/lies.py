@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from targets.backend.control import Channel
+from targets.backend.control import Events
 from targets.backend.disk import Access, RamDisk
 
 
@@ -68,7 +68,7 @@ class Lie:
 class Lies:
     """The orders to lie, and the lies' effects on the disk. ``armed``: whether there are any."""
 
-    def __init__(self, channel: Channel, disk: RamDisk) -> None:
+    def __init__(self, channel: Events, disk: RamDisk) -> None:
         self.armed = False
         self._channel = channel
         self._disk = disk

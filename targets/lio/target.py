@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from results.errors import MachineLostError, TargetFailedError, WrongUsageError
@@ -14,9 +14,12 @@ from results.history import Recorder
 from results.ladder import Ladder
 from targets.backend.client import Backend
 from targets.backend.disk import MAX_TRANSFER
+from targets.lio import operations
 from targets.lio.configfs import CONFIGFS, HBA, TARGET, Configfs
 from targets.lio.fabric import FABRICS, Export
+from targets.lio.operations import Site
 from targets.machine import Machine, Process
+from targets.operation import Running
 from targets.target import Address, Deployment, Device, Transport
 
 VENDOR = "STF"
@@ -68,6 +71,12 @@ def cmd_time_out(device: Device) -> int:
     if not str(value).isdecimal():
         raise WrongUsageError(f"cmd_time_out is a number of seconds, 0 for none, not {value!r}")
     return int(value)
+
+
+def one_lun(device: Device) -> None:
+    """Raise WrongUsageError when more is asked for than one LUN of one target."""
+    if device.siblings or device.luns or device.group or device.targets != 1:
+        raise WrongUsageError("LIO is deployed with one device, one LUN and one target only")
 
 
 def serial(device: Device) -> str:
@@ -126,6 +135,7 @@ class Lio:
     ) -> Deployment:
         """Deploy a TCMU device with its backend."""
         cmd_time_out(device)
+        one_lun(device)
         config = Configfs(machine, ladder.step)
         undo = ExitStack()
         try:
@@ -145,7 +155,7 @@ class Lio:
         address = Address(transport, 0, VENDOR, serial(device), export.portal, export.iqn,
                           export.scsi_host)
         return LioDeployment(
-            machine, device, backend, address, ladder, config, backstore, export, undo)
+            machine, device, backend, address, ladder, config, backstore, export, undo, recorder)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:
         """Remove the shared directories, then the modules."""
@@ -189,7 +199,34 @@ class LioDeployment:
     backstore: str
     export: Export
     undo: ExitStack
+    recorder: Recorder
     kernel_threads: tuple[str, ...] = KERNEL_THREADS
+    running: dict[str, Running] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The one address there is."""
+        return (self.address,)
+
+    @property
+    def _site(self) -> Site:
+        return Site(self.machine, self.config, self.export, self.backstore, self.recorder)
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What can be begun on it, by name."""
+        return operations.applicable(self._site)
+
+    def begin(self, operation: str) -> Running:
+        """Begin an operation; a second one of the same name takes the first one's place."""
+        running = self.running[operation] = operations.begin(self._site, operation)
+        return running
+
+    def heal(self, operation: str, deadline: float) -> None:
+        """Undo an operation that was begun; fine if it was not."""
+        running = self.running.pop(operation, None)
+        if running is not None:
+            running.heal(deadline)
 
     def views(self) -> Mapping[str, str | Sequence[str]]:
         """Configfs: backstore, LUN (which blocks while it is being unlinked), TPG; TCMU's ring."""
@@ -212,6 +249,22 @@ class LioDeployment:
         except (TargetFailedError, MachineLostError) as error:
             return f"the backend cannot say: {error}\n"
         return "".join(f"{name}: {value}\n" for name, value in ring.items())
+
+    def present(self) -> bool:
+        """Whether the backstore is there."""
+        return self.config.exists(self.backstore)
+
+    def unfetched(self) -> int:
+        """TCMU hands all commands over at once: none waits, as far as can be seen."""
+        return 0
+
+    def reachable(self) -> bool:
+        """Whether the LUN is linked to the backstore."""
+        return self.config.exists(self.export.link)
+
+    def end_process(self, pid: int) -> None:
+        """SIGKILL a process that is not the backend's own."""
+        self.machine.run(["kill", "-9", str(pid)], check=False)
 
     def remove_lun(self) -> None:
         """Unlink the LUN; LIO waits for the commands in flight on it."""

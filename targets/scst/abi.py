@@ -33,10 +33,23 @@ LICENSE = "GPL"
 STRING_ROOM = 128
 """Bytes to give ``version_str`` and ``license_str``: the kernel copies 91 from both."""
 
-TYPE_DISK = 0
-
 NAME_MAX = SCST_MAX_NAME - 2
 """Longest device name that SCST keeps whole (dev_user_register_dev, scst_user.c)."""
+
+
+class DeviceType(IntEnum):
+    """TYPE_* of scsi/scsi.h and scst_const.h: peripheral device types (SPC-4 table 141).
+
+    For another one SCST has no parser: it leaves the CDB to the backend.
+    """
+
+    DISK = 0
+    TAPE = 1
+    PROCESSOR = 3
+    ROM = 5
+    MOD = 7
+    MEDIUM_CHANGER = 8
+    RAID = 12
 
 
 class ParseType(IntEnum):
@@ -63,12 +76,58 @@ class MemoryReuseType(IntEnum):
     ALL = 3
 
 
-OPTIONS: dict[str, type[IntEnum]] = {
-    "parse_type": ParseType,
-    "on_free_cmd_type": OnFreeCmdType,
-    "memory_reuse_type": MemoryReuseType,
-}
-"""Fields of struct scst_user_opt that a test can set, with their values."""
+class PartialTransfersType(IntEnum):
+    """SCST_USER_PARTIAL_TRANSFERS_*: kept by the kernel, and used by none yet."""
+
+    NOT_SUPPORTED = 0
+    SUPPORTED_ORDERED = 1
+    SUPPORTED = 2
+
+
+class Tst(IntEnum):
+    """SCST_TST_*: task sets (SPC-4 table 363)."""
+
+    SINGLE_TASK_SET = 0
+    SEP_TASK_SETS = 1
+
+
+class QueueAlg(IntEnum):
+    """SCST_QUEUE_ALG_*: QUEUE ALGORITHM MODIFIER (SPC-4 table 364)."""
+
+    RESTRICTED_REORDER = 0
+    UNRESTRICTED_REORDER = 1
+
+
+class Qerr(IntEnum):
+    """SCST_QERR_*: what other commands' errors do to a command (SPC-4 table 365)."""
+
+    ALL_RESUME = 0
+    ABORT_ALL = 1
+    ABORT_THIS_NEXUS_ONLY = 3
+
+
+class DSense(IntEnum):
+    """SCST_D_SENSE_*: format of the sense data that SCST makes (SPC-4 7.5.8)."""
+
+    FIXED_SENSE = 0
+    DESCR_SENSE = 1
+
+
+class TmFunction(IntEnum):
+    """SCST_*: task management functions, SCST's extensions included."""
+
+    ABORT_TASK = 0
+    ABORT_TASK_SET = 1
+    CLEAR_ACA = 2
+    CLEAR_TASK_SET = 3
+    LUN_RESET = 4
+    TARGET_RESET = 5
+    NEXUS_LOSS_SESS = 6
+    ABORT_ALL_TASKS_SESS = 7
+    NEXUS_LOSS = 8
+    ABORT_ALL_TASKS = 9
+    UNREG_SESS_TM = 10
+    PR_ABORT_ALL = 11
 
 
 class State(IntEnum):
@@ -104,9 +163,6 @@ class ExecReply(IntEnum):
     COMPLETED = 1
     DO_WRITE_SAME = 2
 
-
-QUEUE_ALG_UNRESTRICTED_REORDER = 1
-"""SCST_QUEUE_ALG_1_UNRESTRICTED_REORDER of scst_const.h (SPC-4 table 364)."""
 
 TRANSFER_LEN_TYPE_FIXED = 0x0004
 UNKNOWN_LENGTH = 0x0010
@@ -281,6 +337,18 @@ class ExtCopyRemap(ctypes.Structure):
     )
 
 
+class CdbHead(ctypes.Structure):
+    """The first two bytes of a CDB as one number: operation code, and byte 1 times 256."""
+
+    _fields_ = (("opcode_flags", c_uint16),)
+
+
+class Unsigned64(ctypes.Structure):
+    """A signed field that is read as unsigned: what was negative is beyond every limit then."""
+
+    _fields_ = (("value", c_uint64),)
+
+
 class _GetCmdUnion(ctypes.Union):
     _fields_ = (
         ("preply", c_uint64),
@@ -335,6 +403,12 @@ class ReplyAllocMem(ctypes.Structure):
     """struct scst_user_scsi_cmd_reply_alloc_mem."""
 
     _fields_ = (("pbuf", c_uint64),)
+
+
+class DataDescriptor(ctypes.Structure):
+    """struct scst_user_data_descriptor; a list of them ends with one of 0 blocks."""
+
+    _fields_ = (("usdd_lba", c_uint64), ("usdd_blocks", c_uint64))
 
 
 class _ReplyWriteSame(ctypes.Structure):

@@ -1,11 +1,12 @@
-"""SCST's target drivers: how a device is shown to an initiator, iSCSI-SCST and scst_local.
+"""SCST's target drivers: how devices are shown to an initiator, iSCSI-SCST and scst_local.
 
-Both make a target of their own for the deployment, so that nothing of it outlives it: with
-scst_local's target the SCSI host and the disk on it go.
+Both make targets of their own for the deployment, so that nothing of it outlives it: with
+scst_local's target the SCSI host and the disks on it go.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,61 +22,100 @@ IQN = "iqn.2026-01.org.scsi-target-faults:scst"
 LUN = 0
 """SCST wants every target to have LUN 0 (README, "Target drivers")."""
 
+EVERYBODY = "*"
+"""The initiators of a group: SCST compares names with wildcards (README, "Access control")."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a target exports: names of devices by LUN, to ``group`` ("": to everybody)."""
+
+    luns: Mapping[int, str]
+    group: str = ""
+
 
 @dataclass(frozen=True)
 class Export:
-    """An exported LUN: the directory of its target, and where an initiator finds it."""
+    """A target that was made: its driver and name, what it exports, where an initiator finds it.
 
-    target: str
+    ``session``: the name of scst_local's session; None over iSCSI, where initiators log in.
+    """
+
+    driver: str
+    name: str
+    layout: Layout
     portal: str | None = None
     iqn: str | None = None
     scsi_host: int | None = None
+    session: str | None = None
+
+    @property
+    def target(self) -> str:
+        """The directory of the target."""
+        return f"{TARGETS}/{self.driver}/{self.name}"
+
+    @property
+    def group(self) -> str:
+        """The directory of those that see the LUNs: an initiator group, or the target itself."""
+        group = self.layout.group
+        return f"{self.target}/ini_groups/{group}" if group else self.target
 
     @property
     def luns(self) -> str:
-        """The directory of the LUNs that every initiator sees."""
-        return f"{self.target}/luns"
+        """The directory of the LUNs that the initiator sees."""
+        return f"{self.group}/luns"
 
 
 class Driver(Protocol):
-    """Exports a device as LUN 0 of a new target; puts its undoing on ``undo``."""
+    """Makes a target that exports a layout; puts its undoing on ``undo``."""
 
     def __call__(
-        self, machine: Machine, device: str, undo: ExitStack, deadline: float
+        self, machine: Machine, name: str, layout: Layout, undo: ExitStack, deadline: float
     ) -> Export:
         """Export. Raises TargetFailedError; each step may take ``deadline`` seconds."""
 
 
-def iscsi(machine: Machine, device: str, undo: ExitStack, deadline: float) -> Export:
+def iscsi(
+    machine: Machine, name: str, layout: Layout, undo: ExitStack, deadline: float
+) -> Export:
     """Export over iSCSI-SCST."""
-    iqn = f"{IQN}.{device}"
-    target = _target(machine, "iscsi", iqn, undo, deadline)
-    write(machine, f"{target}/luns/mgmt", f"add {device} {LUN}", deadline)
-    write(machine, f"{target}/enabled", "1", deadline)
-    undo.callback(_disable, machine, target, deadline)
-    return Export(target, portal=PORTAL, iqn=iqn)
+    iqn = f"{IQN}.{name}"
+    export = Export("iscsi", iqn, layout, portal=PORTAL, iqn=iqn)
+    _add_target(machine, export, undo, deadline)
+    _add_luns(machine, export, deadline)
+    write(machine, f"{export.target}/enabled", "1", deadline)
+    undo.callback(_disable, machine, export.target, deadline)
+    return export
 
 
-def scst_local(machine: Machine, device: str, undo: ExitStack, deadline: float) -> Export:
+def scst_local(
+    machine: Machine, name: str, layout: Layout, undo: ExitStack, deadline: float
+) -> Export:
     """Export by scst_local; its session is a SCSI host, which scans for LUNs once made."""
-    name, session = f"scst_local_{device}", f"stf_{device}"
-    target = _target(machine, "scst_local", name, undo, deadline)
-    write(machine, f"{target}/luns/mgmt", f"add {device} {LUN}", deadline)
-    write(machine, f"{TARGETS}/scst_local/mgmt", f"add_session {name} {session}", deadline)
-    host = machine.read(f"{target}/sessions/{session}/host_no", deadline=deadline)
-    return Export(target, scsi_host=int(host))
+    target, session = f"scst_local_{name}", f"stf_{name}"
+    export = Export("scst_local", target, layout, session=session)
+    _add_target(machine, export, undo, deadline)
+    _add_luns(machine, export, deadline)
+    write(machine, f"{TARGETS}/scst_local/mgmt", f"add_session {target} {session}", deadline)
+    host = machine.read(f"{export.target}/sessions/{session}/host_no", deadline=deadline)
+    return Export("scst_local", target, layout, scsi_host=int(host), session=session)
 
 
-def _target(
-    machine: Machine, driver: str, name: str, undo: ExitStack, deadline: float
-) -> str:
-    target = f"{TARGETS}/{driver}/{name}"
-    if machine.exists(target):
+def _add_target(machine: Machine, export: Export, undo: ExitStack, deadline: float) -> None:
+    if machine.exists(export.target):
         raise TargetFailedError(
-            f"{target} is there already: an earlier deployment was not removed")
-    write(machine, f"{TARGETS}/{driver}/mgmt", f"add_target {name}", deadline)
-    undo.callback(_delete_target, machine, driver, name, deadline)
-    return target
+            f"{export.target} is there already: an earlier deployment was not removed")
+    write(machine, f"{TARGETS}/{export.driver}/mgmt", f"add_target {export.name}", deadline)
+    undo.callback(_delete_target, machine, export.driver, export.name, deadline)
+
+
+def _add_luns(machine: Machine, export: Export, deadline: float) -> None:
+    if export.layout.group:
+        write(machine, f"{export.target}/ini_groups/mgmt", f"create {export.layout.group}",
+              deadline)
+        write(machine, f"{export.group}/initiators/mgmt", f"add {EVERYBODY}", deadline)
+    for lun, device in sorted(export.layout.luns.items()):
+        write(machine, f"{export.luns}/mgmt", f"add {device} {lun}", deadline)
 
 
 def _disable(machine: Machine, target: str, deadline: float) -> None:

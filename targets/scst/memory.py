@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import threading
 
 PAGE = mmap.PAGESIZE
 
@@ -18,12 +19,16 @@ CHUNK = 4 << 20
 
 
 class Memory:
-    """Buffers by address. Sizes are rounded up to a power of two of pages."""
+    """Buffers by address, for several threads. Sizes are rounded up to a power of two of pages.
+
+    ``views``: every buffer there has ever been; they stay where they are.
+    """
 
     def __init__(self) -> None:
+        self.views: dict[int, memoryview] = {}
+        self._lock = threading.Lock()
         self._free: dict[int, list[int]] = {}
-        self._views: dict[int, memoryview] = {}
-        self._taken: set[int] = set()
+        self._taken: dict[int, object] = {}
         self._chunks: dict[int, mmap.mmap] = {}
 
     @property
@@ -31,14 +36,18 @@ class Memory:
         """How many buffers are lent out."""
         return len(self._taken)
 
-    def take(self, size: int) -> int:
-        """Return the address of a buffer of at least ``size`` bytes (> 0). Raises MemoryError."""
+    def take(self, size: int, owner: object = None) -> int:
+        """Return the address of a buffer of at least ``size`` bytes (> 0). Raises MemoryError.
+
+        ``owner``: for whom it is, if that matters to ``forsake``.
+        """
         order = (max(size, PAGE) - 1).bit_length()
-        free = self._free.get(order)
-        if not free:
-            free = self._grow(order)
-        address = free.pop()
-        self._taken.add(address)
+        with self._lock:
+            free = self._free.get(order)
+            if not free:
+                free = self._grow(order)
+            address = free.pop()
+            self._taken[address] = owner
         return address
 
     def _grow(self, order: int) -> list[int]:
@@ -55,29 +64,37 @@ class Memory:
         self._chunks[base] = chunk
         whole = memoryview(chunk)
         for at in range(0, total, size):
-            self._views[base + at] = whole[at:at + size]
+            self.views[base + at] = whole[at:at + size]
         free = self._free.setdefault(order, [])
         free += range(base + total - size, base - 1, -size)
         return free
 
     def view(self, address: int) -> memoryview:
         """Return the buffer at an address. Raises KeyError when none begins there."""
-        return self._views[address]
+        return self.views[address]
 
     def give(self, address: int) -> None:
         """Take a buffer back that the kernel has let go of.
 
         Raises KeyError when it is not lent out: the kernel freed it twice.
         """
-        self._taken.remove(address)
-        self._free[(len(self._views[address]) - 1).bit_length()].append(address)
+        with self._lock:
+            del self._taken[address]
+            self._free[(len(self.views[address]) - 1).bit_length()].append(address)
 
     def abandon(self, address: int) -> None:
         """Take a buffer back whose pages the kernel may still hold.
 
         The pages are left to the kernel; the address gets fresh ones when it is next touched.
         """
-        length = len(self._views[address])
-        base = max(base for base in self._chunks if base <= address)
+        length = len(self.views[address])
+        base = max(base for base in list(self._chunks) if base <= address)
         self._chunks[base].madvise(mmap.MADV_DONTNEED, address - base, length)
         self.give(address)
+
+    def forsake(self, owner: object) -> None:
+        """Abandon all that an owner has: nobody will say any more when the kernel is done."""
+        with self._lock:
+            left = [address for address, whose in self._taken.items() if whose is owner]
+        for address in left:
+            self.abandon(address)

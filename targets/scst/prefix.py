@@ -21,6 +21,9 @@ from results.errors import WrongUsageError
 MODULES = ("scst", "scst_user", "scst_local", "iscsi-scst")
 """The modules a deployment needs, by their file names, in the order in which they load."""
 
+OPTIONAL = ("scst_vdisk",)
+"""Loaded where the installation has them, after the core: handlers that only some tests want."""
+
 DAEMON = "usr/local/sbin/iscsi-scstd"
 
 HANDSHAKE = re.compile(rb"(?<=\0)(\d+\.\d+[!-~]*[0-9a-f]{80})(?=\0)")
@@ -71,6 +74,11 @@ class Prefix:
             raise WrongUsageError(f"{self.path}: no {name}.ko for kernel {release}")
         return file
 
+    def modules(self, release: str) -> list[str]:
+        """Return the modules to load on a kernel release, by their file names, in order."""
+        core, *others = MODULES
+        return [core, *(name for name in OPTIONAL if self._find(release, name)), *others]
+
     def facts(self, release: str, name: str) -> ModuleFacts:
         """Return what a module says of itself. Raises WrongUsageError when it cannot be read."""
         if (release, name) not in self._facts:
@@ -79,9 +87,10 @@ class Prefix:
 
     def dependencies(self, release: str) -> list[str]:
         """Return the modules of the kernel's own that must be loaded first, sorted."""
-        own = {name.replace("-", "_") for name in MODULES}
+        modules = self.modules(release)
+        own = {name.replace("-", "_") for name in modules}
         wanted = {
-            name.replace("-", "_") for module in MODULES
+            name.replace("-", "_") for module in modules
             for name in self.facts(release, module).info.get("depends", "").split(",") if name
         }
         return sorted(wanted - own)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -57,9 +58,67 @@ def finish(machine: Machine, pending: Pending, what: str, deadline: float) -> No
         _finish_later(machine, what, deadline, end - machine.now())
 
 
+@dataclass(frozen=True)
+class Write:
+    """A write that was begun (a targets.operation.Work).
+
+    ``waiting``: tells whether it has come as far as it can, where the tree shows that; None: it
+    waits when its thread sleeps in the kernel. ``refused``: the errno with which it has to fail.
+    """
+
+    machine: Machine
+    pending: Pending
+    what: str
+    waiting: Callable[[], bool] | None = None
+    refused: int | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the operation has ended: SCST may have sent the writer away before that."""
+        return self.pending.done and not self._goes_on()
+
+    def _goes_on(self) -> bool:
+        try:
+            self.pending.result(0.0)
+        except OSError as error:
+            return error.errno == errno.EAGAIN and not _collect(self.machine, [])
+        return False
+
+    def waits(self) -> bool:
+        """Whether it has been begun, and waits."""
+        if self.waiting is not None:
+            return self.waiting()
+        return not self.pending.done and "write" in self.machine.waiting()
+
+    def finish(self, deadline: float) -> None:
+        """Wait for its end. Raises TargetFailedError unless it ends as it has to, in time."""
+        try:
+            finish(self.machine, self.pending, self.what, deadline)
+        except TargetFailedError as error:
+            if self.refused is None or errno_of(error) != self.refused:
+                raise
+        else:
+            if self.refused is not None:
+                raise TargetFailedError(
+                    f"{self.what}: not refused with {os.strerror(self.refused)}")
+
+
+def start(
+    machine: Machine, path: str, text: str, waiting: Callable[[], bool] | None = None,
+    refused: int | None = None,
+) -> Write:
+    """Begin a write that may block."""
+    return Write(machine, begin(machine, path, text), f"'{text}' to {path}", waiting, refused)
+
+
+def errno_of(error: TargetFailedError) -> int | None:
+    """Return the errno that an operation failed with, None where it did not end at all."""
+    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+
+
 def is_busy(error: TargetFailedError) -> bool:
     """Tell whether an operation failed because something is in use yet."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EBUSY
+    return errno_of(error) == errno.EBUSY
 
 
 def _finish_later(machine: Machine, what: str, deadline: float, left: float) -> None:
@@ -67,7 +126,8 @@ def _finish_later(machine: Machine, what: str, deadline: float, left: float) -> 
     if not wait_until(lambda: _collect(machine, results), max(left, 0.0)):
         raise TargetFailedError(f"{what}: not ended after {deadline:g} s")
     if results[0]:
-        raise TargetFailedError(f"{what}: {os.strerror(-results[0])}")
+        words = os.strerror(-results[0])
+        raise TargetFailedError(f"{what}: {words}") from OSError(-results[0], words)
 
 
 def _collect(machine: Machine, results: list[int]) -> bool:

@@ -1,22 +1,25 @@
-"""SCST with a scst_user backend, deployed from an installation by hand through sysfs."""
+"""SCST with its device handlers, deployed from an installation by hand through sysfs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from results.errors import MachineLostError, TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
 from targets.backend.client import Backend
-from targets.machine import Machine, Pending
-from targets.scst import abi, sysfs
-from targets.scst.driver import DRIVERS, LUN, Export
-from targets.scst.prefix import DAEMON, MODULES, Prefix
+from targets.machine import Machine
+from targets.operation import Running
+from targets.scst import handlers, operations, sysfs
+from targets.scst.driver import DRIVERS, LUN, Export, Layout
+from targets.scst.handlers import USER, KernelBackend, medium
+from targets.scst.operations import Site
+from targets.scst.prefix import DAEMON, MODULES, OPTIONAL, Prefix
 from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS, wait_until
+from targets.scst.user_spec import DeviceSpec, argument, check_options
 from targets.target import Address, Deployment, Device, Transport
 
 TREE = "/scst"
@@ -57,39 +60,26 @@ SLABS = (
 """Named by their structures (KMEM_CACHE). The pools of data buffers, sgv-*, keep what they like."""
 
 
-def backend_options(device: Device) -> dict[str, IntEnum]:
+def backend_options(device: Device) -> dict[str, int | str]:
     """Return a device's options. Raises WrongUsageError for unknown ones and values."""
-    unknown = sorted(set(device.options) - set(abi.OPTIONS))
-    if unknown:
-        raise WrongUsageError(
-            f"SCST has no device option {', '.join(unknown)}; it has: {', '.join(abi.OPTIONS)}")
-    return {name: _value(name, value) for name, value in device.options.items()}
+    try:
+        return check_options(device.options)
+    except ValueError as error:
+        raise WrongUsageError(str(error)) from error
 
 
-def _value(name: str, value: str | int) -> IntEnum:
-    kind = abi.OPTIONS[name]
-    for member in kind:
-        if str(value).upper() in (member.name, str(member.value)):
-            return member
-    raise WrongUsageError(
-        f"{name} is one of {', '.join(member.name for member in kind)}, not {value!r}")
-
-
-def medium(device: Device) -> str:
-    """Return the file that keeps a device's data; it outlives the deployment."""
-    return f"/dev/shm/stf-{device.name}"
+def serial_of(name: str) -> str:
+    """Return a device's Unit Serial Number, the same each time it is deployed."""
+    return f"stf-{name}"
 
 
 def backend_argv(device: Device, serial: str, version_string: str) -> list[str]:
-    """Return the arguments that start a device's backend."""
-    argv = [
-        "--name", device.name, "--medium", medium(device), "--size", str(device.size),
-        "--block-size", str(device.block_size), "--vendor", VENDOR, "--product", PRODUCT,
-        "--serial", serial, "--version-string", version_string,
-    ]
-    for name, value in backend_options(device).items():
-        argv += [f"--{name.replace('_', '-')}", value.name]
-    return argv
+    """Return the arguments that start the backend of a device and its siblings."""
+    serials = {each.name: serial_of(each.name) for each in device.siblings} | {device.name: serial}
+    return [argument(version_string, [
+        DeviceSpec(each.name, medium(each), each.size, each.block_size, VENDOR, PRODUCT,
+                   serials[each.name], backend_options(each), each.threads, each.multi)
+        for each in device.family])]
 
 
 class Scst:
@@ -97,10 +87,18 @@ class Scst:
 
     name = "scst"
     slabs = SLABS
-    modules = tuple(name.replace("-", "_") for name in MODULES)
+    modules = tuple(name.replace("-", "_") for name in (*MODULES, *OPTIONAL))
 
-    def __init__(self, prefix: Prefix) -> None:
+    def __init__(
+        self, prefix: Prefix, parameters: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """``parameters``: of modules by their file names, "name=value" each, beside the usual.
+
+        ``scst``: scst_max_cmd_mem and scst_max_dev_cmd_mem (MB), scst_threads,
+        async_lun_replace, forcibly_close_sessions (scst_main.c).
+        """
         self.prefix = prefix
+        self.parameters = dict(parameters or {})
 
     @property
     def tree(self) -> Path:
@@ -121,11 +119,12 @@ class Scst:
         for directory in STATE_DIRECTORIES:
             machine.mkdir(directory)
         machine.modprobe(*self.prefix.dependencies(machine.release), DISK_MODULE)
-        for module in MODULES:
+        for module in self.prefix.modules(machine.release):
             if machine.exists(f"/sys/module/{module.replace('-', '_')}"):
                 continue
             file = self.prefix.module(machine.release, module).relative_to(self.prefix.path)
-            machine.run(["insmod", f"{TREE}/{file}", *MODULE_ARGUMENTS.get(module, [])])
+            machine.run(["insmod", f"{TREE}/{file}", *MODULE_ARGUMENTS.get(module, []),
+                         *self.parameters.get(module, [])])
         machine.run([f"{TREE}/{DAEMON}", "-a", "127.0.0.1"])  # returns once it listens
         machine.write(f"{TARGETS}/iscsi/enabled", "1")
 
@@ -133,17 +132,24 @@ class Scst:
         self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
         recorder: Recorder,
     ) -> Deployment:
-        """Register a device with its backend, and export it."""
-        serial = f"stf-{device.name}"
-        argv = backend_argv(device, serial, self.prefix.version_string(machine.release))
-        kernel_side = KernelDevice(machine, device.name)
+        """Make the device with its siblings, and export them by as many targets as asked for."""
+        handlers.check(device)
+        layout = Layout(device.layout(), device.group)
         undo = ExitStack()
         try:
-            backend = Backend(machine, f"scst {device.name}", BACKEND, argv, recorder)
-            undo.callback(kernel_side.wait_released, ladder.teardown)
-            undo.callback(backend.end, ladder.step)
-            backend.wait_ready(ladder.step)
-            export = DRIVERS[transport](machine, device.name, undo, ladder.step)
+            devices = [KernelDevice(machine, each.name) for each in device.family]
+            undo.callback(handlers.delete_spare, machine, ladder.step)
+            if device.handler == USER:
+                for each in devices:
+                    undo.callback(each.wait_released, ladder.teardown)
+                backend = self._start_backend(machine, device, recorder)
+                undo.callback(backend.end, ladder.step)
+                backend.wait_ready(ladder.step)
+            else:
+                backend = cast(Backend, KernelBackend(device.handler))
+                add_vdisks(machine, device, undo, ladder.teardown)
+            exports = [DRIVERS[transport](machine, name, layout, undo, ladder.step)
+                       for name in target_names(device)]
         except BaseException as error:
             try:
                 undo.close()
@@ -151,11 +157,14 @@ class Scst:
                 raise TargetFailedError(f"{error}; and what had been done stays: {left}") \
                     from error
             raise
-        address = Address(
-            transport, LUN, VENDOR, serial, export.portal, export.iqn, export.scsi_host)
         return ScstDeployment(
-            machine, ladder, backend=backend, address=address, kernel_side=kernel_side,
-            export=export, undo=undo)
+            machine, ladder, recorder, device=device, backend=backend, devices=devices,
+            exports=exports, transport=transport, undo=undo)
+
+    def _start_backend(self, machine: Machine, device: Device, recorder: Recorder) -> Backend:
+        version = self.prefix.version_string(machine.release)
+        argv = backend_argv(device, serial_of(device.name), version)
+        return Backend(machine, f"scst {device.name}", BACKEND, argv, recorder)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:
         """Stop the daemon, then unload every module that a deployment can have left in use.
@@ -164,7 +173,7 @@ class Scst:
         scst_sysfs.c), and what holds it are the others.
         """
         stop_daemon(machine, ladder.step)
-        loaded = [name for module in reversed(MODULES) if module != CORE
+        loaded = [name for module in reversed((*MODULES, *OPTIONAL)) if module != CORE
                   if machine.exists(f"/sys/module/{(name := module.replace('-', '_'))}")]
         machine.rmmod(*loaded, deadline=ladder.step)
 
@@ -179,6 +188,18 @@ def stop_daemon(machine: Machine, deadline: float) -> None:
     if not wait_until(lambda: not machine.exists(f"/proc/{pid}"), deadline):
         raise TargetFailedError(f"iscsi-scstd has not ended {deadline:g} s after SIGTERM")
     machine.unlink(PID_FILE)
+
+
+def add_vdisks(machine: Machine, device: Device, undo: ExitStack, deadline: float) -> None:
+    """Add a device of a handler in the kernel, and its siblings."""
+    for each in device.family:
+        identity = {"t10_vend_id": VENDOR, "usn": serial_of(each.name)}
+        handlers.add_vdisk(machine, each, identity, undo, deadline)
+
+
+def target_names(device: Device) -> list[str]:
+    """Return what the targets of a device are called after: the first after the device itself."""
+    return [device.name, *(f"{device.name}-{number}" for number in range(2, device.targets + 1))]
 
 
 class KernelDevice:
@@ -203,6 +224,11 @@ class KernelDevice:
 
     def _released(self) -> bool:
         return not self._listed() and int(self._machine.read(REFERENCES)) <= self._others
+
+    def unfetched(self) -> int:
+        """How many commands no thread of the backend has been given yet (seen_by_user)."""
+        lines = self._machine.read(f"{self.directory}/commands").splitlines()
+        return sum("seen_by_user 0" in line and "(null)" not in line for line in lines)
 
     def wait_released(self, deadline: float) -> None:
         """Wait until the kernel has let go. Raises TargetFailedError saying what it holds."""
@@ -231,57 +257,100 @@ class KernelDevice:
 
 
 class ScstDeployment:
-    """One scst_user device, exported by one target driver."""
+    """Devices of one handler, exported by one target driver: by one target, or by several."""
 
     kernel_threads = KERNEL_THREADS
 
     def __init__(
-        self, machine: Machine, ladder: Ladder, *, backend: Backend, address: Address,
-        kernel_side: KernelDevice, export: Export, undo: ExitStack,
+        self, machine: Machine, ladder: Ladder, recorder: Recorder, *, device: Device,
+        backend: Backend, devices: Sequence[KernelDevice], exports: Sequence[Export],
+        transport: Transport, undo: ExitStack,
     ) -> None:
         self.machine = machine
+        self.device = device
         self.backend = backend
-        self.address = address
+        self.addresses = tuple(_addresses(exports, transport))
         self._ladder = ladder
-        self._kernel_side = kernel_side
-        self._export = export
+        self._devices = devices
+        self._export = exports[0]
+        self._site = Site(
+            machine, exports[0], device.name, device.handler, ladder, recorder)
         self._undo = undo
-        self._removal: Pending | None = None
+        self._running: dict[str, Running] = {}
+
+    @property
+    def address(self) -> Address:
+        """Where the initiator finds the device under test."""
+        return self.addresses[0]
 
     def views(self) -> Mapping[str, str | Sequence[str]]:
-        """SCST's sysfs tree: the device with its commands, sessions, buffer pools, the rest."""
-        device = self._kernel_side.directory
+        """SCST's sysfs tree: devices with their commands, sessions, buffer pools, the rest."""
+        directories = [device.directory for device in self._devices]
         return {
-            "scst-commands": [f"{device}/commands"],
-            "scst-device": [f"{device}/*"],
+            "scst-commands": [f"{directory}/commands" for directory in directories],
+            "scst-device": [f"{directory}/*" for directory in directories],
             "scst-sessions": [f"{TARGETS}/*/*/sessions/*/{name}" for name in (
                 "*", "lun*/*", "latency/*")],
             "scst-sgv": [f"{sysfs.SCST}/sgv/*", f"{sysfs.SCST}/sgv/*/*"],
             "scst": [f"{sysfs.SCST}/*"],
         }
 
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What can be begun on it, by name."""
+        return operations.applicable(self._site)
+
+    def begin(self, operation: str) -> Running:
+        """Begin an operation; a second one of the same name takes the first one's place."""
+        running = self._running[operation] = operations.begin(self._site, operation)
+        return running
+
+    def heal(self, operation: str, deadline: float) -> None:
+        """Undo an operation that was begun; fine if it was not."""
+        running = self._running.pop(operation, None)
+        if running is not None:
+            running.heal(deadline)
+
+    def present(self) -> bool:
+        """Whether SCST lists the device under test."""
+        return self.machine.exists(self._devices[0].directory)
+
+    def unfetched(self) -> int:
+        """How many commands wait for the backend to fetch them for the first time."""
+        return self._devices[0].unfetched()
+
+    def reachable(self) -> bool:
+        """Whether the target has LUN 0."""
+        return self.machine.exists(f"{self._export.luns}/{LUN}")
+
+    def end_process(self, pid: int) -> None:
+        """SIGKILL a process that is not the backend's own."""
+        self.machine.run(["kill", "-9", str(pid)], check=False)
+
     def remove_lun(self) -> None:
         """Delete the LUN; SCST waits for its commands, also for those the backend has."""
-        self._removal = sysfs.begin(self.machine, f"{self._export.luns}/mgmt", f"del {LUN}")
         try:
-            sysfs.finish(
-                self.machine, self._removal, f"removal of LUN {LUN}", self._ladder.teardown)
+            self.begin("lun-delete").finish(self._ladder.teardown)
         except TargetFailedError as error:
-            raise TargetFailedError(f"{error}: {self._kernel_side.what_is_left()}") from error
+            raise TargetFailedError(f"{error}: {self._devices[0].what_is_left()}") from error
 
     def removal_waits(self) -> bool:
         """Whether the LUN is out of reach while its removal has not ended.
 
         SCST takes the LUN from its target first, then waits (scst_acg_del_lun, scst_lib.c).
         """
-        return (self._removal is not None and not self._removal.done
-                and not self.machine.exists(f"{self._export.luns}/{LUN}"))
+        running = self._running.get("lun-delete")
+        return running is not None and running.waits()
 
     def take_device_away(self) -> None:
-        """Have the backend close the device if it has not, and wait for the kernel's release."""
-        if self._serving():
+        """Have the devices closed if they are not, and wait for the kernel's release."""
+        if self.device.handler != USER:
+            for each in self.device.family:
+                handlers.delete_vdisk(self.machine, each, self._ladder.teardown)
+        elif self._serving():
             self.backend.close(self._ladder.step)
-        self._kernel_side.wait_released(self._ladder.teardown)
+        for kernel_side in self._devices:
+            kernel_side.wait_released(self._ladder.teardown)
 
     def remove(self) -> None:
         """Let no command wait for the backend, then undo the deployment."""
@@ -299,3 +368,11 @@ class ScstDeployment:
             return bool(self.backend.call("serving", deadline=self._ladder.step))
         except (TargetFailedError, MachineLostError):  # stopped, or about to be gone
             return False
+
+
+def _addresses(exports: Sequence[Export], transport: Transport) -> Iterator[Address]:
+    """Yield where an initiator finds every LUN of every target."""
+    for export in exports:
+        for lun, name in sorted(export.layout.luns.items()):
+            yield Address(transport, lun, VENDOR, serial_of(name), export.portal, export.iqn,
+                          export.scsi_host)

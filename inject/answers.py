@@ -1,0 +1,335 @@
+"""Wrong answers: a backend that speaks scst_user's protocol, and says what it must not.
+
+Each is one held command, answered by fields that are wrong in one way. What has to follow is data:
+what the kernel says to the answer (an errno of the ioctl), and what the initiator is told of the
+command. All outcomes are those of dev_user_process_reply and the functions it calls
+(scst_user.c); the sense data by their names in scst_const.h. The device survives them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inject.fault import SCST_USER, Held, Needs, Subject
+from inject.point import Point, State
+from inject.waiting import until
+from results.errors import TargetFailedError
+
+PAGE = 4096
+UNMAPPED = 0x10000
+"""Page-aligned; nothing is mapped below it in a process of the backend's kind."""
+
+INT32_MAX = 0x7FFFFFFF
+NO_HANDLE = 0x7FFFFFF0
+"""Handles are counted up from 1 (ucmd_h, scst_user.c)."""
+
+GOOD, CHECK_CONDITION, BUSY = 0x00, 0x02, 0x08
+
+Sense = tuple[int, int, int]
+"""Sense key, additional sense code and its qualifier (SPC-4 4.5)."""
+
+HARDWARE_ERROR: Sense = (0x04, 0x44, 0x00)
+"""scst_sense_hardw_error: not to be retried."""
+INTERNAL_FAILURE: Sense = (0x0B, 0x44, 0x00)
+"""scst_sense_internal_failure: ABORTED COMMAND, which initiators retry."""
+INVALID_MESSAGE: Sense = (0x05, 0x49, 0x00)
+"""Said where the direction is not what the initiator expects (scst_parse_cmd, scst_targ.c)."""
+LUN_NOT_SUPPORTED: Sense = (0x05, 0x25, 0x00)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What must follow: ``errnos``: what the kernel may say to each answer in turn (None: that it
+    took it). ``status`` and ``sense`` of the command at the initiator; a status of None: it is not
+    answered by this, and gets its right answer later.
+    """
+
+    errnos: tuple[frozenset[str | None], ...]
+    status: int | None
+    sense: Sense | None = None
+
+
+def refused(errno: str, sense: Sense) -> Outcome:
+    """Return: the answer is refused, and the command ends with sense data."""
+    return Outcome((frozenset({errno}),), CHECK_CONDITION, sense)
+
+
+def unheard(errno: str) -> Outcome:
+    """Return: the answer is refused, and the command goes on waiting for one."""
+    return Outcome((frozenset({errno}),), None)
+
+
+def taken(status: int, sense: Sense | None = None) -> Outcome:
+    """Return: the answer is taken, and the command ends with this status."""
+    return Outcome((frozenset({None}),), status, sense)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One held command's wrong answer.
+
+    ``state`` and ``direction``: what must be held (PARSE is asked with parse_type CALL only;
+    ALLOC_MEM comes once for each buffer). ``fields``: of the reply, by their names in
+    scst_user.h. ``as_handle``: whose handle the answer gives: a number, or None for its own.
+    ``times``: how often it is given. ``options``: what the device must be deployed with.
+    """
+
+    what: str
+    state: State
+    outcome: Outcome
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    direction: str = "write"
+    as_handle: int | None = None
+    times: int = 1
+    options: Mapping[str, str | int] = field(default_factory=dict)
+    breaks: bool = True
+    ends_device: bool = False
+    held: Held = Held.KEPT
+    needs: Needs = SCST_USER
+
+    @property
+    def name(self) -> str:
+        """answer-STATE-WHAT."""
+        state = self.state.lower().replace("_", "-")
+        return f"answer-{state}-{self.what}"
+
+    @property
+    def point(self) -> Point:
+        """The point at which it has a command to answer."""
+        return Point(self.state, 1, self.direction)
+
+    def fire(self, subject: Subject, deadline: float) -> None:
+        """Answer the oldest held command. Raises TargetFailedError when the kernel says to it
+        what it must not."""
+        said = subject.backend.call(
+            "answer", deadline=deadline, handle=None, count=1, fields=dict(self.fields),
+            as_handle=self.as_handle, times=self.times)
+        self.judge([error for answered in said for error in answered["errors"]])
+
+    def judge(self, errors: list[str | None]) -> None:
+        """Raise TargetFailedError unless the kernel said what it has to."""
+        wanted = self.outcome.errnos
+        if len(errors) != len(wanted) or any(
+                got not in allowed for got, allowed in zip(errors, wanted, strict=True)):
+            raise TargetFailedError(
+                f"{self.name}: the kernel said {words(errors)}, expected "
+                + ", ".join(" or ".join(sorted(map(word, each))) for each in wanted))
+
+    def undo(self, subject: Subject, deadline: float) -> None:
+        """Answer rightly what is still held."""
+        subject.backend.release(deadline)
+
+
+def word(errno: str | None) -> str:
+    """Return what a kernel said, in a word."""
+    return errno or "yes"
+
+
+def words(errors: list[str | None]) -> str:
+    """Return what it said, in words."""
+    return ", ".join(map(word, errors))
+
+
+PARSED = {"parse_type": "CALL"}
+"""Options with which the backend is asked to parse."""
+
+UNCACHED = {"memory_reuse_type": "NONE"}
+"""Options with which a READ has no buffer before EXEC's answer brings one."""
+
+AFTER = frozenset({"ESRCH", "EINVAL"})
+"""Said to an answer for a command that has been answered: it has gone, or waits to be freed."""
+
+SENSE_ABORTED = "70000b0000000a00000000440000000000" + "00"
+"""Fixed format sense data: ABORTED COMMAND, 44h/00h."""
+
+
+def _exec(what: str, outcome: Outcome, **fields: Any) -> Answer:
+    return Answer(what, State.EXEC, outcome, fields)
+
+
+def _exec_read(what: str, outcome: Outcome, **fields: Any) -> Answer:
+    return Answer(what, State.EXEC, outcome, fields, direction="read")
+
+
+def _alloc(what: str, outcome: Outcome, **fields: Any) -> Answer:
+    return Answer(what, State.ALLOC_MEM, outcome, fields)
+
+
+def _parse(what: str, outcome: Outcome, **fields: Any) -> Answer:
+    return Answer(what, State.PARSE, outcome, fields, options=PARSED)
+
+
+ANSWERS: tuple[Answer, ...] = (
+    # to any state
+    *(Answer("unknown-handle", state, unheard("ESRCH"), as_handle=NO_HANDLE, options=options)
+      for state, options in ((State.PARSE, PARSED), (State.ALLOC_MEM, {}), (State.EXEC, {}))),
+    _parse("wrong-subcode", refused("EINVAL", LUN_NOT_SUPPORTED), subcode="EXEC"),
+    _alloc("wrong-subcode", refused("EINVAL", LUN_NOT_SUPPORTED), subcode="EXEC"),
+    _exec("wrong-subcode", refused("EINVAL", LUN_NOT_SUPPORTED), subcode="ALLOC_MEM"),
+    Answer("twice", State.EXEC, Outcome((frozenset({None}), AFTER), GOOD), times=2),
+    # to EXEC
+    _exec_read("resp-data-len-above-bufflen", refused("EINVAL", INTERNAL_FAILURE),
+               resp_data_len=INT32_MAX),
+    _exec_read("resp-data-len-negative", refused("EINVAL", INTERNAL_FAILURE),
+               resp_data_len=-PAGE),
+    _exec("resp-data-len-on-write", refused("EINVAL", INTERNAL_FAILURE), resp_data_len=512),
+    _exec("reply-type-invalid", refused("EINVAL", INTERNAL_FAILURE), reply_type=9),
+    _exec("write-same-to-a-write", refused("EINVAL", HARDWARE_ERROR),
+          reply_type="DO_WRITE_SAME"),
+    _exec_read("background-read", refused("EINVAL", INTERNAL_FAILURE), reply_type="BACKGROUND",
+               resp_data_len=0),
+    _exec("status-reserved", taken(0x3E), status=0x3E),
+    _exec("sense-without-check-condition", taken(GOOD), sense=SENSE_ABORTED),
+    _exec("check-condition-without-sense", taken(CHECK_CONDITION), status="CHECK_CONDITION"),
+    _exec("sense-len-above-sense", taken(CHECK_CONDITION, INTERNAL_FAILURE),
+          status="CHECK_CONDITION", sense=SENSE_ABORTED, sense_len=255),
+    _exec("sense-unmapped", refused("EFAULT", INTERNAL_FAILURE), status="CHECK_CONDITION",
+          sense_len=18, psense_buffer=UNMAPPED),
+    *(Answer(what, State.EXEC, outcome, {"pbuf": pbuf}, direction="read", options=UNCACHED)
+      for what, pbuf, outcome in (
+          # The failure to map it is told to the initiator, but not to the backend.
+          ("pbuf-unmapped", UNMAPPED, taken(CHECK_CONDITION, INTERNAL_FAILURE)),
+          ("pbuf-zero", 0, taken(BUSY)))),
+    # to ALLOC_MEM
+    _alloc("pbuf-zero", taken(BUSY), pbuf=0),
+    _alloc("pbuf-unmapped", refused("EFAULT", INTERNAL_FAILURE), pbuf=UNMAPPED),
+    _alloc("pbuf-unaligned", refused("EINVAL", HARDWARE_ERROR), pbuf=PAGE + 512),
+    # to PARSE
+    _parse("bufflen-zero", refused("EINVAL", HARDWARE_ERROR), bufflen=0),
+    _parse("bufflen-negative", refused("EINVAL", HARDWARE_ERROR), bufflen=-512),
+    _parse("out-bufflen-negative", refused("EINVAL", HARDWARE_ERROR), out_bufflen=-1),
+    _parse("data-len-negative", refused("EINVAL", HARDWARE_ERROR), data_len=-1),
+    _parse("lba-negative", refused("EINVAL", HARDWARE_ERROR), lba=-1),
+    _parse("data-direction-invalid", refused("EINVAL", HARDWARE_ERROR), data_direction=7),
+    # As many bytes as cannot be had: scst_set_busy, which may also say TASK SET FULL.
+    _parse("bufflen-huge", taken(BUSY), bufflen=INT32_MAX),
+    _parse("data-direction-wrong", taken(CHECK_CONDITION, INVALID_MESSAGE),
+           data_direction="READ"),
+    _parse("cdb-len-too-large", refused("EINVAL", HARDWARE_ERROR), cdb_len=255),
+    _parse("cdb-len-zero", taken(GOOD), cdb_len=0),
+    _parse("queue-type-invalid", refused("EINVAL", HARDWARE_ERROR), queue_type=9),
+    _parse("op-flags-none", refused("EINVAL", HARDWARE_ERROR), op_flags=0),
+    _parse("sense-unmapped", refused("EFAULT", INTERNAL_FAILURE), status="CHECK_CONDITION",
+           sense_len=18, psense_buffer=UNMAPPED),
+)
+
+
+TWO_WRITES = Point(State.EXEC, 2)
+
+
+@dataclass(frozen=True)
+class AnswerForAnother:
+    """Two commands are held; the older one's answer bears the younger one's handle.
+
+    The kernel cannot know better: it ends the younger one with it. That one's own answer then
+    comes too late (ESRCH, or EINVAL while it waits to be freed), the older one is answered last.
+    """
+
+    name: str = "answer-exec-for-another"
+    breaks: bool = True
+    ends_device: bool = False
+    held: Held = Held.KEPT
+    needs: Needs = SCST_USER
+    point: Point = TWO_WRITES
+    options: Mapping[str, str | int] = field(default_factory=dict)
+
+    def fire(self, subject: Subject, deadline: float) -> None:
+        """Answer the older one as the younger. Raises TargetFailedError when that is refused."""
+        older, younger = (self._pass_over(subject, deadline) for _ in range(2))
+        said = self._answer(subject, deadline, older, younger)
+        if said != [None]:
+            raise TargetFailedError(f"{self.name}: the kernel said {words(said)}")
+
+    def _pass_over(self, subject: Subject, deadline: float) -> int:
+        """Answer the oldest held command as one that there is not; return its handle."""
+        (said,) = subject.backend.call(
+            "answer", deadline=deadline, handle=None, count=1, fields={}, as_handle=NO_HANDLE,
+            times=1)
+        return int(said["handle"])
+
+    @staticmethod
+    def _answer(
+        subject: Subject, deadline: float, handle: int, as_handle: int,
+    ) -> list[str | None]:
+        (said,) = subject.backend.call(
+            "answer", deadline=deadline, handle=handle, count=1, fields={}, as_handle=as_handle,
+            times=1)
+        return list(said["errors"])
+
+    def undo(self, subject: Subject, deadline: float) -> None:
+        """Answer what is left: the one that the kernel has ended, in vain, and the older."""
+        subject.backend.release(deadline)
+
+
+FOR_ANOTHER = AnswerForAnother()
+
+ONE_WRITE = Point(State.EXEC, 1)
+MANY = 1000
+"""More commands than end while one is answered."""
+
+
+@dataclass(frozen=True)
+class FreedInBackground:
+    """A WRITE is answered BACKGROUND, freed, and only then completed: all of it as it may be.
+
+    The initiator has its status with the first answer, so ON_FREE_CMD comes while the backend is
+    at work yet. That one's answer has to be taken for what it is, though the command is known to
+    be in the background (dev_user_process_reply, scst_user.c), and nothing of SCST's own command
+    is left.
+    """
+
+    name: str = "answer-on-free-in-background"
+    breaks: bool = True
+    ends_device: bool = False
+    held: Held = Held.KEPT
+    needs: Needs = SCST_USER
+    point: Point = ONE_WRITE
+    options: Mapping[str, str | int] = field(
+        default_factory=lambda: {"on_free_cmd_type": "CALL"})
+
+    def fire(self, subject: Subject, deadline: float) -> None:
+        """Answer BACKGROUND, and ON_FREE_CMD once it has come.
+
+        Raises TargetFailedError when either is refused.
+        """
+        subject.backend.hold(str(State.ON_FREE_CMD), MANY, direction="write", deadline=deadline)
+        began = self._answer(subject, deadline, None, {"reply_type": "BACKGROUND"})
+        errors = list(began["errors"])
+        if not until(lambda: self._freed(subject, deadline, int(began["handle"]), errors),
+                     deadline):
+            raise TargetFailedError(f"{self.name}: no ON_FREE_CMD came in {deadline:g} s")
+        if errors != [None, None]:
+            raise TargetFailedError(f"{self.name}: the kernel said {words(errors)}")
+
+    def _freed(
+        self, subject: Subject, deadline: float, handle: int, errors: list[str | None]
+    ) -> bool:
+        """Answer a command's ON_FREE_CMD if it has come; append what the kernel says to it.
+
+        The field tells it from EXEC of the same handle, which has none of that name.
+        """
+        try:
+            errors += self._answer(subject, deadline, handle, {"result": 0})["errors"]
+        except TargetFailedError as error:
+            if "no field result" not in str(error):
+                raise
+            return False
+        return True
+
+    @staticmethod
+    def _answer(
+        subject: Subject, deadline: float, handle: int | None, fields: Mapping[str, Any],
+    ) -> Mapping[str, Any]:
+        said: list[Mapping[str, Any]] = subject.backend.call(
+            "answer", deadline=deadline, handle=handle, count=1, fields=dict(fields),
+            as_handle=None, times=1)
+        return said[0]
+
+    def undo(self, subject: Subject, deadline: float) -> None:
+        """Complete it."""
+        subject.backend.release(deadline)
+
+
+FREED_IN_BACKGROUND = FreedInBackground()

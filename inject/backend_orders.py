@@ -1,0 +1,69 @@
+"""The backend changes something of its device while commands are in its hands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inject.fault import SCST_USER, Held, Needs, Subject
+from results.errors import TargetFailedError
+
+
+@dataclass(frozen=True)
+class BackendOrder:
+    """An ioctl of the backend's: ``do`` with ``arguments``, as its protocol has them.
+
+    ``waits``: whether it has to wait for the commands that are held. SET_OPTIONS and FLUSH_CACHE
+    suspend all of SCST's activity first (dev_user_set_opt, dev_user_flush_cache, scst_user.c),
+    which waits for every command; DEVICE_CAPACITY_CHANGED only leaves a unit attention.
+    """
+
+    name: str
+    do: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    waits: bool = True
+    breaks: bool = True
+    ends_device: bool = False
+    needs: Needs = SCST_USER
+
+    @property
+    def held(self) -> Held:
+        """The commands are answered while it waits for them, or stay held."""
+        return Held.ANSWERED if self.waits else Held.KEPT
+
+    def fire(self, subject: Subject, deadline: float) -> None:
+        """Begin it; see it wait, or end, as it has to; answer the commands, see it end.
+
+        One that waits is given once more when the commands have been answered: it cannot end
+        before the first one has. Raises TargetFailedError when it does otherwise, or the kernel
+        refuses it.
+        """
+        said = self._give(subject, deadline)
+        if said["done"] is self.waits:
+            raise TargetFailedError(
+                f"{self.name}: it {'has' if said['done'] else 'had not'} ended while commands "
+                "were held")
+        if self.waits:
+            subject.backend.release(deadline)
+            said = self._give(subject, deadline)
+        if not said["done"]:
+            raise TargetFailedError(f"{self.name}: it does not end")
+        if said["error"] is not None:
+            raise TargetFailedError(f"{self.name}: the kernel refuses: {said['error']}")
+
+    def _give(self, subject: Subject, deadline: float) -> Mapping[str, Any]:
+        """Give the order; return ``done``, and if so ``error``, after a second at most."""
+        said: Mapping[str, Any] = subject.backend.call(
+            self.do, deadline=deadline, **self.arguments)
+        return said
+
+    def undo(self, subject: Subject, deadline: float) -> None:
+        """Let go what is still held. The device goes on as it is now."""
+        subject.backend.release(deadline)
+
+
+SET_OPTIONS = BackendOrder("backend-set-options", "set_options",
+                           {"options": {"memory_reuse_type": "NONE"}})
+FLUSH_CACHE = BackendOrder("backend-flush-cache", "flush_cache")
+CAPACITY_CHANGED = BackendOrder("backend-capacity-changed", "capacity_changed", waits=False)

@@ -1,0 +1,79 @@
+"""How a command may end that was at the point of a fault: what each cell has to lead to.
+
+In the words of results.checkers.outcome. What becomes of a command depends on where it is and on
+what the fault leaves of those who could answer it (inject.fault.Held):
+
+- Its backend answers it: it ends well.
+- Its backend cannot, and has fetched it: the kernel ends it with LOGICAL UNIT NOT SUPPORTED
+  (dev_user_unjam_cmd, scst_user.c). Not fetched: with BUSY or TASK SET FULL, after which the
+  initiator's midlayer tries again, and finds that there is no such logical unit.
+- It has its answer already (BACKGROUND, ON_FREE_CMD): that stands.
+- The initiator has lost its way to it: it ends the command by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from inject.fault import Fault, Held
+from inject.point import ANSWERED, State
+
+GOOD = "GOOD"
+NOT_SUPPORTED = "CHECK CONDITION 05/25/00"
+BUSY = "BUSY"
+TASK_SET_FULL = "TASK SET FULL"
+TASK_ABORTED = "TASK ABORTED"
+RESET_UA = "CHECK CONDITION 06/29/0?"
+"""POWER ON, RESET, OR BUS DEVICE RESET OCCURRED and its kin (SPC-4 table 60)."""
+
+LOST_WAY = ("host NO_CONNECT", "host TRANSPORT_DISRUPTED", "host TRANSPORT_FAILFAST",
+            "host REQUEUE", "host RESET", "host ERROR")
+"""The initiator's session or its disk has gone."""
+
+TIMED_OUT = ("host TIME_OUT", "host ABORT", "host RESET", "host NO_CONNECT",
+             "host TRANSPORT_DISRUPTED", "host ERROR")
+"""The initiator's timer ran out, and its error handling ended the command."""
+
+GONE_DEVICE = ("ENXIO", "ENODEV", "ENOENT")
+"""The disk went before the command could be issued."""
+
+UNANSWERED: Mapping[State, Sequence[str]] = {
+    State.QUEUED: (NOT_SUPPORTED, BUSY, TASK_SET_FULL, *LOST_WAY),
+    State.PARSE: (NOT_SUPPORTED,),
+    State.ALLOC_MEM: (NOT_SUPPORTED,),
+    State.EXEC: (NOT_SUPPORTED,),
+}
+"""By the state of a command whose backend has gone."""
+
+BY_FAULT: Mapping[str, Sequence[str]] = {
+    "session-close": LOST_WAY,
+    "session-delete": (GOOD, *LOST_WAY),
+    "target-disable": (GOOD, *LOST_WAY),
+    "target-delete": (GOOD, *LOST_WAY),
+    "lun-delete": (GOOD, *LOST_WAY),
+    "lun-clear": (GOOD, *LOST_WAY),
+    **{f"black-hole-{kind}": (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT) for kind in range(1, 5)},
+    "backend-stop-long": (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT),
+}
+"""What a fault leads to whatever the state. A black hole swallows the answers of these, too."""
+
+
+PATIENCE: Mapping[str, float] = {
+    **{f"black-hole-{kind}": 12.0 for kind in range(1, 5)},
+    "backend-stop-long": 12.0,
+}
+"""Seconds beyond the ladder's that commands may take which come while a fault lasts, by its name.
+
+What is swallowed is left to the initiator: its command timer (4 s), then ABORT TASK, LOGICAL UNIT
+RESET, TARGET RESET and the session's replacement, 2 s each (fixtures.initiator.openiscsi)."""
+
+
+def allowed(fault: Fault, state: State, transport: str) -> Sequence[str]:
+    """Return the outcomes that a fault may lead to for a command in a state; empty: any."""
+    if state in ANSWERED:
+        return (GOOD,)
+    if fault.name in BY_FAULT:
+        return BY_FAULT[fault.name]
+    if fault.held is Held.LOST:
+        return UNANSWERED.get(state, ())
+    return (GOOD,)

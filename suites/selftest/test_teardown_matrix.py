@@ -1,0 +1,77 @@
+"""The teardown matrix: every legal pair is in it, every rule excludes something, and says why."""
+
+from __future__ import annotations
+
+import random
+from itertools import product
+from math import prod
+
+import pytest
+
+from inject.catalogue import FAULTS
+from inject.point import COMMANDS, State
+from suites.teardown import matrix
+from suites.teardown.matrix import DIMENSIONS, RULES, Cell
+from targets.scst.user_spec import check_options
+from targets.target import Transport
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[Cell]:
+    """Return the cells of one seed."""
+    return matrix.pairwise(7)
+
+
+def test_every_legal_pair_is_there(cells: list[Cell]) -> None:
+    got = {pair for cell in cells for pair in matrix.pairs(cell)}
+    wanted = set(matrix.legal_pairs(DIMENSIONS))
+    assert got == wanted
+    assert len(wanted) > 1000
+
+
+def test_a_pair_is_legal_if_and_only_if_some_cell_has_it() -> None:
+    """Against brute force, on the pairs of one state."""
+    chance = random.Random(3)
+    wanted = set(matrix.legal_pairs(DIMENSIONS))
+    some = chance.sample(list(product(DIMENSIONS["point"], DIMENSIONS["mechanism"])), 12)
+    for point, mechanism in some:
+        rest = [values for name, values in DIMENSIONS.items() if name not in {"point", "mechanism"}]
+        found = any(matrix.legal((point, mechanism, *values)) for values in product(*rest))
+        assert ((("point", point), ("mechanism", mechanism)) in wanted) is found
+
+
+def test_cells_are_legal_and_have_ids_of_their_own(cells: list[Cell]) -> None:
+    assert not [cell for cell in cells if matrix.forbidding(vars(cell))]
+    ids = [cell.plan().on("6.1").id for cell in cells]
+    assert len(set(ids)) == len(ids)
+    assert max(map(len, ids)) < 200
+
+
+def test_the_seed_decides(cells: list[Cell]) -> None:
+    assert matrix.pairwise(7) == cells
+    assert matrix.pairwise(8) != cells
+
+
+def test_every_rule_excludes_something_and_they_are_counted() -> None:
+    legal, counts = matrix.census()
+    assert set(counts) == {rule.why for rule in RULES}
+    assert sum(counts.values()) + legal == prod(len(values) for values in DIMENSIONS.values())
+    assert next(matrix.full()).plan()
+
+
+def test_every_crossing_is_in_the_matrix_or_has_a_reason(cells: list[Cell]) -> None:
+    there = {(cell.point, cell.mechanism) for cell in cells}
+    for point, mechanism, why in matrix.crossings():
+        assert ((point, mechanism) in there) == (why is None)
+
+
+def test_plans(cells: list[Cell]) -> None:
+    for cell in cells:
+        plan = cell.plan()
+        check_options(plan.device.options)
+        fault = FAULTS[plan.fault]
+        assert fault.needs.met("scst", "scst_user", plan.transport)
+        assert (plan.commands is not None) == (cell.state in COMMANDS)
+        assert bool(plan.device.siblings) == (cell.pool == "shared")
+        if plan.transport is Transport.ISCSI and cell.state in {State.PARSE, State.ALLOC_MEM}:
+            assert plan.point.count == 1

@@ -1,0 +1,34 @@
+"""A direct-access block device (SBC-3) whose medium is memory: what a backend serves.
+
+Runs in the guest; stdlib only. The medium is a shared mapping of a file, so what was written
+outlives the backend; put the file in /dev/shm.
+
+READ and WRITE are the hot path: ``decode`` says which bytes of ``data`` they mean, and the
+backend moves those between ``data`` and the kernel's buffers itself, with one copy. Whatever
+``decode`` has no answer for (other commands, and READs and WRITEs that must fail) goes to
+``control``, which carries the command out whole::
+
+    access = disk.decode(cdb)
+    if access is None:
+        answer = disk.control(cdb, data_out)
+    elif access.direction == "write":
+        disk.data[access.offset:access.end] = kernel_buffer
+"""
+
+from targets.backend.disk.cdb import Access, Buffer, Opcode, direction, extent, opcode_name
+from targets.backend.disk.inquiry import MAX_FILL, MAX_TRANSFER, MAX_UNMAP_DESCRIPTORS
+from targets.backend.disk.ram import RamDisk
+from targets.backend.disk.sense import (
+    BUSY,
+    CHECK_CONDITION,
+    GOOD,
+    TASK_SET_FULL,
+    Answer,
+    fixed_sense,
+)
+
+__all__ = [
+    "BUSY", "CHECK_CONDITION", "GOOD", "MAX_FILL", "MAX_TRANSFER", "MAX_UNMAP_DESCRIPTORS",
+    "TASK_SET_FULL", "Access", "Answer", "Buffer", "Opcode", "RamDisk", "direction", "extent",
+    "fixed_sense", "opcode_name",
+]

@@ -1,0 +1,325 @@
+"""Operations on a deployed SCST, by name: what an administrator may do under I/O.
+
+Most are one write to SCST's tree, given here as a template of its path and its text. Where one
+changes something, a second write undoes it. Words in braces are filled in by ``Site.words``.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from results.errors import TargetFailedError, WrongUsageError
+from results.history import Recorder
+from results.ladder import Ladder
+from targets.machine import Machine, Pending
+from targets.operation import Running
+from targets.scst import sysfs
+from targets.scst.driver import LUN, Export
+from targets.scst.handlers import SPARE, VDISKS, add_spare, delete_spare
+from targets.scst.sysfs import DEVICES, HANDLERS, SCST, TARGETS
+
+FREE_LUN = 200
+"""A LUN that no layout has; below SCST_MAX_LUN and what a single byte can hold."""
+
+MGMT = "{luns}/mgmt"
+
+PRESSURE = "/run/stf-pressure"
+"""A file system of its own: the backends' media are holes in /dev/shm yet, and must find room."""
+PRESSURE_LEAVES_KIB = 96 << 10
+"""KiB of available memory that pressure leaves to the agent, the initiator and the backend."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What operations are done to: one export of a device on a machine."""
+
+    machine: Machine
+    export: Export
+    device: str
+    handler: str
+    ladder: Ladder
+    recorder: Recorder
+
+    def words(self) -> dict[str, str]:
+        """Return what the templates' words stand for."""
+        export = self.export
+        return {
+            "scst": SCST, "driver": f"{TARGETS}/{export.driver}", "target": export.target,
+            "name": export.name, "group": export.group, "luns": export.luns, "lun": str(LUN),
+            "free": str(FREE_LUN), "dev": f"{DEVICES}/{self.device}", "device": self.device,
+            "handler": f"{HANDLERS}/{self.handler}", "spare": SPARE,
+            "session": export.session or "", "initiator": self.initiator(),
+            "second": self.second_lun(), "patience": str(max(1, int(self.ladder.teardown))),
+        }
+
+    def second_lun(self) -> str:
+        """Return the device's second LUN, "none" when it has one only."""
+        luns = [lun for lun, name in sorted(self.export.layout.luns.items())
+                if name == self.device]
+        return str(luns[1]) if len(luns) > 1 else "none"
+
+    def initiator(self) -> str:
+        """Return the name of the first session's directory, "none" when there is no session."""
+        return next(iter(self.machine.listdir(f"{self.export.target}/sessions")), "none")
+
+    def write(self, path: str, text: str, deadline: float) -> None:
+        """Write by templates and wait for the end. Raises TargetFailedError."""
+        words = self.words()
+        sysfs.write(self.machine, path.format_map(words), text.format_map(words), deadline)
+
+
+Undo = tuple[str, str] | Callable[[Site, float], None] | None
+
+
+@dataclass(frozen=True)
+class Order:
+    """One write. ``undo``: (path, text) of the write that undoes it, or what else does, or None.
+
+    ``drivers``: the target drivers that have it. ``handlers``: the device handlers; empty: all.
+    ``gone``: a path whose absence shows that the operation has come as far as waiting.
+    ``refused``: the errno with which it has to fail, at once; None: it has to succeed.
+    ``spare``: whether another device is wanted, which is made first and goes with the undo.
+    ``ends_device``: whether the initiator has lost the device for good, unless it is undone.
+    """
+
+    name: str
+    path: str
+    text: str
+    undo: Undo = None
+    drivers: tuple[str, ...] = ("iscsi", "scst_local")
+    handlers: tuple[str, ...] = ()
+    gone: str | None = None
+    refused: int | None = None
+    spare: bool = False
+    ends_device: bool = False
+
+    def applies(self, site: Site) -> bool:
+        """Tell whether a site has what it writes to."""
+        return (site.export.driver in self.drivers
+                and (not self.handlers or site.handler in self.handlers))
+
+    def begin(self, site: Site) -> Running:
+        """Begin it."""
+        if self.spare:
+            add_spare(site.machine, site.ladder.step)
+        words = site.words()
+        work = sysfs.start(site.machine, self.path.format_map(words),
+                           self.text.format_map(words), self._waiting(site), self.refused)
+        return Running(self.name, site.machine, site.recorder, work, partial(self._heal, site))
+
+    def _waiting(self, site: Site) -> Callable[[], bool] | None:
+        if self.gone is None:
+            return None
+        path = self.gone.format_map(site.words())
+        return lambda: not site.machine.exists(path)
+
+    def _heal(self, site: Site, deadline: float) -> None:
+        if callable(self.undo):
+            self.undo(site, deadline)
+        elif self.undo is not None:
+            site.write(*self.undo, deadline)
+        if self.spare:
+            delete_spare(site.machine, deadline)
+
+
+@dataclass(frozen=True)
+class Change:
+    """An attribute is given another value, and its own again when it is undone.
+
+    ``value``: the new one by the old one. ``handlers``: the device handlers that have it; those
+    with threads of their own, as scst_user, do not (scst_dev_sysfs_create, scst_sysfs.c).
+    """
+
+    name: str
+    path: str
+    value: Callable[[str], str]
+    handlers: tuple[str, ...]
+    ends_device: bool = False
+
+    def applies(self, site: Site) -> bool:
+        """Tell whether a site has the attribute."""
+        return site.handler in self.handlers
+
+    def begin(self, site: Site) -> Running:
+        """Begin it."""
+        path = self.path.format_map(site.words())
+        before = site.machine.read(path).splitlines()[0]
+        work = sysfs.start(site.machine, path, self.value(before))
+        return Running(self.name, site.machine, site.recorder, work,
+                       lambda deadline: sysfs.write(site.machine, path, before, deadline))
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that was begun on the machine (a targets.operation.Work)."""
+
+    machine: Machine
+    pending: Pending
+    judge: Callable[[Mapping[str, object]], None]
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self.pending.done
+
+    def waits(self) -> bool:
+        """A program is not looked into."""
+        return False
+
+    def finish(self, deadline: float) -> None:
+        """Wait for its end and judge it. Raises TargetFailedError."""
+        try:
+            answer = self.pending.result(deadline)
+        except TimeoutError:
+            raise TargetFailedError(f"not ended after {deadline:g} s") from None
+        self.judge(answer)
+
+
+@dataclass(frozen=True)
+class Unload:
+    """An attempt to unload a module that is in use: refused at once, or something is wrong.
+
+    delete_module(2) fails with EWOULDBLOCK while a module is in use. ``module``: a template;
+    "backend" and "driver" stand for the modules of the site's handler and target driver.
+    """
+
+    name: str
+    module: Callable[[Site], str]
+    ends_device: bool = False
+
+    def applies(self, site: Site) -> bool:
+        """Every site has its modules."""
+        return True
+
+    def begin(self, site: Site) -> Running:
+        """Begin it."""
+        module = self.module(site)
+        work = Program(site.machine, site.machine.begin("run", ["rmmod", module]),
+                       partial(must_be_refused, module))
+        return Running(self.name, site.machine, site.recorder, work)
+
+
+def must_be_refused(module: str, answer: Mapping[str, object]) -> None:
+    """Raise TargetFailedError unless rmmod says that a module is in use."""
+    words = f"{answer['stdout']}{answer['stderr']}".strip()
+    if answer["status"] == 0:
+        raise TargetFailedError(f"rmmod {module}: it was unloaded while in use")
+    if "in use" not in words:
+        raise TargetFailedError(f"rmmod {module}: refused, but not for being in use: {words}")
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """The machine's memory is used up but for a little, so that SCST's pools are shrunk.
+
+    scst_max_cmd_mem and scst_max_dev_cmd_mem cannot be set once scst is loaded (mode 0444 in
+    scst_main.c): see ``Scst.parameters`` for these. What is left is the kernel's shrinker, which
+    the buffer pools have registered (sgv_shrink, scst_mem.c).
+    """
+
+    name: str
+    leaves_kib: int = PRESSURE_LEAVES_KIB
+    ends_device: bool = False
+
+    def applies(self, site: Site) -> bool:
+        """Every site has memory."""
+        return True
+
+    def begin(self, site: Site) -> Running:
+        """Begin it."""
+        script = (f"mkdir -p {PRESSURE} && mount -t tmpfs -o size=100% stf {PRESSURE} && "
+                  "free=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo) && "
+                  f"fallocate -l $(( (free - {self.leaves_kib}) * 1024 )) {PRESSURE}/file "
+                  "&& echo 2 > /proc/sys/vm/drop_caches")
+        work = Program(site.machine, site.machine.begin("run", ["sh", "-c", script]), succeeded)
+        return Running(self.name, site.machine, site.recorder, work,
+                       lambda deadline: relieve(site.machine, deadline))
+
+
+def relieve(machine: Machine, deadline: float) -> None:
+    """Give back the memory that pressure took."""
+    machine.run(["umount", "-l", PRESSURE], deadline=deadline)
+
+
+def succeeded(answer: Mapping[str, object]) -> None:
+    """Raise TargetFailedError unless a program succeeded."""
+    if answer["status"]:
+        raise TargetFailedError(f"status {answer['status']}: {answer['stderr']}")
+
+
+def add_luns(site: Site, deadline: float) -> None:
+    """Export again all that the layout has."""
+    for lun, device in sorted(site.export.layout.luns.items()):
+        site.write(MGMT, f"add {device} {lun}", deadline)
+
+
+def driver_module(site: Site) -> str:
+    """Return the name of a site's target driver's module."""
+    return {"iscsi": "iscsi_scst"}.get(site.export.driver, site.export.driver)
+
+
+def handler_module(site: Site) -> str:
+    """Return the name of a site's device handler's module."""
+    return "scst_user" if site.handler == "scst_user" else "scst_vdisk"
+
+
+ADD = (MGMT, "add {device} {lun}")
+GONE = "{luns}/{lun}"
+VDISK = tuple(VDISKS)
+
+Kind = Order | Change | Unload | Pressure
+
+KINDS: tuple[Kind, ...] = (
+    Order("lun-delete", MGMT, "del {lun}", ADD, gone=GONE, ends_device=True),
+    Order("lun-clear", MGMT, "clear", add_luns, gone=GONE, ends_device=True),
+    Order("lun-replace", MGMT, "replace {spare} {lun}", (MGMT, "replace {device} {lun}"),
+          spare=True, ends_device=True),
+    Order("lun-replace-same", MGMT, "replace {device} {lun}"),
+    Order("lun-add", MGMT, "add {device} {free}", (MGMT, "del {free}")),
+    Order("lun-delete-second", MGMT, "del {second}", (MGMT, "add {device} {second}")),
+    Order("lun-delete-free", MGMT, "del {free}"),
+    Order("target-disable", "{target}/enabled", "0", ("{target}/enabled", "1"),
+          drivers=("iscsi",)),
+    Order("target-enable", "{target}/enabled", "1", drivers=("iscsi",)),
+    Order("target-delete", "{driver}/mgmt", "del_target {name}", drivers=("scst_local",),
+          ends_device=True),
+    Order("target-delete-in-use", "{driver}/mgmt", "del_target {name}", drivers=("iscsi",),
+          refused=errno.EBUSY),
+    Order("session-close", "{target}/sessions/{initiator}/force_close", "1"),
+    Order("session-delete", "{driver}/mgmt", "del_session {name} {session}",
+          drivers=("scst_local",), ends_device=True),
+    Order("suspend", "{scst}/suspend", "{patience}", ("{scst}/suspend", "-1")),
+    Order("resume", "{scst}/suspend", "-1"),
+    Order("device-block", "{dev}/block", "1", ("{dev}/block", "0")),
+    Order("device-unblock", "{dev}/block", "0"),
+    Order("device-delete", "{handler}/mgmt", "del_device {device}", handlers=VDISK,
+          ends_device=True),
+    *(Order(f"black-hole-{kind}", "{group}/black_hole", str(kind), ("{group}/black_hole", "0"))
+      for kind in range(1, 5)),
+    Change("threads", "{dev}/threads_num", lambda before: str(int(before) + 3), VDISK),
+    Change("threads-pool-type", "{dev}/threads_pool_type",
+           lambda before: "shared" if before == "per_initiator" else "per_initiator", VDISK),
+    Unload("module-unload-handler", handler_module),
+    Unload("module-unload-driver", driver_module),
+    Unload("module-unload-core", lambda _: "scst"),
+    Pressure("memory-pressure"),
+)
+
+OPERATIONS: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
+
+
+def applicable(site: Site) -> tuple[str, ...]:
+    """Return the names of the operations that a site has."""
+    return tuple(name for name, kind in OPERATIONS.items() if kind.applies(site))
+
+
+def begin(site: Site, name: str) -> Running:
+    """Begin an operation. Raises WrongUsageError when the site has none of that name."""
+    if name not in applicable(site):
+        raise WrongUsageError(
+            f"no operation {name!r} with {site.handler} over {site.export.driver}: there are "
+            + ", ".join(applicable(site)))
+    return OPERATIONS[name].begin(site)

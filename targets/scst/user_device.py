@@ -1,0 +1,655 @@
+"""One scst_user device: what its commands mean, and how each subcommand is answered.
+
+Runs in the guest; stdlib only. Who fetches commands (targets.scst.user_getter) gives each to
+``take`` with a slot to write the answer on; what is answered later is answered by ``release`` and
+``answer``, with SCST_USER_REPLY_CMD.
+
+A READ or WRITE that nobody watches goes a shorter way, ``quick``: it believes the kernel's word
+for LBA and length, and needs no lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from targets.backend.control import Events, Holds
+from targets.backend.disk import GOOD, MAX_TRANSFER, TASK_SET_FULL, Opcode, RamDisk, extent
+from targets.backend.lies import How, Lie, Lies
+from targets.scst import abi
+from targets.scst.memory import Memory
+from targets.scst.user_answers import Sheet, Slot
+from targets.scst.user_registration import errno_name
+from targets.scst.user_spec import OPT, DeviceSpec
+from targets.scst.user_wrong import Fields, write_over
+
+BODY = abi.GetCmd.preply.offset  # every member of the union begins there
+HEAD = (0, abi.GetCmd, ("cmd_h", "subcode"))
+REPLY_HEAD = (0, abi.ReplyCmd, ("cmd_h", "subcode"))
+
+header = abi.packing(HEAD)
+exec_shown = abi.packing((BODY, abi.CmdExec, ("lba", "bufflen", "data_direction")))
+exec_command = abi.packing(HEAD, (BODY, abi.CmdExec, (
+    "sess_h", "cdb", "cdb_len", "bufflen", "alloc_len", "pbuf", "data_direction")))
+quick_command = abi.packing(
+    HEAD, (BODY + abi.CmdExec.cdb.offset, abi.CdbHead, ("opcode_flags",)),
+    (BODY + abi.CmdExec.lba.offset, abi.Unsigned64, ("value",)),
+    (BODY, abi.CmdExec, ("data_len", "bufflen", "pbuf")))
+parse_shown = abi.packing((BODY, abi.CmdParse, ("lba", "bufflen", "data_direction")))
+parse_command = abi.packing(HEAD, (BODY, abi.CmdParse, (
+    "cdb_len", "lba", "data_len", "bufflen", "out_bufflen", "op_flags", "queue_type",
+    "data_direction", "expected_values_set", "expected_data_direction", "expected_transfer_len",
+    "expected_out_transfer_len")))
+alloc_shown = abi.packing((BODY, abi.CmdAllocMem, ("alloc_len", "data_direction")))
+alloc_command = abi.packing(HEAD, (BODY, abi.CmdAllocMem, (
+    "sess_h", "alloc_len", "data_direction")))
+on_free_command = abi.packing(HEAD, (BODY, abi.OnFreeCmd, ("pbuf", "buffer_cached")))
+cached_command = abi.packing(HEAD, (BODY, abi.OnCachedMemFree, ("pbuf",)))
+tm_command = abi.packing(HEAD, (BODY, abi.Tm, ("sess_h", "fn", "cmd_h_to_abort")))
+sess_command = abi.packing(HEAD, (BODY, abi.Sess, (
+    "sess_h", "lun", "initiator_name", "target_name")))
+REMAPPED = BODY + abi.ExtCopyRemap.data_descr.offset
+remap_command = abi.packing(
+    HEAD, (BODY, abi.ExtCopyRemap, ("sess_h", "src_sess_h", "dst_sess_h")),
+    (REMAPPED, abi.ExtCopyDataDescr, ("src_lba", "dst_lba", "data_len")))
+REMAPPED_SIZE = ctypes.sizeof(abi.ExtCopyDataDescr)
+
+result_reply = abi.packing(REPLY_HEAD, (0, abi.ReplyCmd, ("result",)))
+alloc_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyAllocMem, ("pbuf",)))
+parse_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyParse, (
+    "status", "queue_type", "data_direction", "cdb_len", "lba", "data_len", "bufflen",
+    "op_flags", "out_bufflen")))
+exec_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyExec, (
+    "resp_data_len", "pbuf", "reply_type", "status", "sense_len", "psense_buffer")))
+same_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyExec, (
+    "reply_type", "status", "ws_descriptors_len", "ws_descriptors")))
+remap_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyRemap, (
+    "remap_descriptors", "remap_descriptors_len", "status", "sense_len", "psense_buffer")))
+ext_cdb = abi.packing((0, abi.GetExtCdb, ("cmd_h", "ext_cdb_buffer")))
+blocks_at = struct.Struct("=QQ")  # struct scst_user_data_descriptor
+
+CDB_AT = BODY + abi.CmdExec.cdb.offset  # the same in CmdParse and CmdAllocMem
+REPLY_TYPE_AT = BODY + abi.ReplyExec.reply_type.offset
+WRITE, READ = int(abi.DataDirection.WRITE), int(abi.DataDirection.READ)
+EXEC = int(abi.Subcode.EXEC)
+COMPLETED = int(abi.ExecReply.COMPLETED)  # members of an enumeration are slow to look up
+BACKGROUND = int(abi.ExecReply.BACKGROUND)
+DO_WRITE_SAME = int(abi.ExecReply.DO_WRITE_SAME)
+WRITE_SAMES = (Opcode.WRITE_SAME_10, Opcode.WRITE_SAME_16)
+DIRECTIONS = {
+    int(abi.DataDirection.WRITE): "write", int(abi.DataDirection.READ): "read",
+    int(abi.DataDirection.BIDI): "bidi", int(abi.DataDirection.NONE): "none",
+    int(abi.DataDirection.UNKNOWN): "none"}
+
+DPO, FUA = 0x10, 0x08
+QUICK = {
+    opcode | flags << 8: opcode in (Opcode.WRITE_10, Opcode.WRITE_16)
+    for opcode in (Opcode.READ_10, Opcode.WRITE_10, Opcode.READ_16, Opcode.WRITE_16)
+    for flags in (0, FUA, DPO, DPO | FUA)}
+"""The first two bytes of CDBs that go the quick way, and whether they are WRITEs."""
+
+Buffer = bytes | bytearray | memoryview
+Quick = Callable[[Buffer, int, memoryview, int], bool]
+
+
+class WriteSame(StrEnum):
+    """Who carries WRITE SAME out."""
+
+    SELF = "self"  # this backend
+    KERNEL = "kernel"  # SCST, by WRITEs to this backend: SCST_EXEC_REPLY_DO_WRITE_SAME
+    DESCRIPTORS = "descriptors"  # SCST, told by descriptors where to write
+
+
+class Shown(NamedTuple):
+    """What ``step`` events say of a command of the kernel."""
+
+    opcode: int | None = None
+    direction: str = "none"
+    lba: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Loan:
+    """A buffer that was lent for one command, and is not in the kernel's cache."""
+
+    address: int
+    session: int
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Events of one device."""
+
+    channel: Events
+    device: str
+
+    def emit(self, kind: str, **data: Any) -> None:
+        """Queue one event of this device."""
+        self.channel.emit(kind, device=self.device, **data)
+
+    def flush(self) -> None:
+        """Write what is queued."""
+        self.channel.flush()
+
+
+class Device:
+    """One registered device: its protocol with the kernel.
+
+    ``fd``: its descriptor, -1 once closed. ``ioctl``: fcntl.ioctl, or a stand-in. ``sessions``:
+    which device each session of the process is of. ``steps``: whether steps are told.
+    ``held``: commands in the test's hands; ``aside``: those that were answered in the background,
+    or in a way that did not end them. ``review`` must follow every change of what is watched.
+    """
+
+    def __init__(
+        self, spec: DeviceSpec, fd: int, disk: RamDisk, memory: Memory, *, channel: Events,
+        holds: Holds, sessions: dict[int, Device] | None = None,
+        ioctl: Callable[..., Any] = fcntl.ioctl,
+    ) -> None:
+        self.name, self.spec, self.fd, self.disk, self.memory = spec.name, spec, fd, disk, memory
+        self.voice, self.holds, self.ioctl = Voice(channel, spec.name), holds, ioctl
+        self.sessions = {} if sessions is None else sessions
+        self.steps = True
+        self.background = False
+        self.write_same = WriteSame.SELF
+        self.lies = Lies(self.voice, disk)
+        self.held: dict[int, bytes] = {}
+        self.aside: dict[int, bytes] = {}
+        self.dropped: list[bytes] = []
+        self._holding = False
+        self._lie: Lie | None = None  # what the command being carried out is told
+        self._loans: dict[int, Loan] = {}
+        self._shown: dict[int, Shown] = {}
+        self._lock = threading.RLock()
+        self._late = Sheet(memory)
+        self._ways: dict[int, bool] = {}
+        self.use({name: int(spec.option(name)) for name in OPT})
+        self.quick = self._make_quick()
+        sub = abi.Subcode
+        self._table: dict[int, tuple[
+            str, Callable[[Buffer], Shown], Callable[[Buffer, Slot], int | None]]] = {
+            sub.EXEC: ("EXEC", self._show_exec, self._exec),
+            sub.ALLOC_MEM: ("ALLOC_MEM", self._show_alloc, self._alloc_mem),
+            sub.PARSE: ("PARSE", self._show_parse, self._parse),
+            sub.ON_FREE_CMD: ("ON_FREE_CMD", self._show_on_free, self._on_free_cmd),
+            sub.ON_CACHED_MEM_FREE: (
+                "ON_CACHED_MEM_FREE", self._show_nothing, self._on_cached_mem_free),
+            sub.ATTACH_SESS: ("ATTACH_SESS", self._show_nothing, self._attach_sess),
+            sub.DETACH_SESS: ("DETACH_SESS", self._show_nothing, self._detach_sess),
+            sub.TASK_MGMT_RECEIVED: (
+                "TASK_MGMT_RECEIVED", self._show_nothing, self._task_mgmt),
+            sub.TASK_MGMT_DONE: ("TASK_MGMT_DONE", self._show_nothing, self._task_mgmt),
+            sub.EXT_COPY_REMAP: ("EXT_COPY_REMAP", self._show_nothing, self._ext_copy_remap),
+        }
+
+    # what the test wants
+
+    def use(self, options: Mapping[str, int]) -> None:
+        """Heed options that the kernel has taken (fields of struct scst_user_opt)."""
+        reuse = options["memory_reuse_type"]
+        kept = {abi.MemoryReuseType.NONE: (), abi.MemoryReuseType.READ: (READ,),
+                abi.MemoryReuseType.WRITE: (WRITE,)}
+        # is_buff_cached, scst_user.c: with ALL any command's buffer is kept.
+        self._cached: Sequence[int] = kept.get(abi.MemoryReuseType(reuse), tuple(DIRECTIONS))
+        self._tells_end = options["on_free_cmd_type"] == abi.OnFreeCmdType.CALL
+        if not self._tells_end:
+            self._shown.clear()
+        self.review()
+
+    def options_in_flux(self) -> None:
+        """Options are being changed: a buffer that may be in the kernel's cache is left to it."""
+        self._cached = tuple(DIRECTIONS)
+        self.review()
+
+    def review(self) -> None:
+        """Find out whether anything is to be watched; if so nothing goes the quick way."""
+        self._holding = self.holds.wanted(self.name)
+        self._ways.clear()
+        if not (self.steps or self._holding or self.lies.armed or self.background):
+            self._ways.update({
+                head: writes for head, writes in QUICK.items()
+                if self._tells_end or (WRITE if writes else READ) in self._cached})
+
+    def lie(self, **order: Any) -> None:
+        """Take an order to lie."""
+        with self._lock:
+            self.lies.order(**order)
+        self.review()
+
+    def truth(self) -> None:
+        """Tell the truth again."""
+        with self._lock:
+            self.lies.stop()
+        self.review()
+
+    # the quick way
+
+    def _make_quick(self) -> Quick:
+        """Return what answers a READ or WRITE in a buffer that is there, if nobody watches.
+
+        It takes the command with its offset, and the replies with the offset of this one's; it
+        tells whether it was for it. A function of local names, because it is most of the work.
+        """
+        ways, views, data = self._ways, self.memory.views, self.disk.data
+        size, block_size = self.disk.size, self.disk.block_size
+        unpack, pack = quick_command.unpack_from, exec_reply.pack_into
+
+        def quick(command: Buffer, at: int, replies: memoryview, reply_at: int) -> bool:
+            handle, subcode, head, lba, wanted, length, pbuf = unpack(command, at)
+            if subcode != EXEC or head not in ways or pbuf not in views or wanted != length:
+                return False
+            offset = lba * block_size
+            end = offset + length
+            if end > size or length > MAX_TRANSFER:
+                return False
+            buffer = views[pbuf]
+            if len(buffer) != length:  # a slice costs more than to find that out
+                buffer = buffer[:length]
+            if ways[head]:
+                data[offset:end] = buffer
+                pack(replies, reply_at, handle, EXEC, 0, 0, COMPLETED, GOOD, 0, 0)
+            else:
+                buffer[:] = data[offset:end]
+                pack(replies, reply_at, handle, EXEC, length, 0, COMPLETED, GOOD, 0, 0)
+            return True
+
+        return quick
+
+    # a command's way through the test's hands
+
+    def take(self, command: Buffer, slot: Slot) -> bool:
+        """Answer a command into a slot, or hold it; tell whether it was answered."""
+        with self._lock:
+            return self._take(command, slot)
+
+    def _take(self, command: Buffer, slot: Slot) -> bool:
+        handle, subcode = header.unpack_from(command)
+        point, show, answer = self._table[subcode]
+        if not (self.steps or self._holding or self.lies.armed or self.background):
+            answer(command, slot)
+            return True
+        shown = show(command)
+        if self.steps:
+            self._step(point, "received", handle, shown)
+        if self._holding and self.holds.takes(
+            point, handle, -1 if shown.opcode is None else shown.opcode, shown.direction,
+            self.name,
+        ):
+            self.held[handle] = bytes(command)
+            self._step(point, "held", handle, shown)
+            self.voice.flush()
+            return False
+        status = answer(command, slot)
+        if self._lie is not None and self._drops(command, slot):
+            return False
+        if self.background and subcode == EXEC and shown.direction != "read" and status == GOOD:
+            self._answer_in_background(slot)
+        if self.steps:
+            self._step(point, "answered", handle, shown, status=status)
+        return True
+
+    def _answer_in_background(self, slot: Slot) -> None:
+        """Let the initiator be answered before the command is: the slot is given later."""
+        if slot.reply[REPLY_TYPE_AT] == COMPLETED:
+            slot.reply[REPLY_TYPE_AT] = BACKGROUND
+            self._give(slot)
+            slot.reply[REPLY_TYPE_AT] = COMPLETED
+
+    def release(self) -> None:
+        """Answer what is held, oldest first, what was dropped if nothing is to be dropped any
+        more, and what is aside."""
+        while self.dropped and not self.lies.armed:
+            self._answer_late(self.dropped.pop(0))
+        for kept in (self.held, self.aside):
+            for handle in list(kept):
+                command = kept.pop(handle, None)
+                if command is not None:
+                    self._answer_late(command)
+
+    def _answer_late(self, command: bytes) -> None:
+        if self.fd < 0:  # it went with the device
+            return
+        handle, subcode = header.unpack_from(command)
+        point, show, answer = self._table[subcode]
+        slot = self._late.slots[0]
+        with self._lock:
+            status = answer(command, slot)
+            if self._lie is not None and self._drops(command, slot):
+                return
+        self._step(point, "answered", handle, show(command), status=status)
+        self._give(slot)
+        self._late.settle()
+
+    def answer(
+        self, handle: int | None, fields: Fields, as_handle: int | None, times: int
+    ) -> dict[str, Any]:
+        """Answer a held command (None: the oldest) otherwise than rightly.
+
+        It is carried out first; then ``fields`` are written over the right reply. Returns its
+        handle, and what the kernel said to each time: an errno's name or None. Raises ValueError
+        when there is no such command or field.
+        """
+        command = self._handed_out(handle)
+        handle, subcode = header.unpack_from(command)
+        point, show, answer = self._table[subcode]
+        slot = self._late.slots[0]
+        with self._lock:
+            status = answer(command, slot)
+            self._lie = None
+        write_over(slot, fields if as_handle is None else {**fields, "cmd_h": as_handle})
+        self.held.pop(handle, None)
+        self.aside.pop(handle, None)
+        errors = [self._give(slot) for _ in range(times)]
+        self._late.settle()
+        if self._ends(handle, slot, errors):
+            self._step(point, "answered", handle, show(command), status=status)
+        else:
+            self.aside[handle] = command
+        self.voice.emit("misanswered", point=point, handle=handle, as_handle=as_handle,
+                        fields=dict(fields), errors=errors)
+        self.voice.flush()
+        return {"handle": handle, "errors": errors}
+
+    def _handed_out(self, handle: int | None) -> bytes:
+        if self.fd < 0:
+            raise ValueError(f"the device {self.name} is closed")
+        if handle is None:
+            handle = next(iter(self.held), None)
+        command = self.held.get(handle, self.aside.get(handle)) if handle is not None else None
+        if command is None:
+            which = "" if handle is None else f" {handle}"
+            raise ValueError(f"no command{which} of {self.name} is held")
+        return command
+
+    @staticmethod
+    def _ends(handle: int, slot: Slot, errors: Sequence[str | None]) -> bool:
+        """Tell whether a wrong answer ended its command all the same."""
+        told, subcode = header.unpack_from(slot.reply)
+        return (told == handle and None in errors
+                and not (subcode == EXEC and slot.reply[REPLY_TYPE_AT] == BACKGROUND))
+
+    def _drops(self, command: Buffer, slot: Slot) -> bool:
+        """Do to an answer what the command's lie does: drop it, or give it once more."""
+        lie, self._lie = self._lie, None
+        if lie is not None and lie.how is How.DROP:
+            self.dropped.append(bytes(command))
+            return True
+        if lie is not None and lie.how is How.TWICE:
+            handle, subcode = header.unpack_from(command)
+            point, show, _ = self._table[subcode]
+            self._step(point, "answered", handle, show(command), status=GOOD)
+            self._give(slot)
+        return False
+
+    def _give(self, slot: Slot) -> str | None:
+        """Give a reply at once; return the errno's name if the kernel does not take it."""
+        try:
+            self.ioctl(self.fd, abi.REPLY_CMD, bytes(slot.reply))
+        except OSError as error:
+            return self.refused(header.unpack_from(slot.reply)[0], error)
+        return None
+
+    def refused(self, handle: int, error: OSError) -> str:
+        """Tell that the kernel did not take an answer; return the errno's name."""
+        name = errno_name(error)
+        self.voice.emit("refused", handle=handle, error=name)
+        self.voice.flush()
+        return name
+
+    def _step(
+        self, point: str, action: str, handle: int, shown: Shown, **more: int | None
+    ) -> None:
+        opcode, direction, lba, size = shown
+        self.voice.emit(
+            "step", point=point, action=action, handle=handle, opcode=opcode,
+            direction=direction, lba=lba, bytes=size, **more)
+
+    def forget(self) -> None:
+        """The descriptor is closed: what was held went with it, and what was lent.
+
+        Devices that share its pool may be using its buffers yet.
+        """
+        self.fd = -1
+        if not self.spec.option("sgv_shared"):
+            self.memory.forsake(self)
+        self.held.clear()
+        self.aside.clear()
+        self.dropped.clear()
+        for session in [key for key, device in self.sessions.items() if device is self]:
+            del self.sessions[session]
+
+    # what a step shows
+
+    def _show_exec(self, command: Buffer) -> Shown:
+        lba, size, direction = exec_shown.unpack_from(command)
+        return self._keep_shown(command, Shown(
+            command[CDB_AT], DIRECTIONS[direction], None if lba < 0 else lba, size))
+
+    def _show_alloc(self, command: Buffer) -> Shown:
+        size, direction = alloc_shown.unpack_from(command)
+        return self._keep_shown(command, Shown(
+            command[CDB_AT], DIRECTIONS[direction], None, size))
+
+    def _show_parse(self, command: Buffer) -> Shown:
+        lba, size, direction = parse_shown.unpack_from(command)
+        return self._keep_shown(command, Shown(
+            command[CDB_AT], DIRECTIONS[direction], None if lba < 0 else lba, size))
+
+    def _keep_shown(self, command: Buffer, shown: Shown) -> Shown:
+        if self._tells_end:  # ON_FREE_CMD does not say what the command was
+            self._shown[header.unpack_from(command)[0]] = shown
+        return shown
+
+    def _show_on_free(self, command: Buffer) -> Shown:
+        return self._shown.get(header.unpack_from(command)[0], Shown())
+
+    def _show_nothing(self, _: Buffer) -> Shown:
+        return Shown()
+
+    # the subcommands: each packs its reply, and returns the SCSI status of an EXEC
+
+    def _exec(self, command: Buffer, slot: Slot) -> int:
+        (handle, subcode, session, cdb, cdb_length, length, alloc_length, pbuf,
+         direction) = exec_command.unpack_from(command)
+        if cdb_length > abi.SCST_MAX_CDB_SIZE:
+            cdb += self._extended_cdb(handle, cdb_length)
+        access = self.disk.decode(cdb)
+        lie = self._lie = self.lies.pick(handle, cdb[0], access) if self.lies.armed else None
+        if lie is not None and lie.how is How.DROP:
+            return GOOD  # which nobody will be told
+        if self.write_same is not WriteSame.SELF and cdb[0] in WRITE_SAMES:
+            return self._leave_write_same(handle, cdb, slot)
+        lent = 0
+        if not pbuf and alloc_length:
+            try:
+                pbuf = lent = self.memory.take(alloc_length, self)
+            except MemoryError:
+                exec_reply.pack_into(slot.reply, 0, handle, subcode, 0, 0,
+                                     COMPLETED, TASK_SET_FULL, 0, 0)
+                return TASK_SET_FULL
+        status, got, sense = GOOD, 0, b""
+        if access is None or (direction == WRITE and length < access.length):
+            status, got, sense = self._control(cdb[:cdb_length], direction, pbuf, length)
+        elif not pbuf:
+            pass  # no blocks to move
+        elif direction == READ:
+            got = min(access.length, length)
+            self.memory.view(pbuf)[:got] = self.lies.source(lie, access)[:got]
+        elif lie is None or lie.how is not How.SKIP:
+            self.disk.data[access.offset:access.end] = self.memory.view(pbuf)[:access.length]
+            self.lies.spoil(lie, access)
+        if lent and not got:
+            self.memory.give(lent)
+            pbuf = lent = 0
+        if lent and self._is_loan(direction):
+            self._loans[handle] = Loan(lent, session)
+        exec_reply.pack_into(slot.reply, 0, handle, subcode, got, pbuf, COMPLETED,
+                             status, len(sense), slot.note(sense))
+        if self._loans and not self._tells_end:
+            self._spend(handle, slot)
+        return status
+
+    def _control(
+        self, cdb: bytes, direction: int, pbuf: int, length: int
+    ) -> tuple[int, int, bytes]:
+        """Return (status, bytes put in the buffer, sense data) of any other command."""
+        buffer = self.memory.view(pbuf)[:length] if pbuf else memoryview(bytearray())
+        answer = self.disk.control(cdb, buffer if direction & WRITE else b"")
+        got = min(len(answer.data), len(buffer)) if direction == READ else 0
+        buffer[:got] = answer.data[:got]
+        return answer.status, got, answer.sense
+
+    def _leave_write_same(self, handle: int, cdb: bytes, slot: Slot) -> int:
+        """Have SCST carry WRITE SAME out: all of it, or the pieces that are listed."""
+        lba, blocks = extent(cdb)
+        listed = b""
+        if self.write_same is WriteSame.DESCRIPTORS and lba is not None and blocks > 1:
+            half = blocks // 2
+            listed = b"".join(blocks_at.pack(*piece) for piece in (
+                (lba, half), (lba + half, blocks - half), (0, 0)))
+        same_reply.pack_into(slot.reply, 0, handle, EXEC, DO_WRITE_SAME, GOOD, len(listed),
+                             slot.note(listed))
+        return GOOD
+
+    def _extended_cdb(self, handle: int, length: int) -> bytes:
+        room = ctypes.create_string_buffer(length - abi.SCST_MAX_CDB_SIZE)
+        self.ioctl(self.fd, abi.GET_EXTENDED_CDB, ext_cdb.pack(handle, ctypes.addressof(room)))
+        return room.raw
+
+    def _alloc_mem(self, command: Buffer, slot: Slot) -> None:
+        handle, subcode, session, length, direction = alloc_command.unpack_from(command)
+        try:
+            pbuf = self.memory.take(length, self)
+        except MemoryError:
+            pbuf = 0  # the kernel answers the initiator with BUSY
+        if pbuf and self._is_loan(direction):
+            self._loans[handle] = Loan(pbuf, session)
+        alloc_reply.pack_into(slot.reply, 0, handle, subcode, pbuf)
+
+    def _is_loan(self, direction: int) -> bool:
+        """Tell whether a buffer is to be found again by its command.
+
+        With on_free CALL all are, for ON_FREE_CMD says what became of each.
+        """
+        return self._tells_end or direction not in self._cached
+
+    def _on_free_cmd(self, command: Buffer, slot: Slot) -> None:
+        handle, subcode, pbuf, cached = on_free_command.unpack_from(command)
+        self._shown.pop(handle, None)
+        loan = self._loans.pop(handle, None)
+        # A buffer in the kernel's cache comes back by ON_CACHED_MEM_FREE; one that the kernel
+        # did not take (the answer came after the command's end) is not in this message.
+        if loan is not None and not (cached and loan.address == pbuf):
+            self.memory.give(loan.address)
+        result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
+
+    def _on_cached_mem_free(self, command: Buffer, slot: Slot) -> None:
+        """Take a buffer back: this device's, or one of another that shares the pool."""
+        handle, subcode, pbuf = cached_command.unpack_from(command)
+        try:
+            self.memory.give(pbuf)
+        except KeyError:  # not ours: a pool shared with another process
+            self.voice.emit("refused", handle=handle, error=f"no buffer at {pbuf:#x}")
+            self.voice.flush()
+        result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
+
+    def _spend(self, handle: int, slot: Slot) -> None:
+        """With on_free IGNORE, an uncached buffer is ours again once EXEC is answered."""
+        loan = self._loans.pop(handle, None)
+        if loan is not None:
+            slot.spent.append(loan.address)
+
+    def _parse(self, command: Buffer, slot: Slot) -> None:
+        (handle, subcode, cdb_length, lba, data_length, length, out_length, flags, queue_type,
+         direction, expected, expected_direction, expected_length,
+         expected_out) = parse_command.unpack_from(command)
+        if not flags & abi.INFO_VALID:  # an operation code that SCST does not know
+            direction = expected_direction if expected else abi.DataDirection.NONE
+            length = data_length = expected_length if expected else 0
+            out_length = expected_out if expected else 0
+            flags = abi.INFO_VALID | abi.LBA_NOT_VALID
+            if direction & WRITE:
+                flags |= abi.WRITE_MEDIUM
+        elif flags & abi.UNKNOWN_LENGTH:
+            length = data_length = expected_length if expected else length
+            flags &= ~abi.UNKNOWN_LENGTH
+        elif flags & abi.TRANSFER_LEN_TYPE_FIXED:  # lengths are in blocks until they are parsed
+            length *= self.disk.block_size
+            data_length *= self.disk.block_size
+            out_length *= self.disk.block_size
+        if not length:
+            direction = abi.DataDirection.NONE
+        parse_reply.pack_into(
+            slot.reply, 0, handle, subcode, GOOD, queue_type, direction, cdb_length, max(lba, 0),
+            max(data_length, 0), length, flags, out_length)
+
+    def _attach_sess(self, command: Buffer, slot: Slot) -> None:
+        handle, subcode, session, lun, initiator, target = sess_command.unpack_from(command)
+        self.sessions[session] = self
+        self.voice.emit("session", action="attached", session=session, lun=lun,
+                        initiator=_text(initiator), target=_text(target))
+        self.voice.flush()
+        result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
+
+    def _detach_sess(self, command: Buffer, slot: Slot) -> None:
+        handle, subcode, session, *_ = sess_command.unpack_from(command)
+        self.sessions.pop(session, None)
+        self.voice.emit("session", action="detached", session=session)
+        self.voice.flush()
+        # With on_free IGNORE, commands that ended before EXEC left their buffers behind.
+        for left in [key for key, loan in self._loans.items() if loan.session == session]:
+            self._spend(left, slot)
+        result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
+
+    def _task_mgmt(self, command: Buffer, slot: Slot) -> None:
+        handle, subcode, session, function, victim = tm_command.unpack_from(command)
+        stage = "received" if subcode == abi.Subcode.TASK_MGMT_RECEIVED else "done"
+        named = function in list(abi.TmFunction)
+        self.voice.emit(
+            "tmr", stage=stage, session=session,
+            function=abi.TmFunction(function).name if named else str(function),
+            handles=[victim] if function == abi.TmFunction.ABORT_TASK else [])
+        self.voice.flush()
+        result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
+
+    def _ext_copy_remap(self, command: Buffer, slot: Slot) -> None:
+        """Copy between devices of this process; leave what concerns others to SCST."""
+        handle, subcode, _, source, sink, src, dst, length = remap_command.unpack_from(command)
+        left = b"" if self._copied(source, sink, src, dst, length) else bytes(
+            command[REMAPPED:REMAPPED + REMAPPED_SIZE])
+        remap_reply.pack_into(slot.reply, 0, handle, subcode, slot.note(left), len(left), GOOD,
+                              0, 0)
+
+    def _copied(self, source: int, sink: int, src: int, dst: int, length: int) -> bool:
+        """Copy ``length`` bytes between blocks of two sessions' devices; tell whether it was
+        possible."""
+        ends = self.sessions.get(source), self.sessions.get(sink)
+        if None in ends or length <= 0:
+            return False
+        windows = list(_windows(ends, (src, dst), length))
+        if len(windows) < len(ends):
+            return False
+        windows[1][:] = bytes(windows[0])
+        return True
+
+
+def _windows(
+    devices: Sequence[Device | None], blocks: Sequence[int], length: int
+) -> Iterator[memoryview]:
+    """Yield what ``length`` bytes from a block on are of each medium, where it has them."""
+    for device, block in zip(devices, blocks, strict=True):
+        assert device is not None
+        offset = block * device.disk.block_size
+        if offset + length <= device.disk.size:
+            yield device.disk.data[offset:offset + length]
+
+
+def _text(room: bytes) -> str:
+    return room.partition(b"\0")[0].decode(errors="replace")

@@ -1,0 +1,248 @@
+"""Who fetches a device's commands: threads that block in the ioctl, as real handlers have them.
+
+Runs in the guest; stdlib only. Each command of the kernel is answered in the same ioctl that
+fetches the next one, or the next ones: SCST_USER_REPLY_AND_GET_CMD, SCST_USER_REPLY_AND_GET_MULTI.
+
+A thread is called out of the ioctl by a signal, for that is all the kernel heeds short of
+SCST_USER_UNREGISTER_DEVICE; one signal may come just before it blocks, so they are repeated.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import signal
+import struct
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from targets.backend.disk import Buffer
+from targets.scst import abi
+from targets.scst.user_answers import REPLY_SIZE, Sheet
+from targets.scst.user_device import Device, header
+
+CALL_OUT = signal.SIGUSR1
+"""Interrupts the ioctl. ``main`` gives it a handler that does nothing."""
+
+CALL_AGAIN = 0.02
+"""Seconds after which a thread that has not come out is called again."""
+
+BATCH = 16
+"""Commands that are fetched at most at once, in the way of REPLY_AND_GET_MULTI."""
+
+PREPLY_AT = abi.GetCmd.preply.offset
+preply = struct.Struct("=Q")
+
+GET_SIZE = ctypes.sizeof(abi.GetCmd)
+preplies = abi.packing((0, abi.GetMulti, ("preplies",)))
+counts = struct.Struct("=hhh")  # replies_cnt, replies_done, cmds_cnt
+COUNTS_AT = abi.GetMulti.replies_cnt.offset
+CMDS_AT = abi.GetMulti.cmds.offset
+COMMANDS_AT = [CMDS_AT + number * GET_SIZE for number in range(BATCH)]
+
+Call = Callable[[], int]
+
+_ioctl = ctypes.CDLL(None, use_errno=True).ioctl
+
+
+def ioctl_at(fd: int, request: int, address: int) -> Call:
+    """Return what does an ioctl on a structure of any size; it returns 0, or less and sets errno.
+
+    fcntl.ioctl does not let other threads run when it is given more than 1024 bytes to change
+    (fcntl_ioctl_impl in CPython's Modules/fcntlmodule.c). Arguments that are ctypes' own need no
+    conversion at each call, which is a third of its time.
+    """
+    return partial(_ioctl, ctypes.c_int(fd), ctypes.c_ulong(request), ctypes.c_void_p(address))
+
+
+def last_error() -> OSError:
+    """Return the error of this thread's last ioctl by address."""
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
+
+
+class Getter:
+    """One that fetches commands of a device and answers them, in a thread or called by ``turn``.
+
+    ``multi``: several at a time. ``ioctl``: the ioctl by address, or a stand-in.
+    """
+
+    def __init__(self, device: Device, *, multi: bool,
+                 ioctl: Callable[[int, int, int], Call] = ioctl_at) -> None:
+        self._device = device
+        self.multi = multi
+        self._leaving = False
+        self._sheet = Sheet(device.memory, BATCH if multi else 1)
+        self._answered = 0
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._get = bytearray(GET_SIZE)
+        self._page = device.memory.take(CMDS_AT + BATCH * GET_SIZE) if multi else 0
+        self._room = device.memory.view(self._page) if multi else memoryview(b"")
+        if multi:
+            preplies.pack_into(self._room, 0, self._sheet.address)
+        self._fetch = ioctl(device.fd, abi.REPLY_AND_GET_MULTI, self._page)
+        self._thread = threading.Thread(
+            target=self._run, name=f"{device.name} getter", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to fetch, in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Come out of the kernel and end; what has been answered is given. May block."""
+        self._leaving = True
+        os.eventfd_write(self._bell, 1)
+        while self._thread.is_alive():
+            if self._thread.ident is not None:
+                signal.pthread_kill(self._thread.ident, CALL_OUT)
+            self._thread.join(CALL_AGAIN)
+        os.close(self._bell)
+        self._sheet.give_back()
+        if self._page:
+            self._device.memory.give(self._page)
+
+    def _run(self) -> None:
+        turn = self._turn_multi if self.multi else self._turn
+        while not self._leaving:
+            turn()
+        self.finish()
+
+    def turn(self) -> bool:
+        """Give what has been answered, fetch and answer; tell whether there was anything."""
+        return self._turn_multi() if self.multi else self._turn()
+
+    def _turn(self) -> bool:
+        """Serve one command after the other until the kernel has none, or it is to leave."""
+        device, get, sheet = self._device, self._get, self._sheet
+        ioctl, fd, quick, spent = device.ioctl, device.fd, device.quick, sheet.spent
+        slot, address, put = sheet.slots[0], sheet.address, preply.pack_into
+        replies, request = sheet.replies, abi.REPLY_AND_GET_CMD
+        while not self._leaving:
+            put(get, PREPLY_AT, address if self._answered else 0)
+            try:
+                ioctl(fd, request, get, True)
+            except OSError as error:
+                return self._trouble(error, self._answered)
+            if spent:
+                sheet.settle()
+            self._answered = quick(get, 0, replies, 0) or device.take(get, slot)
+        return True
+
+    def _turn_multi(self) -> bool:
+        """Serve a batch after the other until the kernel has none, or it is to leave."""
+        device, room, sheet, fetch = self._device, self._room, self._sheet, self._fetch
+        quick, replies, slots, spent = device.quick, sheet.replies, sheet.slots, sheet.spent
+        put, look = counts.pack_into, counts.unpack_from
+        while not self._leaving:
+            put(room, COUNTS_AT, self._answered, 0, BATCH)
+            if fetch() < 0:
+                _, given, _ = look(room, COUNTS_AT)
+                return self._trouble(last_error(), self._answered, given)
+            if spent:
+                sheet.settle()
+            _, _, fetched = look(room, COUNTS_AT)
+            answered = 0
+            for at in COMMANDS_AT[:fetched]:
+                if quick(room, at, replies, answered * REPLY_SIZE) or device.take(
+                        room[at:at + GET_SIZE], slots[answered]):
+                    answered += 1
+            self._answered = answered
+        return True
+
+    def _trouble(self, error: OSError, count: int, given: int = 0) -> bool:
+        """See to an ioctl that failed with ``count`` replies, ``given`` of them taken.
+
+        Tells whether it is worth while to try again at once.
+        """
+        if error.errno in WAITED:  # the replies had been taken, and no command came
+            self._done()
+            if not self._leaving and error.errno != errno.EINTR:
+                self._wait()
+        elif error.errno in GONE or not count:
+            self._answered = 0
+            self._leaving = True
+            self._device.refused(-1, error)
+        else:
+            self._device.refused(header.unpack_from(self._reply(given))[0], error)
+            self._keep_after(given, count)
+            return True
+        return False
+
+    def _done(self) -> None:
+        self._answered = 0
+        self._sheet.settle()
+
+    def _reply(self, number: int) -> memoryview:
+        return self._sheet.slots[number].reply
+
+    def _keep_after(self, refused: int, count: int) -> None:
+        """Keep the replies after the one that was refused for the next ioctl."""
+        left = range(refused + 1, count)
+        for number in left:
+            self._reply(number - refused - 1)[:] = self._reply(number)
+        self._answered = len(left)
+        if not left:
+            self._sheet.settle()
+
+    def _wait(self) -> None:
+        """Wait for a command of a descriptor that does not block (any more)."""
+        poll = select.poll()
+        poll.register(self._device.fd, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
+        poll.poll()
+
+    def finish(self) -> None:
+        """Give what has been answered, and fetch nothing any more."""
+        for number in range(self._answered):
+            self._give(self._reply(number))
+        self._done()
+
+    def _give(self, reply: Buffer) -> None:
+        try:
+            self._device.ioctl(self._device.fd, abi.REPLY_CMD, bytes(reply))
+        except OSError as error:
+            self._device.refused(header.unpack_from(reply)[0], error)
+
+
+WAITED = frozenset({errno.EAGAIN, errno.EINTR})
+GONE = frozenset({errno.ENODEV, errno.EBADF})
+
+
+class Getters:
+    """The threads that fetch a device's commands. Changing them may block."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._getters: list[Getter] = []
+        self.multi = device.spec.multi
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(getter.alive for getter in self._getters)
+
+    def set(self, count: int) -> None:
+        """See that there are ``count``."""
+        with self._lock:
+            while len(self._getters) > count:
+                self._getters.pop().stop()
+            while len(self._getters) < count:
+                getter = Getter(self._device, multi=self.multi)
+                self._getters.append(getter)
+                getter.start()
+
+    def fetch(self, multi: bool) -> None:
+        """Fetch one by one, or several at a time."""
+        count = len(self._getters)
+        self.set(0)
+        self.multi = multi
+        self.set(count)

@@ -1,0 +1,324 @@
+"""The scst_user backend's process: its devices, and the test's commands to them.
+
+Runs in the guest; stdlib only. targets.scst.user says which commands there are.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from targets.backend.control import Channel, Holds, Later
+from targets.backend.disk import RamDisk
+from targets.scst import abi
+from targets.scst.memory import Memory
+from targets.scst.user_device import Device, WriteSame
+from targets.scst.user_getter import Getters
+from targets.scst.user_operation import Operation, Work, alone, together
+from targets.scst.user_registration import RegistrationError, register
+from targets.scst.user_spec import OPT, DeviceSpec, raw_options
+
+FLUSH_AFTER_MS = 5
+"""Idle time after which events are sent that do not fill a pipe write."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A device and who fetches its commands."""
+
+    device: Device
+    getters: Getters
+
+
+class Server:
+    """Serves devices, and obeys the test, until it says exit or hangs up.
+
+    ``channel``: to the test. ``register``: the registration, or a stand-in; likewise ``ioctl``.
+    """
+
+    def __init__(
+        self, channel: Channel, version_string: str, *,
+        register: Callable[[DeviceSpec, str], int] = register,
+        ioctl: Callable[..., Any] = fcntl.ioctl,
+    ) -> None:
+        self._channel = channel
+        self._version_string = version_string
+        self._register_device = register
+        self._ioctl = ioctl
+        self._memory = Memory()
+        self._holds = Holds(channel)
+        self._sessions: dict[int, Device] = {}
+        self._served: dict[str, Served] = {}
+        self._leaving = False
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        channel.bell = partial(os.eventfd_write, self._bell, 1)
+        self._handlers: dict[str, Callable[..., Any]] = {
+            "hold": self._hold, "release": self._release, "close": self._close,
+            "exit": self._exit, "serving": self._serving, "steps": self._steps,
+            "lie": self._lie, "truth": self._truth, "answer": self._answer,
+            "background": self._background, "write_same": self._write_same,
+            "flush_cache": self._flush_cache, "capacity_changed": self._capacity_changed,
+            "prealloc": self._prealloc, "set_options": self._set_options,
+            "get_options": self._get_options, "threads": self._threads, "multi": self._multi,
+            "unregister": self._unregister, "register": self._register, "fork": self._fork,
+        }
+
+    def serve(self, spec: DeviceSpec) -> None:
+        """Register a device and begin to serve it. Raises RegistrationError, OSError."""
+        disk = RamDisk(spec.medium, spec.size, spec.block_size, vendor=spec.vendor,
+                       product=spec.product, serial=spec.serial)
+        descriptor = self._register_device(spec, self._version_string)
+        device = Device(spec, descriptor, disk, self._memory, channel=self._channel,
+                        holds=self._holds, sessions=self._sessions, ioctl=self._ioctl)
+        getters = Getters(device)
+        self._served[spec.name] = Served(device, getters)
+        getters.set(spec.threads)
+
+    def run(self) -> None:
+        """Obey. Ends on ``exit``, or when the test hangs up; nothing is closed then."""
+        poll = select.poll()
+        poll.register(self._channel.fd_in, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
+        while not self._leaving:
+            ready = poll.poll(FLUSH_AFTER_MS if self._channel.rung else None)
+            for descriptor, _ in ready:
+                if descriptor == self._bell:
+                    os.eventfd_read(self._bell)
+                else:
+                    self._serve_test()
+            if not ready:
+                self._channel.flush_idle()
+        self._channel.flush()
+
+    def _serve_test(self) -> None:
+        try:
+            self._channel.serve(self._handlers)
+        except EOFError:
+            self._leaving = True
+
+    # which devices
+
+    def _named(self, device: str | None) -> Served:
+        """Return a device by name (None: the first). Raises ValueError."""
+        name = next(iter(self._served)) if device is None else device
+        if name not in self._served:
+            raise ValueError(f"no device {name}; there are: {', '.join(self._served)}")
+        return self._served[name]
+
+    def _open(self, device: str | None) -> Served:
+        served = self._named(device)
+        if served.device.fd < 0:
+            raise ValueError(f"the device {served.device.name} is closed")
+        return served
+
+    def _all(self, device: str | None) -> list[Served]:
+        return list(self._served.values()) if device is None else [self._named(device)]
+
+    def _review(self) -> None:
+        for served in self._served.values():
+            served.device.review()
+
+    # what is watched, and how it is answered
+
+    def _hold(self, device: str | None = None, **order: Any) -> None:
+        if device is not None:
+            self._named(device)
+        self._holds.order(device=device, **order)
+        self._review()
+
+    def _release(self, device: str | None = None) -> None:
+        chosen = self._all(device)
+        for served in chosen:
+            self._holds.release(served.device.name)
+        if device is None:
+            self._holds.clear()
+        self._review()
+        for served in chosen:
+            served.device.release()
+
+    def _steps(self, on: bool, device: str | None = None) -> None:
+        served = self._named(device)
+        served.device.steps = on
+        served.device.review()
+
+    def _lie(self, device: str | None = None, **order: Any) -> None:
+        self._named(device).device.lie(**order)
+
+    def _truth(self, device: str | None = None) -> None:
+        self._named(device).device.truth()
+
+    def _background(self, on: bool, device: str | None = None) -> None:
+        served = self._named(device)
+        served.device.background = on
+        served.device.review()
+
+    def _write_same(self, by: str, device: str | None = None) -> None:
+        self._named(device).device.write_same = WriteSame(by)
+
+    def _answer(
+        self, *, handle: int | None = None, count: int = 1,
+        fields: Mapping[str, Any] | None = None,
+        as_handle: int | None = None, times: int = 1, device: str | None = None,
+    ) -> list[dict[str, Any]]:
+        target = self._open(device).device
+        return [target.answer(handle, fields or {}, as_handle, times) for _ in range(count)]
+
+    # the process
+
+    def _serving(self, device: str | None = None) -> bool:
+        return self._named(device).device.fd >= 0
+
+    def _exit(self) -> None:
+        self._leaving = True
+
+    def _fork(self) -> int:
+        """Fork a child that keeps the descriptors and sleeps; return its pid."""
+        self._channel.flush()
+        child = os.fork()
+        if child:
+            return child
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for standard in range(3):  # else the test would not see the parent's end
+            os.dup2(nowhere, standard)
+        while True:
+            signal.pause()
+
+    # what may block
+
+    def _begin(self, kind: str, device: Device, work: Work) -> Operation:
+        """Begin an operation; its end is an event of that kind."""
+        def tell(outcome: Mapping[str, Any]) -> None:
+            device.voice.emit(kind, **outcome)
+            device.voice.flush()
+        return Operation(work, tell)
+
+    def _alone(self, kind: str, device: Device, work: Work) -> Later:
+        return alone(partial(self._begin, kind, device, work))
+
+    def _close(self, device: str | None = None) -> Later:
+        chosen = [served for served in self._all(device) if served.device.fd >= 0]
+        return together(lambda: {
+            served.device.name: self._begin("closed", served.device, partial(_close, served))
+            for served in chosen})
+
+    def _flush_cache(self, device: str | None = None) -> Later:
+        return self._plain("flushed", device, abi.FLUSH_CACHE)
+
+    def _capacity_changed(self, device: str | None = None) -> Later:
+        return self._plain("capacity_changed", device, abi.DEVICE_CAPACITY_CHANGED)
+
+    def _unregister(self, device: str | None = None) -> Later:
+        return self._plain("unregistered", device, abi.UNREGISTER_DEVICE)
+
+    def _plain(self, kind: str, name: str | None, request: int) -> Later:
+        """Begin an ioctl that takes nothing."""
+        device = self._open(name).device
+
+        def work() -> None:
+            device.ioctl(device.fd, request)
+        return self._alone(kind, device, work)
+
+    def _prealloc(
+        self, bytes: int, count: int = 1, clustered: bool = False, device: str | None = None,
+    ) -> Later:
+        target = self._open(device).device
+        return self._alone("preallocated", target, partial(
+            _prealloc, target, bytes, count, clustered))
+
+    def _set_options(self, options: Mapping[str, Any], device: str | None = None) -> Later:
+        target, wanted = self._open(device).device, raw_options(options, OPT)
+        return self._alone("options_set", target, partial(_set_options, target, wanted))
+
+    def _get_options(self, device: str | None = None) -> dict[str, int | str]:
+        options = _options(self._open(device).device)
+        return {name: getattr(options, name) for name in OPT}
+
+    def _threads(self, count: int, device: str | None = None) -> Later:
+        served = self._open(device)
+
+        def work() -> dict[str, Any]:
+            served.getters.set(count)
+            return {"count": served.getters.count}
+        return self._alone("threads", served.device, work)
+
+    def _multi(self, on: bool, device: str | None = None) -> Later:
+        served = self._open(device)
+
+        def work() -> dict[str, Any]:
+            served.getters.fetch(on)
+            return {"on": served.getters.multi, "count": served.getters.count}
+        return self._alone("multi", served.device, work)
+
+    def _register(self, spec: Mapping[str, Any]) -> Later:
+        """Register a device; what ``spec`` leaves out is as it was with the one of that name."""
+        known = self._served.get(str(spec.get("name")))
+        before = asdict(known.device.spec) if known is not None else {}
+        wanted = DeviceSpec.of({**before, **spec})
+        voice = next(iter(self._served.values())).device.voice
+
+        def tell(outcome: Mapping[str, Any]) -> None:
+            voice.channel.emit("registered", device=wanted.name, **outcome)
+            voice.flush()
+        return alone(lambda: Operation(partial(self.serve, wanted), tell))
+
+
+def _close(served: Served) -> None:
+    """Call the threads out of the kernel, and close: the last close releases the device."""
+    served.getters.set(0)
+    descriptor = served.device.fd
+    served.device.forget()
+    if descriptor >= 0:
+        os.close(descriptor)
+
+
+def _options(device: Device) -> abi.Opt:
+    options = abi.Opt()
+    device.ioctl(device.fd, abi.GET_OPTIONS, options)
+    return options
+
+
+def _set_options(device: Device, wanted: Mapping[str, int | str]) -> None:
+    options = _options(device)
+    before = {name: getattr(options, name) for name in OPT}
+    for name, value in wanted.items():
+        setattr(options, name, int(value))
+    device.options_in_flux()
+    try:
+        device.ioctl(device.fd, abi.SET_OPTIONS, options)
+    except OSError:
+        device.use(before)
+        raise
+    device.use({name: getattr(options, name) for name in OPT})
+
+
+def _prealloc(device: Device, size: int, count: int, clustered: bool) -> dict[str, Any]:
+    """Give the kernel buffers to keep, before any command needs them."""
+    handles: list[int] = []
+    for _ in range(count):
+        asked = abi.PreallocBuffer()
+        address = device.memory.take(size, device)
+        setattr(asked, "in", abi.PreallocBufferIn(address, size, clustered))
+        try:
+            device.ioctl(device.fd, abi.PREALLOC_BUFFER, asked)
+        except OSError:
+            device.memory.abandon(address)
+            raise
+        handles.append(asked.out.cmd_h)
+    return {"handles": handles}
+
+
+def start(server: Server, specs: Iterable[DeviceSpec]) -> None:
+    """Serve devices. Raises SystemExit with a line that says why one cannot be."""
+    try:
+        for spec in specs:
+            server.serve(spec)
+    except (RegistrationError, OSError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+
+

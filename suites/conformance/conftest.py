@@ -1,0 +1,163 @@
+"""What the conformance tests stand on; they are run by ``-m conformance`` only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pytest
+
+from fixtures.initiator.disk import Disk
+from fixtures.initiator.iscsi_test_cu import Outcome
+from fixtures.initiator.protocol import initiator_for
+from fixtures.machine.guest import Guest
+from fixtures.plugin import BENCH, RunPlan
+from results import kernel_log
+from results.errors import TargetFailedError, WrongUsageError
+from results.history import Recorder
+from results.store import ScenarioRecord
+from targets.target import Deployment, Device, Target, Transport
+
+MARK = "conformance"
+TABLE = "conformance.json"
+
+BAD = frozenset({Outcome.FAILED, Outcome.HUNG})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One test of iscsi-test-cu on a kernel: what became of it on the two devices, and why.
+
+    ``race``: why its outcome is not the device's doing; "" when it is.
+    """
+
+    kernel: str
+    test: str
+    reference: Outcome
+    ours: Outcome
+    reference_words: str = ""
+    our_words: str = ""
+    race: str = ""
+
+    @property
+    def worse(self) -> bool:
+        """Whether it passes on the reference, and fails on ours."""
+        return not self.race and self.reference is Outcome.PASSED and self.ours in BAD
+
+    def line(self) -> str:
+        """Return it as a line of the table."""
+        words = [f"{who}: {text}" for who, what, text in (
+            ("vdisk_fileio", self.reference, self.reference_words),
+            ("scst_user", self.ours, self.our_words)) if what in BAD]
+        return (f"{self.kernel:6} {self.test:38} {self.reference:8} {self.ours:8} "
+                f"{'; '.join(words)}{f' ({self.race})' if self.race else ''}").rstrip()
+
+
+@dataclass
+class Table:
+    """All rows of this run, kept beside its scenarios."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, rows: Iterable[Row], results: Path) -> None:
+        """Add rows, and write them all."""
+        self.rows += rows
+        text = json.dumps([asdict(row) for row in self.rows], indent=2)
+        (results / TABLE).write_text(text + "\n")
+
+
+ROWS = pytest.StashKey[Table]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave these tests out of every run that does not ask for them."""
+    if MARK in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker(MARK)]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker(MARK)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config,
+) -> None:
+    """Show test, outcome on vdisk_fileio, outcome on scst_user, and what failed."""
+    table = config.stash.get(ROWS, None)
+    if table is None or not table.rows:
+        return
+    terminalreporter.section("iscsi-test-cu: vdisk_fileio, scst_user")
+    for row in table.rows:
+        terminalreporter.write_line(row.line())
+
+
+@pytest.fixture(scope="session")
+def table(request: pytest.FixtureRequest) -> Table:
+    """Provide the run's table."""
+    return request.config.stash.setdefault(ROWS, Table())
+
+
+@dataclass(frozen=True)
+class Bed:
+    """A pristine guest, and where the records of what happens on it lie."""
+
+    guest: Guest
+    target: Target
+    recorder: Recorder
+    record: ScenarioRecord
+    offset: int
+
+    @contextmanager
+    def deployed(
+        self, device: Device, transport: Transport = Transport.ISCSI
+    ) -> Iterator[Deployment]:
+        """Provide a deployed device. What goes wrong leaves it, and the guest, as they are.
+
+        Raises TargetFailedError, also for what the kernel reported meanwhile.
+        """
+        ladder = self.guest.ladder
+        deployment = self.target.deploy(
+            self.guest.machine, device, transport, ladder, self.recorder)
+        with suppress(TargetFailedError, WrongUsageError):  # one that reports none
+            deployment.backend.call("steps", deadline=ladder.step, on=False)
+        yield deployment
+        deployment.remove()
+        self._require_health()
+
+    @contextmanager
+    def disk(self, device: Device, transport: Transport = Transport.ISCSI) -> Iterator[Disk]:
+        """Provide a deployed device as a disk of the guest."""
+        initiator, ladder = initiator_for(transport), self.guest.ladder
+        with self.deployed(device, transport) as deployment:
+            yield initiator.login(self.guest.machine, deployment.address, ladder)
+            initiator.logout(self.guest.machine, deployment.address, ladder)
+
+    def console(self) -> str:
+        """Return the guest's console since the guest was restored."""
+        with self.guest.console.open("rb") as file:
+            file.seek(self.offset)
+            return file.read().decode(errors="replace")
+
+    def _require_health(self) -> None:
+        titles = list(dict.fromkeys(report.title for report in kernel_log.read(self.console())))
+        if titles:
+            raise TargetFailedError(f"the kernel reported: {'; '.join(titles)}")
+
+
+@pytest.fixture
+def bed(
+    request: pytest.FixtureRequest, run_plan: RunPlan, kernel_name: str
+) -> Iterator[Bed]:
+    """Provide a pristine guest with the target loaded."""
+    bench, lab = request.config.stash[BENCH], run_plan.lab
+    record = bench.run.scenario(request.node.name.replace("/", "_"))
+    with Recorder(record.history) as recorder, lab.restored(kernel_name) as guest:
+        bed = Bed(guest, lab.target, recorder, record, guest.console.stat().st_size)
+        try:
+            yield bed
+        finally:
+            record.console.write_text(bed.console())

@@ -1,0 +1,54 @@
+"""A file system can be made on the disk, used, trimmed and checked."""
+
+from __future__ import annotations
+
+import pytest
+
+from suites.conformance.conftest import Bed
+from targets.target import Device, Transport
+
+pytestmark = pytest.mark.conformance
+
+SIZE = 64 << 20
+MEDIA = "/dev/shm"
+"""Where the targets keep their media; nothing else does."""
+
+RANDOM_MIB = 16
+SLACK_KIB = 2 << 10
+"""What a file system may allocate anew while a file is deleted."""
+
+FILL = f"""
+mkdir /mnt/many
+for number in $(seq 200); do seq $number 1000 > /mnt/many/$number; done
+dd if=/dev/urandom of=/mnt/random bs=1M count={RANDOM_MIB} conv=fsync
+"""
+SUMS = "cd /mnt; find . -type f -print0 | sort -z | xargs -0 md5sum"
+COLD = "umount /mnt; echo 3 > /proc/sys/vm/drop_caches; mount /dev/{disk} /mnt"
+DELETE = "rm /mnt/random; sync; fstrim /mnt"
+
+
+@pytest.mark.parametrize("block_size", [512, 4096])
+@pytest.mark.parametrize("transport", list(Transport))
+def test_ext4(bed: Bed, transport: Transport, block_size: int) -> None:
+    """What was written is read back from the medium, and what was deleted is given back."""
+    def shell(script: str) -> str:
+        done = bed.guest.machine.run(
+            ["sh", "-ec", script], deadline=bed.guest.ladder.scenario)
+        return done.stdout.strip()
+
+    with bed.disk(Device(size=SIZE, block_size=block_size), transport) as disk:
+        shell(f"mkfs.ext4 -q -F {disk.path}; mount {disk.path} /mnt")
+        shell(FILL)
+        written = shell(SUMS)
+        assert len(written.splitlines()) == 201
+        shell(COLD.format(disk=disk.name))
+        assert shell(SUMS) == written
+        full = int(shell(f"du -sk {MEDIA}").split()[0])
+        shell(DELETE)
+        trimmed = int(shell(f"du -sk {MEDIA}").split()[0])
+        assert full - trimmed > RANDOM_MIB * 1024 - SLACK_KIB
+        shell(COLD.format(disk=disk.name))
+        kept = shell(SUMS)
+        assert kept == "\n".join(
+            line for line in written.splitlines() if not line.endswith(" ./random"))
+        shell(f"umount /mnt; e2fsck -fn {disk.path}")

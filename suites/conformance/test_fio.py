@@ -1,0 +1,40 @@
+"""fio reads back what it wrote, at every block size and depth, in order and at random."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from fixtures.workload.fio import Fio, FioJob
+from suites.conformance.conftest import Bed
+from targets.target import Device, Transport
+
+pytestmark = pytest.mark.conformance
+
+SIZE = 64 << 20
+IOS = 256
+"""I/Os of each job, as far as the disk has room."""
+
+DEPTHS = (1, 8, 64)
+PATTERNS = ("write", "randwrite")
+
+
+@pytest.mark.parametrize(("block_size", "bs"), [
+    (512, 512), (512, 3072), (512, 4096), (512, 64 << 10), (512, 1 << 20),
+    (4096, 4096), (4096, 1 << 20),
+])
+@pytest.mark.parametrize("transport", list(Transport))
+def test_verify_is_clean(bed: Bed, transport: Transport, block_size: int, bs: int) -> None:
+    """fio's checksums of every block it wrote are there when it reads."""
+    size = min(bs * IOS, SIZE // bs * bs)
+    with bed.disk(Device(size=SIZE, block_size=block_size), transport) as disk:
+        for depth, rw in product(DEPTHS, PATTERNS):
+            job = FioJob(rw=rw, bs=bs, iodepth=depth, numjobs=1, size=size, rate_iops=None,
+                         runtime=None, verify="crc32c", seed=bs + depth)
+            fio = Fio(bed.guest.machine, f"{rw}-{depth}", job, disk, bed.recorder)
+            done = fio.wait(bed.guest.ladder.scenario)
+            assert done is not None, f"{job} has not ended"
+            assert done.get("error") == 0, f"{job}: {done.get('error')}"
+            moved = [done[way]["io_bytes"] for way in ("write", "read")]
+            assert moved == [size, size], f"{job} moved {moved}"

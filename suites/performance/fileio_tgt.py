@@ -1,0 +1,44 @@
+"""SCST's own scst_user backend, fileio_tgt: the one that ours is measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from fixtures.initiator.disk import wait_for_disk
+from results.errors import TargetFailedError
+from results.ladder import Ladder
+from targets.machine import Machine
+from targets.scst.driver import Layout, scst_local
+from targets.scst.sysfs import DEVICES, wait_until
+from targets.scst.target import TREE
+from targets.target import Address, Transport
+
+PROGRAM = "usr/local/bin/scst/fileio_tgt"
+"""Where SCST's make install puts it."""
+
+VENDOR = "SCST_USR"
+"""What its INQUIRY says (usr/fileio/common.c)."""
+
+BLOCK_SIZE = 512
+
+
+@contextmanager
+def deployed(machine: Machine, name: str, size: int, ladder: Ladder) -> Iterator[str]:
+    """Serve a file in memory with its usual options, exported by scst_local; provide the disk.
+
+    Its defaults are parse standard, on_free ignore, mem_reuse all, and several commands per ioctl
+    (see --help). Raises TargetFailedError.
+    """
+    medium = f"/dev/shm/stf-{name}"
+    machine.run(["truncate", "-s", str(size), medium])
+    with ExitStack() as undo:
+        process = machine.spawn("fileio_tgt", argv=[
+            f"{TREE}/{PROGRAM}", f"--block={BLOCK_SIZE}", name, medium])
+        undo.callback(process.wait, ladder.step)
+        undo.callback(process.signal, 9)
+        if not wait_until(lambda: machine.exists(f"{DEVICES}/{name}"), ladder.step):
+            raise TargetFailedError(f"fileio_tgt registered no device in {ladder.step:g} s")
+        export = scst_local(machine, name, Layout({0: name}), undo, ladder.step)
+        address = Address(Transport.LOOPBACK, 0, VENDOR, None, scsi_host=export.scsi_host)
+        yield wait_for_disk(machine, int(export.scsi_host or 0), address, ladder.step).name

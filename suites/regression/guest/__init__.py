@@ -1,0 +1,1 @@
+"""Programs of the regression suite that run in the guest; stdlib only."""

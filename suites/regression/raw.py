@@ -1,0 +1,89 @@
+"""The host's side of guest/raw_initiator.py: an initiator that leaves things undone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from fixtures.stage import Stage
+from results.errors import TargetFailedError
+from suites.regression.program import Program
+from suites.regression.telling import must_come
+from targets.scst.sysfs import TARGETS
+from targets.target import Deployment
+
+NAME = "iqn.2026-01.org.scsi-target-faults:raw"
+SOCKET_BUFFERS = "/proc/sys/net/ipv4/tcp_wmem"
+SMALL = "4096 16384 65536"
+"""Of the target's socket: what its initiator does not read must jam it."""
+
+TEST_UNIT_READY = "000000000000"
+UNIT_ATTENTIONS = 4
+"""Commands at most that end with a unit attention in a new session."""
+
+
+class RawInitiator:
+    """A session to a deployment's LUN 0."""
+
+    def __init__(self, stage: Stage, deployment: Deployment) -> None:
+        self._stage = stage
+        self._tag = 0
+        iqn = deployment.address.iqn
+        stage.machine.write(SOCKET_BUFFERS, SMALL)
+        self._program = Program(stage.machine, "raw_initiator", json.dumps(
+            {"portal": deployment.address.portal, "iqn": iqn, "name": NAME}))
+        self._program.wait_ready(stage.ladder.step)
+        self.session = next(
+            f"{TARGETS}/iscsi/{iqn}/sessions/{name}"
+            for name in stage.machine.listdir(f"{TARGETS}/iscsi/{iqn}/sessions")
+            if name.startswith(NAME))
+        self._get_ready()
+
+    def _get_ready(self) -> None:
+        for _ in range(UNIT_ATTENTIONS):
+            if self.finish([self.send(TEST_UNIT_READY)], self._stage.ladder.step) == [0]:
+                return
+        raise TargetFailedError("the unit does not become ready for a new session")
+
+    def send(self, cdb: str, length: int = 0, direction: str = "none") -> int:
+        """Send a command; return its tag."""
+        self._tag += 1
+        self._program.order(do="send", tag=self._tag, cdb=cdb, bytes=length, direction=direction)
+        return self._tag
+
+    def active(self) -> int:
+        """Return how many of the session's commands the target has not ended."""
+        return int(self._stage.machine.read(f"{self.session}/active_commands").split()[0])
+
+    def wait_active(self, count: int) -> None:
+        """Wait until the target has as many commands."""
+        must_come(self._stage, lambda: self.active() == count, self._stage.ladder.step,
+                  f"the target did not have {count} commands")
+
+    def finish(self, tags: Sequence[int], deadline: float) -> list[int]:
+        """Take in what there is until these have ended; return their status.
+
+        Raises TargetFailedError when they do not.
+        """
+        self._program.order(do="read", until=list(tags))
+        if not self._program.wait(lambda: self._ended(tags), deadline) \
+                or len(self._status(tags)) < len(tags):
+            lost = [message["why"] for message in self._program.told("lost")]
+            raise TargetFailedError(
+                f"{len(self._status(tags))} of {len(tags)} commands ended in {deadline:g} s"
+                + (f": {lost[0]}" if lost else ""))
+        return self._status(tags)
+
+    def _ended(self, tags: Sequence[int]) -> bool:
+        return len(self._status(tags)) == len(tags) or bool(self._program.told("exit"))
+
+    def _status(self, tags: Sequence[int]) -> list[int]:
+        return [int(message["status"]) for message in self._program.told("response")
+                if message["tag"] in tags]
+
+    def hang_up(self) -> None:
+        """End the session by ending the program."""
+        self._program.process.signal(9)
+        self._program.process.wait(self._stage.ladder.step)
+        must_come(self._stage, lambda: not self._stage.machine.exists(self.session),
+                  self._stage.ladder.teardown, "the session of an initiator that hung up stays")

@@ -1,0 +1,28 @@
+"""Does the target survive losing device, session or backend, wherever its commands are?
+
+Each cell of the matrix (suites.teardown.matrix) is one scenario: the commands at the point end as
+they must, the teardown ends, nothing leaks, the device can be deployed again at once.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.plugin import accept
+from fixtures.scenario import Plan
+from results.judge import Judgement
+from suites.teardown import matrix
+
+
+def plans(target: str, config: pytest.Config) -> list[Plan]:
+    """Return a plan for each cell: those of all pairs, or with --full all."""
+    if target != "scst":
+        return []
+    seed = config.getoption("matrix_seed")
+    cells = matrix.full() if config.getoption("full") else matrix.pairwise(seed)
+    return [cell.plan() for cell in cells]
+
+
+def test_matrix(judgement: Judgement, request: pytest.FixtureRequest) -> None:
+    """One cell."""
+    accept(judgement, request)

@@ -38,7 +38,7 @@ def story(stage: Stage) -> None:
         tags = [initiator.send(cdb, READ_BYTES, "read") for _ in range(READS)]
         must_come(stage, lambda: executed(stage) == READS, stage.ladder.step,
                   "the READs were not executed")
-        stage.must(initiator.active() > 0, "nothing jams the responses")
+        must_come(stage, initiator.jammed, stage.ladder.step, "nothing jammed the responses")
         replace_lun(stage, deployment, initiator, tags)
         initiator.hang_up()
         write_all(stage, (disk, PAGE))

@@ -17,6 +17,9 @@ SOCKET_BUFFERS = "/proc/sys/net/ipv4/tcp_wmem"
 SMALL = "4096 16384 65536"
 """Of the target's socket: what its initiator does not read must jam it."""
 
+CONNECTIONS = "/proc/net/tcp"
+PORT = 3260
+
 TEST_UNIT_READY = "000000000000"
 UNIT_ATTENTIONS = 4
 """Commands at most that end with a unit attention in a new session."""
@@ -54,6 +57,12 @@ class RawInitiator:
     def active(self) -> int:
         """Return how many of the session's commands the target has not ended."""
         return int(self._stage.machine.read(f"{self.session}/active_commands").split()[0])
+
+    def jammed(self) -> bool:
+        """Tell whether the target has sent what nobody takes in (/proc/net/tcp, tx_queue)."""
+        rows = [line.split() for line in self._stage.machine.read(CONNECTIONS).splitlines()[1:]]
+        return any(row[1].endswith(f":{PORT:04X}") and int(row[4].split(":")[0], 16)
+                   for row in rows)
 
     def wait_active(self, count: int) -> None:
         """Wait until the target has as many commands."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from fixtures.initiator.disk import Disk
 from fixtures.stage import Stage
@@ -55,6 +55,9 @@ def on_stage(
         stage.phase("drain")
         stage.must(trace.wait(lambda ledger: ledger.in_flight == 0, stage.ladder.command),
                    f"I/O is in flight {stage.ladder.command:g} s after all was over")
+    for address in deployment.addresses[1:]:
+        with suppress(TargetFailedError):
+            stage.initiator.logout(stage.machine, address, stage.ladder)
     stage.remove(deployment, removal)
     stage.recover()
 

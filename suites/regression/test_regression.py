@@ -8,6 +8,7 @@ from fixtures.plugin import accept
 from fixtures.scenario import Plan
 from results.judge import Judgement
 from suites.regression import (
+    background_twice,
     c1a7cfc8e6,
     c2c5c12c01,
     c2f9ce8df,
@@ -22,7 +23,8 @@ from suites.regression import (
 )
 
 STAGED = (c83745c0a2, c784044307, c3ec348004, c70e0d8143, c2f9ce8df, cc5ff6adea, c4aa7817db,
-          c2c5c12c01, c1a7cfc8e6, cb39b5d850, lender_killed)
+          c2c5c12c01, c1a7cfc8e6, cb39b5d850, lender_killed,
+          background_twice)
 
 
 def plans(target: str) -> list[Plan]:

@@ -15,7 +15,8 @@ class BackendStop:
 
     Against a command timer of 4 s (fixtures.initiator.openiscsi.Timeouts): a stop of more than
     half of it must cost no command; one that is longer lets the initiator abort, and the backend
-    finds the aborts when it wakes up.
+    finds the aborts when it wakes up. TCMU itself ends what is not answered in cmd_time_out, 2 s
+    as LIO is deployed here: both lengths cost it the commands.
     """
 
     name: str

@@ -84,10 +84,13 @@ class Cell:
 ONE_AT_A_TIME = frozenset({State.PARSE, State.ALLOC_MEM, State.QUEUED})
 """States through which iSCSI-SCST passes one command of a connection at a time."""
 
+ELSEWHERE = frozenset({"lun-delete-while-device-goes"})
+"""Mechanisms that hold commands in a way of their own, on a device with a second LUN."""
+
 DIMENSIONS: Mapping[str, Sequence[Any]] = {
     "point": [str(state) for state in State if state is not State.EXT_COPY_REMAP],
-    "mechanism": [fault.name for fault in MECHANISMS if fault.needs.met(
-        "scst", "scst_user", "iscsi") or fault.needs.met("scst", "scst_user", "loopback")],
+    "mechanism": [fault.name for fault in MECHANISMS if fault.name not in ELSEWHERE and any(
+        fault.needs.met("scst", "scst_user", transport) for transport in Transport)],
     "transport": [str(transport) for transport in Transport],
     "on_free": ["CALL", "IGNORE"],
     "reuse": ["NONE", "READ", "WRITE", "ALL"],

@@ -9,12 +9,14 @@ what the fault leaves of those who could answer it (inject.fault.Held):
   initiator's midlayer tries again, and finds that there is no such logical unit.
 - It has its answer already (BACKGROUND, ON_FREE_CMD): that stands.
 - The initiator has lost its way to it: it ends the command by itself.
+- Its backend answers it wrongly: as the answer's own data say (inject.answers).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from inject.answers import CHECK_CONDITION, Answer, Outcome
 from inject.fault import Fault, Held
 from inject.point import ANSWERED, State
 
@@ -58,6 +60,26 @@ BY_FAULT: Mapping[str, Sequence[str]] = {
 """What a fault leads to whatever the state. A black hole swallows the answers of these, too."""
 
 
+STATUSES = {0x00: GOOD, 0x08: BUSY, 0x28: TASK_SET_FULL}
+
+
+def answered(outcome: Outcome) -> Sequence[str]:
+    """Return how a command may end that is answered wrongly.
+
+    BUSY is tried again by the midlayer, and then ends well. A status that the standard does not
+    have is an error of the initiator's own.
+    """
+    if outcome.status is None:
+        return (GOOD,)
+    if outcome.status == CHECK_CONDITION:
+        if outcome.sense is None:
+            return ("CHECK CONDITION*",)
+        return ("CHECK CONDITION " + "/".join(f"{number:02x}" for number in outcome.sense),)
+    if outcome.status == 0x08:
+        return (BUSY, TASK_SET_FULL, GOOD)
+    return (STATUSES.get(outcome.status, f"status {outcome.status:#04x}"), "host ERROR")
+
+
 PATIENCE: Mapping[str, float] = {
     **{f"black-hole-{kind}": 12.0 for kind in range(1, 5)},
     "backend-stop-long": 12.0,
@@ -70,6 +92,8 @@ RESET, TARGET RESET and the session's replacement, 2 s each (fixtures.initiator.
 
 def allowed(fault: Fault, state: State, transport: str) -> Sequence[str]:
     """Return the outcomes that a fault may lead to for a command in a state; empty: any."""
+    if isinstance(fault, Answer):
+        return answered(fault.outcome)
     if state in ANSWERED:
         return (GOOD,)
     if fault.name in BY_FAULT:

@@ -19,6 +19,8 @@ class TargetOperation:
     """One operation, by its name at the target (targets.scst.operations, targets.lio.operations).
 
     ``seconds``: how long the target stays as the operation left it before it is undone.
+    ``waits_for_users``: it does not end before the initiator's programs have closed the disk, as
+    the removal of a SCSI host does not; they have to between ``fire`` and ``undo``.
     """
 
     name: str
@@ -27,6 +29,7 @@ class TargetOperation:
     held: Held = Held.ANSWERED
     needs: Needs = SCST
     seconds: float = 0.0
+    waits_for_users: bool = False
     breaks: bool = True
 
     def fire(self, subject: Subject, deadline: float) -> None:
@@ -38,11 +41,14 @@ class TargetOperation:
         until(lambda: running.done or running.waits(), deadline)
         if self.held is Held.ANSWERED:
             subject.backend.release(deadline)
-        running.finish(deadline)
+        if not self.waits_for_users:
+            running.finish(deadline)
         time.sleep(self.seconds)
 
     def undo(self, subject: Subject, deadline: float) -> None:
         """Undo it and let what is held go on; where the device is gone, end what is left."""
+        if self.waits_for_users:
+            subject.heal(self.operation, deadline)
         if self.ends_device:
             subject.take_device_away()
         else:
@@ -74,9 +80,11 @@ OPERATIONS: tuple[TargetOperation, ...] = (
     TargetOperation("lun-add", "lun-add", held=Held.KEPT),
     TargetOperation("target-disable", "target-disable", held=Held.KEPT,
                     needs=Needs(transports=frozenset({"iscsi"}))),
-    TargetOperation("target-delete", "target-delete", True, needs=LOOPBACK),
+    TargetOperation("target-delete", "target-delete", True, needs=LOOPBACK,
+                    waits_for_users=True),
     TargetOperation("session-close", "session-close", held=Held.KEPT, needs=ISCSI),
-    TargetOperation("session-delete", "session-delete", True, needs=LOOPBACK),
+    TargetOperation("session-delete", "session-delete", True, needs=LOOPBACK,
+                    waits_for_users=True),
     TargetOperation("suspend", "suspend"),
     TargetOperation("device-block", "device-block", seconds=0.5),
     TargetOperation("device-delete", "device-delete", True, needs=VDISK),

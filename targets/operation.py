@@ -75,6 +75,8 @@ class Running:
             error=error)
 
     def heal(self, deadline: float) -> None:
-        """Undo it. Raises TargetFailedError."""
+        """Undo it; what nothing undoes is seen to end. Raises TargetFailedError."""
         if self.undo is not None:
             self.undo(deadline)
+        else:
+            self.finish(deadline)

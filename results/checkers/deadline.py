@@ -144,6 +144,8 @@ def _not_late(
     in_flight = sum(1 for io in concerned if io.issued <= timeline.since_fault(0))
     if not book.trusted:
         return Verdict.UNKNOWN, "the block trace is not whole"
+    if not concerned and history.first("workload", "command") is not None:
+        return Verdict.PASS, "there were the chosen commands alone"
     if not concerned:
         return Verdict.UNKNOWN, "no I/O was in flight at the fault or issued after it"
     if held and not in_flight and history.first("workload", "command") is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -148,16 +148,25 @@ class Bed:
             raise TargetFailedError(f"the kernel reported: {'; '.join(titles)}")
 
 
+Pristine = Callable[[], AbstractContextManager[Bed]]
+
+
 @pytest.fixture
-def bed(
-    request: pytest.FixtureRequest, run_plan: RunPlan, kernel_name: str
-) -> Iterator[Bed]:
-    """Provide a pristine guest with the target loaded."""
-    bench, lab = request.config.stash[BENCH], run_plan.lab
-    record = bench.run.scenario(request.node.name.replace("/", "_"))
-    with Recorder(record.history) as recorder, lab.restored(kernel_name) as guest:
-        bed = Bed(guest, lab.target, recorder, record, guest.console.stat().st_size)
-        try:
-            yield bed
-        finally:
-            record.console.write_text(bed.console())
+def pristine(request: pytest.FixtureRequest, run_plan: RunPlan, kernel_name: str) -> Pristine:
+    """Provide a function to enter for a pristine guest with the target loaded.
+
+    It is entered by the test itself: at an interrupt the guests end before fixtures do.
+    """
+    lab = run_plan.lab
+    record = request.config.stash[BENCH].run.scenario(request.node.name.replace("/", "_"))
+
+    @contextmanager
+    def enter() -> Iterator[Bed]:
+        with Recorder(record.history) as recorder, lab.restored(kernel_name) as guest:
+            bed = Bed(guest, lab.target, recorder, record, guest.console.stat().st_size)
+            try:
+                yield bed
+            finally:
+                record.console.write_text(bed.console())
+
+    return enter

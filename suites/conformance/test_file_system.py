@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from suites.conformance.conftest import Bed
+from suites.conformance.conftest import Bed, Pristine
 from targets.target import Device, Transport
 
 pytestmark = pytest.mark.conformance
@@ -27,16 +29,20 @@ COLD = "umount /mnt; echo 3 > /proc/sys/vm/drop_caches; mount /dev/{disk} /mnt"
 DELETE = "rm /mnt/random; sync; fstrim /mnt"
 
 
+def run_script(bed: Bed, script: str) -> str:
+    """Run a script in the guest; return what it prints. Raises TargetFailedError."""
+    done = bed.guest.machine.run(["sh", "-ec", script], deadline=bed.guest.ladder.scenario)
+    return done.stdout.strip()
+
+
 @pytest.mark.parametrize("block_size", [512, 4096])
 @pytest.mark.parametrize("transport", list(Transport))
-def test_ext4(bed: Bed, transport: Transport, block_size: int) -> None:
+def test_ext4(pristine: Pristine, transport: Transport, block_size: int) -> None:
     """What was written is read back from the medium, and what was deleted is given back."""
-    def shell(script: str) -> str:
-        done = bed.guest.machine.run(
-            ["sh", "-ec", script], deadline=bed.guest.ladder.scenario)
-        return done.stdout.strip()
-
-    with bed.disk(Device(size=SIZE, block_size=block_size), transport) as disk:
+    with pristine() as bed, bed.disk(
+        Device(size=SIZE, block_size=block_size), transport,
+    ) as disk:
+        shell = partial(run_script, bed)
         shell(f"mkfs.ext4 -q -F {disk.path}; mount {disk.path} /mnt")
         shell(FILL)
         written = shell(SUMS)

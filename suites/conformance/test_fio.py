@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from fixtures.workload.fio import Fio, FioJob
-from suites.conformance.conftest import Bed
+from suites.conformance.conftest import Pristine
 from targets.target import Device, Transport
 
 pytestmark = pytest.mark.conformance
@@ -25,10 +25,14 @@ PATTERNS = ("write", "randwrite")
     (4096, 4096), (4096, 1 << 20),
 ])
 @pytest.mark.parametrize("transport", list(Transport))
-def test_verify_is_clean(bed: Bed, transport: Transport, block_size: int, bs: int) -> None:
+def test_verify_is_clean(
+    pristine: Pristine, transport: Transport, block_size: int, bs: int
+) -> None:
     """fio's checksums of every block it wrote are there when it reads."""
     size = min(bs * IOS, SIZE // bs * bs)
-    with bed.disk(Device(size=SIZE, block_size=block_size), transport) as disk:
+    with pristine() as bed, bed.disk(
+        Device(size=SIZE, block_size=block_size), transport,
+    ) as disk:
         for depth, rw in product(DEPTHS, PATTERNS):
             job = FioJob(rw=rw, bs=bs, iodepth=depth, numjobs=1, size=size, rate_iops=None,
                          runtime=None, verify="crc32c", seed=bs + depth)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.initiator.iscsi_test_cu import FAMILIES, Result, listed, run_family
-from suites.conformance.conftest import Bed, Row, Table
+from suites.conformance.conftest import Bed, Pristine, Row, Table
 from targets.scst.sysfs import TARGETS, write
 from targets.target import Deployment, Device
 
@@ -49,16 +49,19 @@ def scst_only(request: pytest.FixtureRequest) -> None:
         pytest.skip("compares with SCST's vdisk_fileio")
 
 
-def test_every_family_is_asked(bed: Bed) -> None:
+def test_every_family_is_asked(pristine: Pristine) -> None:
     """The guest's iscsi-test-cu has the families that are run here, and no others."""
-    assert sorted(listed(bed.guest.machine)) == sorted(FAMILIES)
+    with pristine() as bed:
+        assert sorted(listed(bed.guest.machine)) == sorted(FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_iscsi_test_cu(bed: Bed, kernel_name: str, family: str, table: Table) -> None:
+def test_iscsi_test_cu(
+    pristine: Pristine, kernel_name: str, family: str, table: Table,
+) -> None:
     """No test of the family fails on ours that passes on vdisk_fileio."""
-    tests = listed(bed.guest.machine)[family]
-    with bed.deployed(REFERENCE) as reference, bed.deployed(OURS) as ours:
+    with pristine() as bed, bed.deployed(REFERENCE) as reference, bed.deployed(OURS) as ours:
+        tests = listed(bed.guest.machine)[family]
         admit_to_copies(bed, OURS)
         pairs = zip(results(bed, reference, family, tests), results(bed, ours, family, tests),
                     strict=True)

@@ -20,7 +20,7 @@ from fixtures.stage import Stage
 from fixtures.stimulus import Stimulus
 from fixtures.workload.commands import CommandJob
 from inject.point import Point, State
-from suites.regression.telling import in_the_open
+from suites.regression.telling import BIG, in_the_open, write_all
 from targets.target import Device, Transport
 
 PLAN = Plan(
@@ -35,6 +35,7 @@ def story(stage: Stage) -> None:
     """Tell it."""
     bound = stage.ladder.step
     with in_the_open(stage) as (deployment, (disk,), _):
+        write_all(stage, (disk, BIG))
         stimulus = Stimulus(stage, deployment, disk)
         stimulus.arm()
         commands, = stimulus.commands

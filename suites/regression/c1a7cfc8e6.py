@@ -5,9 +5,9 @@ not to start two of a session at the same time. The numbers are the device's, th
 session's: with several targets on one device, two got the same number, or one was skipped, and
 commands waited in EXEC_CHECK_SN for ever (issue 333). There is a lock now.
 
-What is told: a device behind two iSCSI targets, read through both at once by many jobs for
-``SECONDS``. What is asserted: every command ends in time. It is a race: a pass says that it was
-not met, the more the longer it ran (see ``--repeat``).
+What is told: a vdisk_fileio device with one task set for all (TST 0) behind two iSCSI targets,
+read through both at once by many jobs for ``SECONDS``. What is asserted: every command ends in
+time. It is a race: a pass says that it was not met, the more the longer it ran (see ``--repeat``).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SECONDS = 10
 JOB = FioJob(rw="randread", iodepth=16, numjobs=2, rate_iops=None, runtime=SECONDS)
 
 PLAN = Plan("scst", "release", Transport.ISCSI, workload=JOB, point=NOTHING_HELD,
-            variant="1a7cfc8e6", device=Device(targets=2, threads=4), story=f"{__name__}:story")
+            variant="1a7cfc8e6", story=f"{__name__}:story",
+            device=Device(handler="vdisk_fileio", options={"tst": 0}, targets=2))
 
 
 def story(stage: Stage) -> None:
     """Tell it."""
-    with in_the_open(stage) as (deployment, disks, _):
-        deployment.backend.call("steps", deadline=stage.ladder.step, on=False)
+    with in_the_open(stage) as (_, disks, _):
         stage.phase("fault")
         stage.fired()
         drive(stage, disks)

@@ -55,14 +55,19 @@ def story(stage: Stage) -> None:
         try:
             close_first(stage, deployment)
         finally:
-            iterations = flushes.iterations()
-            stage.expect(f"the cleanup thread makes at most {ITERATIONS_MAX} iterations",
-                         iterations <= ITERATIONS_MAX, f"{iterations} or more")
-            flushes.stop()
+            count(stage, flushes)
+        flushes.stop()  # not while the thread spins: it waits for a grace period
         deployment.backend.release(stage.ladder.step)
         errors = chain.wait(stage.ladder.command)
         stage.expect("the write to the other device is carried out", errors[1] is None,
                      str(errors[1]))
+
+
+def count(stage: Stage, flushes: Flushes) -> None:
+    """See how often the cleanup thread went round."""
+    iterations = flushes.iterations()
+    stage.expect(f"the cleanup thread makes at most {ITERATIONS_MAX} iterations",
+                 iterations <= ITERATIONS_MAX, f"{iterations} or more")
 
 
 def close_first(stage: Stage, deployment: Deployment) -> None:

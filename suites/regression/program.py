@@ -7,17 +7,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fixtures.stage import Stage
 from results.errors import TargetFailedError
-from targets.machine import Machine, Process
+from targets.machine import Process
 
 GUEST = Path(__file__).parent / "guest"
 
 
 class Program:
-    """A guest program under way: orders to it, and what it told, in ``said``."""
+    """A guest program under way: orders to it, and what it told, in ``said``.
 
-    def __init__(self, machine: Machine, name: str, argument: str) -> None:
+    Both are in the history: source "harness", kind "program".
+    """
+
+    def __init__(self, stage: Stage, name: str, argument: str) -> None:
         self._name = name
+        self._stage = stage
+        machine = stage.machine
         self._changed = threading.Condition()
         self.said: list[Mapping[str, Any]] = []
         path = f"/tmp/{name}.py"
@@ -27,12 +33,15 @@ class Program:
             on_exit=lambda status: self._take({"kind": "exit", "status": status}))
 
     def _take(self, message: Mapping[str, Any]) -> None:
+        data = {key: value for key, value in message.items() if key not in ("t", "kind")}
+        self._stage.note("program", program=self._name, said=message["kind"], **data)
         with self._changed:
             self.said.append(message)
             self._changed.notify_all()
 
     def order(self, **what: Any) -> None:
         """Give it an order."""
+        self._stage.note("program", program=self._name, order=what)
         self.process.send(what)
 
     def told(self, kind: str) -> list[Mapping[str, Any]]:

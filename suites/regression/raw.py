@@ -33,7 +33,7 @@ class RawInitiator:
         self._tag = 0
         iqn = deployment.address.iqn
         stage.machine.write(SOCKET_BUFFERS, SMALL)
-        self._program = Program(stage.machine, "raw_initiator", json.dumps(
+        self._program = Program(stage, "raw_initiator", json.dumps(
             {"portal": deployment.address.portal, "iqn": iqn, "name": NAME}))
         self._program.wait_ready(stage.ladder.step)
         self.session = next(

@@ -79,7 +79,7 @@ class Chain:
         a ``begin`` of its own."""
         self._stage = stage
         self._count = len(writes)
-        self._program = Program(stage.machine, "chain", json.dumps(
+        self._program = Program(stage, "chain", json.dumps(
             {"writes": [(disk.path, 0, length) for disk, length in writes], "stops": stops}))
         self._program.wait_ready(stage.ladder.step)
 

@@ -8,6 +8,8 @@ and close mean all devices, the others the first.
 ================  ============================================================================
 do                arguments and effect
 ================  ============================================================================
+release           nudge (true unless said otherwise): have a thread look for what the commands
+                  have come to, which the kernel wakes nobody for
 serving           tell whether the device is open
 steps             on: whether ``step`` events are sent (they cost most of the throughput)
 answer            handle (null: of the oldest held command), count, fields, as_handle, times:

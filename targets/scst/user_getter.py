@@ -96,13 +96,17 @@ class Getter:
         """Begin to fetch, in a thread."""
         self._thread.start()
 
+    def nudge(self) -> None:
+        """Come out of the kernel, and go back: what waits to be fetched is seen then."""
+        if self._thread.is_alive() and self._thread.ident is not None:
+            signal.pthread_kill(self._thread.ident, CALL_OUT)
+
     def stop(self) -> None:
         """Come out of the kernel and end; what has been answered is given. May block."""
         self._leaving = True
         os.eventfd_write(self._bell, 1)
         while self._thread.is_alive():
-            if self._thread.ident is not None:
-                signal.pthread_kill(self._thread.ident, CALL_OUT)
+            self.nudge()
             self._thread.join(CALL_AGAIN)
         os.close(self._bell)
         self._sheet.give_back()
@@ -229,6 +233,16 @@ class Getters:
     def count(self) -> int:
         """How many there are."""
         return sum(getter.alive for getter in self._getters)
+
+    def nudge(self) -> None:
+        """Have one look again at what waits to be fetched.
+
+        What a command comes to by SCST_USER_REPLY_CMD is put into the list of those to be fetched
+        without waking anybody: whoever replies is expected to fetch next (dev_user_add_to_ready,
+        scst_user.c).
+        """
+        for getter in self._getters[:1]:
+            getter.nudge()
 
     def set(self, count: int) -> None:
         """See that there are ``count``."""

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from targets.backend.control import Channel, Holds, Later
-from targets.backend.disk import RamDisk
+from targets.backend.disk import Opcode, RamDisk
 from targets.scst import abi
 from targets.scst.memory import Memory
 from targets.scst.user_device import Device, WriteSame
@@ -26,6 +26,9 @@ from targets.scst.user_spec import OPT, DeviceSpec, raw_options
 
 FLUSH_AFTER_MS = 5
 """Idle time after which events are sent that do not fill a pipe write."""
+
+NOT_IN_SCST = frozenset({Opcode.SANITIZE, Opcode.ORWRITE_16})
+"""Commands that SCST refuses by itself while it parses them (scst_scsi_op_table, scst_lib.c)."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ class Server:
 
     def serve(self, spec: DeviceSpec) -> None:
         """Register a device and begin to serve it. Raises RegistrationError, OSError."""
+        standard = spec.option("parse_type") == abi.ParseType.STANDARD
         disk = RamDisk(spec.medium, spec.size, spec.block_size, vendor=spec.vendor,
-                       product=spec.product, serial=spec.serial)
+                       product=spec.product, serial=spec.serial,
+                       without=NOT_IN_SCST if standard else ())
         descriptor = self._register_device(spec, self._version_string)
         device = Device(spec, descriptor, disk, self._memory, channel=self._channel,
                         holds=self._holds, sessions=self._sessions, ioctl=self._ioctl)
@@ -132,7 +137,7 @@ class Server:
         self._holds.order(device=device, **order)
         self._review()
 
-    def _release(self, device: str | None = None) -> None:
+    def _release(self, device: str | None = None, nudge: bool = True) -> None:
         chosen = self._all(device)
         for served in chosen:
             self._holds.release(served.device.name)
@@ -141,6 +146,8 @@ class Server:
         self._review()
         for served in chosen:
             served.device.release()
+            if nudge:
+                served.getters.nudge()
 
     def _steps(self, on: bool, device: str | None = None) -> None:
         served = self._named(device)
@@ -166,8 +173,12 @@ class Server:
         fields: Mapping[str, Any] | None = None,
         as_handle: int | None = None, times: int = 1, device: str | None = None,
     ) -> list[dict[str, Any]]:
-        target = self._open(device).device
-        return [target.answer(handle, fields or {}, as_handle, times) for _ in range(count)]
+        served = self._open(device)
+        try:
+            return [served.device.answer(handle, fields or {}, as_handle, times)
+                    for _ in range(count)]
+        finally:
+            served.getters.nudge()
 
     # the process
 

@@ -144,11 +144,11 @@ def _not_late(
     in_flight = sum(1 for io in concerned if io.issued <= timeline.since_fault(0))
     if not book.trusted:
         return Verdict.UNKNOWN, "the block trace is not whole"
-    if not concerned and history.first("workload", "command") is not None:
-        return Verdict.PASS, "there were the chosen commands alone"
+    chosen = history.first("workload", "command") is not None
     if not concerned:
-        return Verdict.UNKNOWN, "no I/O was in flight at the fault or issued after it"
-    if held and not in_flight and history.first("workload", "command") is None:
+        return (Verdict.PASS, "there were the chosen commands alone") if chosen else (
+            Verdict.UNKNOWN, "no I/O was in flight at the fault or issued after it")
+    if held and not in_flight and not chosen:
         return Verdict.UNKNOWN, f"{held} commands were held at the fault, but no I/O was in flight"
     if book.open:
         return Verdict.UNKNOWN, f"{len(book.open)} I/Os were open when the record ended"

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from inject.answers import CHECK_CONDITION, Answer, Outcome
 from inject.fault import Fault, Held
-from inject.point import ANSWERED, State
+from inject.point import ANSWERED, TASK_MANAGEMENT, State
 
 GOOD = "GOOD"
 NOT_SUPPORTED = "CHECK CONDITION 05/25/00"
@@ -88,6 +88,17 @@ PATIENCE: Mapping[str, float] = {
 
 What is swallowed is left to the initiator: its command timer (4 s), then ABORT TASK, LOGICAL UNIT
 RESET, TARGET RESET and the session's replacement, 2 s each (fixtures.initiator.openiscsi)."""
+
+
+RESET_SECONDS = 6.0
+"""Seconds beyond the ladder's where a reset is what is held: the initiator's midlayer stops all
+I/O for it, and takes up to LOGICAL UNIT RESET, TARGET RESET and a new session to give it up."""
+
+
+def patience(fault: Fault, state: State) -> float:
+    """Return how many seconds more than the ladder's a command may take."""
+    return max(PATIENCE.get(fault.name, 0.0),
+               RESET_SECONDS if state in TASK_MANAGEMENT else 0.0)
 
 
 def allowed(fault: Fault, state: State, transport: str) -> Sequence[str]:

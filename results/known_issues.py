@@ -49,7 +49,8 @@ class KnownIssue:
     ``signature``: all of these are seen when it strikes. ``also``: may be seen with them, and
     means nothing alone. ``versions``, ``kernels``, ``expected``: fnmatch patterns of the
     target's versions and the kernel's releases that have it (none: all), and of the scenarios
-    that are expected to show it. ``link``: an address or a commit.
+    that are expected to show it. ``only``: of the scenarios in which the signature means it; in
+    others the same may have another cause (none: any). ``link``: an address or a commit.
     """
 
     id: str
@@ -61,6 +62,7 @@ class KnownIssue:
     versions: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     def applies(self, target: str, target_version: str | None, kernel_release: str) -> bool:
         """Tell whether a target on a kernel has it.
@@ -74,6 +76,10 @@ class KnownIssue:
             and (not self.versions or _any_matches(self.versions, (version, *version.split())))
             and (not self.kernels or _any_matches(self.kernels, (kernel_release,)))
         )
+
+    def means(self, scenario: str) -> bool:
+        """Tell whether the signature means this issue in a scenario."""
+        return not self.only or _any_matches(self.only, (scenario,))
 
     def explains(self, checks: Sequence[Check]) -> bool:
         """Tell whether the checks that say FAIL show this issue, all of it and nothing else."""
@@ -117,7 +123,8 @@ def apply(
     concerned = [each for each in issues if each.applies(target, target_version, kernel_release)]
     known: KnownIssue | None = None
     if judgement.verdict is Verdict.FAIL:
-        known = next((each for each in concerned if each.explains(judgement.checks)), None)
+        known = next((each for each in concerned if each.means(judgement.scenario)
+                      and each.explains(judgement.checks)), None)
     elif judgement.verdict is Verdict.PASS:
         known = next(
             (each for each in concerned if _any_matches(each.expected, (judgement.scenario,))),
@@ -142,7 +149,7 @@ def _issue(entry: Mapping[str, Any], where: str) -> KnownIssue:
         raise WrongUsageError(
             f"{where} has no signature: nothing is known by a scenario's name alone")
     lists = {name: _words(entry.get(name, []), f"{where}: {name}")
-             for name in ("versions", "kernels", "expected")}
+             for name in ("versions", "kernels", "expected", "only")}
     return KnownIssue(
         entry["id"], entry["link"], entry["summary"], entry["target"], signature,
         _patterns(entry, "also", where), **lists)

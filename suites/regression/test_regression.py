@@ -8,6 +8,7 @@ from fixtures.plugin import accept
 from fixtures.scenario import Plan
 from results.judge import Judgement
 from suites.regression import (
+    background_abandoned,
     background_twice,
     c1a7cfc8e6,
     c2c5c12c01,
@@ -25,7 +26,14 @@ from suites.regression import (
 
 STAGED = (c83745c0a2, c784044307, c3ec348004, c70e0d8143, c2f9ce8df, cc5ff6adea, c4aa7817db,
           c2c5c12c01, c1a7cfc8e6, cb39b5d850, lender_killed,
-          background_twice, reply_wakes_nobody)
+          background_twice, background_abandoned, reply_wakes_nobody)
+
+
+RACES = {
+    c1a7cfc8e6.PLAN.variant: "without the fix it was not met in 5 runs of 10 s either",
+    cb39b5d850.PLAN.variant: "without the fix it was not met in a run of 20 rounds either",
+}
+"""Defects that nothing can make happen; why a pass says nothing (measured on 6.1 under TCG)."""
 
 
 def plans(target: str) -> list[Plan]:
@@ -36,3 +44,6 @@ def plans(target: str) -> list[Plan]:
 def test_stays_fixed(judgement: Judgement, request: pytest.FixtureRequest) -> None:
     """What the commit fixed does not happen: the module named after it says what that was."""
     accept(judgement, request)
+    for variant, reason in RACES.items():
+        if f"-{variant}-" in judgement.scenario:
+            pytest.skip(f"a race that cannot be staged was not met: {reason}")

@@ -491,10 +491,15 @@ def test_what_is_not_supported(disk: RamDisk, option: int, opcode: int, action: 
 
 def test_commands_that_the_target_does_not_pass_on(tmp_path: Path) -> None:
     with RamDisk(str(tmp_path / "medium"), BLOCK, BLOCK, vendor="STF", product="p", serial="s",
-                 without={Opcode.ORWRITE_16}) as disk:
+                 without={Opcode.ORWRITE_16, Opcode.SANITIZE}) as disk:
         assert refused(disk.control(cdb16(0x8B, 0, 1), bytes(BLOCK))) == BAD_OPCODE
         assert report_opcodes(disk, 1, 0x8B)[1] == 1
         assert report_opcodes(disk, 1, 0x89)[1] == 3
+        assert not accepted(disk.control(inquiry(0xB1)))[7] >> 6  # WABEREQ
+
+
+def test_erased_blocks_can_be_read(disk: RamDisk) -> None:
+    assert accepted(disk.control(inquiry(0xB1)))[7] >> 6 == 1  # WABEREQ
 
 
 def test_task_management_functions(disk: RamDisk) -> None:

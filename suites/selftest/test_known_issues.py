@@ -149,6 +149,14 @@ def test_a_target_may_be_a_pattern(tmp_path: Path, target: str) -> None:
     assert outcome(found, load(write(tmp_path, text)), target) is Outcome.KNOWN
 
 
+def test_a_signature_may_mean_the_issue_in_some_scenarios_only(tmp_path: Path) -> None:
+    text = ENTRY.replace('expected = ["scst-*-shared-*"]', 'only = ["scst-*-shared-*"]')
+    issues = load(write(tmp_path, text))
+    assert outcome(judgement(("threads", SPIN)), issues) is Outcome.FAIL
+    shared = judgement(("threads", SPIN), scenario="scst-6.1-shared-a")
+    assert outcome(shared, issues) is Outcome.KNOWN
+
+
 def test_without_versions_it_applies_to_all(tmp_path: Path) -> None:
     lines = [line for line in ENTRY.splitlines() if not line.startswith(("versions", "kernels"))]
     issues = load(write(tmp_path, "\n".join(lines)))

@@ -134,11 +134,9 @@ RULES: tuple[Rule, ...] = (
          ("point", "parse"), lambda point, parse: point == "PARSE" and parse != "CALL"),
     Rule("ON_FREE_CMD is told with on_free CALL only", ("point", "on_free"),
          lambda point, on_free: point == "ON_FREE_CMD" and on_free != "CALL"),
-    Rule("a command without data needs no memory", ("point", "opcode"),
-         lambda point, opcode: point == "ALLOC_MEM" and opcode == NO_COMMAND),
-    Rule("memory for a READ is asked for at EXEC, unless buffers of READs are kept",
-         ("point", "opcode", "reuse"), lambda point, opcode, reuse: (
-             point == "ALLOC_MEM" and opcode.endswith("read") and reuse not in {"READ", "ALL"})),
+    Rule("memory is asked for before EXEC for WRITEs only; a READ's comes with its answer",
+         ("point", "opcode"), lambda point, opcode: (
+             point == "ALLOC_MEM" and not opcode.endswith("write"))),
     Rule("no buffer is kept without memory reuse", ("point", "reuse"),
          lambda point, reuse: point == "ON_CACHED_MEM_FREE" and reuse in {"NONE", "READ"}),
     Rule("no command is brought to this point: its class is moot", ("point", "opcode"),
@@ -150,6 +148,9 @@ RULES: tuple[Rule, ...] = (
     Rule("nobody fetches, so nobody could answer while the fault waits for it",
          ("point", "mechanism"), lambda point, mechanism: (
              point == "QUEUED" and FAULTS[mechanism].held is Held.ANSWERED)),
+    Rule("nobody fetches, so no session could be attached to the LUN that the fault adds",
+         ("point", "mechanism"), lambda point, mechanism: (
+             point == "QUEUED" and mechanism == "lun-add")),
     Rule("the LUN that the point adds or deletes is the one the fault adds",
          ("point", "mechanism"), lambda point, mechanism: (
              State(point) in SESSION and mechanism == "lun-add")),

@@ -26,8 +26,8 @@ FREE_LUN = 200
 
 MGMT = "{luns}/mgmt"
 
-PRESSURE = "/run/stf-pressure"
-"""A file system of its own: the backends' media are holes in /dev/shm yet, and must find room."""
+HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
+HUGE_PAGE_KIB = 2048
 PRESSURE_LEAVES_KIB = 96 << 10
 """KiB of available memory that pressure leaves to the agent, the initiator and the backend."""
 
@@ -230,9 +230,9 @@ class Pressure:
 
     def begin(self, site: Site) -> Running:
         """Begin it."""
-        script = (f"mkdir -p {PRESSURE} && mount -t tmpfs -o size=100% stf {PRESSURE} && "
-                  "free=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo) && "
-                  f"fallocate -l $(( (free - {self.leaves_kib}) * 1024 )) {PRESSURE}/file "
+        # Huge pages are taken at once: nothing is written to them.
+        script = ("free=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo) && "
+                  f"echo $(( (free - {self.leaves_kib}) / {HUGE_PAGE_KIB} )) > {HUGE_PAGES} "
                   "&& echo 2 > /proc/sys/vm/drop_caches")
         work = Program(site.machine, site.machine.begin("run", ["sh", "-c", script]), succeeded)
         return Running(self.name, site.machine, site.recorder, work,
@@ -241,7 +241,7 @@ class Pressure:
 
 def relieve(machine: Machine, deadline: float) -> None:
     """Give back the memory that pressure took."""
-    machine.run(["umount", "-l", PRESSURE], deadline=deadline)
+    machine.write(HUGE_PAGES, "0", deadline=deadline)
 
 
 def succeeded(answer: Mapping[str, object]) -> None:

@@ -7,7 +7,8 @@ orders, one JSON object per line:
 ======  =====================================================================================
 do      arguments and effect
 ======  =====================================================================================
-send    tag, cdb (hex), bytes, direction (read, write, none): send a SCSI Command PDU
+send    tag, cdb (hex), bytes, direction (read, write, none): send a SCSI Command PDU, and
+        say ``sent`` (tag, command_number)
 read    until (a list of tags): take in PDUs, answer R2Ts and pings, until these commands have
         ended; each end is told: ``response`` (tag, status, bytes)
 ======  =====================================================================================
@@ -101,6 +102,7 @@ class Session:
         fields = struct.pack(">I", bytes) + struct.pack(
             ">II", self.command_number, self.status_number + 1) + bytes_of(cdb)
         self._put(SCSI_COMMAND, FINAL | DIRECTIONS[direction] | SIMPLE, tag, fields)
+        tell("sent", tag=tag, command_number=self.command_number)
         self.command_number += 1
 
     def read(self, until: Iterable[int]) -> None:

@@ -25,16 +25,18 @@ REVISION = "0001"
 
 
 class Inquiry:
-    """What a disk says of itself."""
+    """What a disk says of itself. ``erases``: whether it knows SANITIZE's BLOCK ERASE."""
 
-    def __init__(self, block_size: int, vendor: str, product: str, serial: str) -> None:
+    def __init__(
+        self, block_size: int, vendor: str, product: str, serial: str, *, erases: bool
+    ) -> None:
         self._standard = _standard(vendor, product)
         bodies = {
             0x80: serial.encode("ascii"),
             0x83: _identification(vendor, product, serial),
             0xB0: _block_limits(block_size),
             # MEDIUM ROTATION RATE: non-rotating. WABEREQ: erased blocks can be read (6.5.2)
-            0xB1: struct.pack(">HxB56x", 1, 0x40),
+            0xB1: struct.pack(">HxB56x", 1, 0x40 if erases else 0),
             # LBPU, LBPWS, LBPWS10, LBPRZ; thin provisioned
             0xB2: struct.pack(">BBBx", 0, 0xE4, 2),
         }

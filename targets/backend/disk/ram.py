@@ -80,7 +80,8 @@ class RamDisk:
         commands: dict[int, Command] = {
             Opcode.TEST_UNIT_READY: _nothing,
             Opcode.REQUEST_SENSE: _request_sense,
-            Opcode.INQUIRY: Inquiry(block_size, vendor, product, serial),
+            Opcode.INQUIRY: Inquiry(
+                block_size, vendor, product, serial, erases=Opcode.SANITIZE not in without),
             Opcode.MODE_SELECT_6: modes.select_6,
             Opcode.RESERVE_6: _nothing,
             Opcode.RELEASE_6: _nothing,

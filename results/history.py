@@ -19,18 +19,28 @@ harness    evidence     files (relative to the scenario's folder), missing (word
                         and how to get it), seconds: {part: duration}; after a story that failed
 harness    expectation  what (in the same words in every run), met, seen: what a story wanted
 target     begin, end   operation; end also has seconds and error (null when it succeeded).
-                        Operations: deploy, teardown, redeploy, remove, unload
+                        Operations: deploy, teardown, redeploy, remove, unload, and what can
+                        be done to a deployed target, by the names of targets.*.operations
 target     disk         name ("sda"), device ("8:0"), identity: the disk under test as found;
                         role
 fault      armed        fault, point, count, opcodes, direction; expect
 fault      fired        fault, point, held
 fault      undone       fault
+           (any)        device: its name, where a process has several
 backend    step         point, action (received, held, answered: for good), handle, opcode,
                         direction (write, read, none), lba, bytes, status (answered)
 backend    held         point, count, handles: as many commands as asked for are held
 backend    released     handles
+backend    ready        device or devices, pid
+backend    session      action (attached, detached), session, lun, initiator, target
+backend    tmr          stage (received, done), function, session, handles
+backend    refused      handle, error (errno name): the kernel did not take an answer
+backend    misanswered  point, handle, as_handle, fields, errors: what the kernel said to answers
+                        that the test had it give
 backend    lied         how, handle, opcode, direction, lba, bytes: the test had it lie
-backend    closed       the device's descriptor was closed by request
+backend    closed       the device's descriptor was closed by request; as flushed, registered,
+                        unregistered, capacity_changed, options_set, preallocated, threads and
+                        multi: the end of what may block, with error (errno name) and seconds
 backend    exit         status (negative: the signal that killed it), pid
 block      issue        io (serial number of the I/O on this disk), disk, op (read, write,
                         flush, other), sector, bytes

@@ -14,9 +14,10 @@ from results.errors import TargetFailedError
 class BackendOrder:
     """An ioctl of the backend's: ``do`` with ``arguments``, as its protocol has them.
 
-    ``waits``: whether it has to wait for the commands that are held. SET_OPTIONS and FLUSH_CACHE
+    ``waits``: whether it may wait for the commands that are held. SET_OPTIONS and FLUSH_CACHE
     suspend all of SCST's activity first (dev_user_set_opt, dev_user_flush_cache, scst_user.c),
-    which waits for every command; DEVICE_CAPACITY_CHANGED only leaves a unit attention.
+    which waits for every command, but not for one that has its answer and is only to be freed;
+    DEVICE_CAPACITY_CHANGED only leaves a unit attention.
     """
 
     name: str
@@ -33,19 +34,18 @@ class BackendOrder:
         return Held.ANSWERED if self.waits else Held.KEPT
 
     def fire(self, subject: Subject, deadline: float) -> None:
-        """Begin it; see it wait, or end, as it has to; answer the commands, see it end.
+        """Begin it; if it waits, answer the commands, and see it end.
 
         One that waits is given once more when the commands have been answered: it cannot end
-        before the first one has. Raises TargetFailedError when it does otherwise, or the kernel
-        refuses it.
+        before the first one has. Raises TargetFailedError when it waits and must not, or does not
+        end, or the kernel refuses it.
         """
         said = self._give(subject, deadline)
-        if said["done"] is self.waits:
-            raise TargetFailedError(
-                f"{self.name}: it {'has' if said['done'] else 'had not'} ended while commands "
-                "were held")
+        if not said["done"] and not self.waits:
+            raise TargetFailedError(f"{self.name}: it had not ended while commands were held")
         if self.waits:
             subject.backend.release(deadline)
+        if not said["done"]:
             said = self._give(subject, deadline)
         if not said["done"]:
             raise TargetFailedError(f"{self.name}: it does not end")

@@ -76,7 +76,7 @@ def told(done: bool, error: str | None = None) -> dict[str, object]:
 
 @pytest.mark.parametrize(("name", "said", "wrong"), [
     ("backend-flush-cache", [told(False), told(True)], None),
-    ("backend-flush-cache", [told(True)], "it has ended while commands were held"),
+    ("backend-flush-cache", [told(True)], None),
     ("backend-flush-cache", [told(False), told(False)], "it does not end"),
     ("backend-set-options", [told(False), told(True, "EINVAL")], "the kernel refuses: EINVAL"),
     ("backend-capacity-changed", [told(True)], None),

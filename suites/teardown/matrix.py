@@ -20,6 +20,7 @@ from allpairspy import AllPairs  # type: ignore[import-untyped]
 
 from fixtures.scenario import Plan
 from fixtures.workload.commands import KINDS, CommandJob
+from fixtures.workload.fio import FioJob
 from fixtures.workload.stamps import StampJob
 from inject.catalogue import FAULTS, MECHANISMS
 from inject.fault import Held
@@ -34,6 +35,10 @@ HELD = 2
 
 STAMPS = StampJob(threads=4, rate_iops=120, blocks=32)
 """A light load beside the commands: what was acknowledged must be there afterwards."""
+
+
+ANOTHER_MEDIUM = frozenset({"lun-replace"})
+"""Faults after which the LUN is another device: what is written then is not to be found again."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,10 @@ class Cell:
         device = Device(options=options, threads=self.threads, multi=self.multi == "multi",
                         siblings=siblings)
         commands = CommandJob(self.opcode, count) if self.state in COMMANDS else None
+        fio, stamps = (FioJob(), None) if self.mechanism in ANOTHER_MEDIUM else (None, STAMPS)
         return Plan(
             "scst", self.mechanism, Transport(self.transport),
-            Point(self.state, count, None), device, None, STAMPS, commands, self.variant)
+            Point(self.state, count, None), device, fio, stamps, commands, self.variant)
 
     @property
     def variant(self) -> str:

@@ -49,6 +49,7 @@ class MachineKilled:
     lab: Lab
     name: str = "machine-killed"
     breaks: bool = True
+    ends_device: bool = True
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Kill the only guest that runs."""
@@ -70,6 +71,7 @@ class Order:
     verb: str
     args: tuple[str | list[str], ...]
     breaks: bool = True
+    ends_device: bool = True
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Give the order."""
@@ -90,6 +92,7 @@ class Flood:
     lab: Lab
     name: str = "flood"
     breaks: bool = False
+    ends_device: bool = False
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Release the commands, and write it all."""

@@ -119,6 +119,7 @@ class Sick:
     flood: int = 0
     name: str = "sick"
     breaks: bool = False
+    ends_device: bool = False
     began: float | None = field(default=None, init=False)
 
     def fire(self, subject: Subject, deadline: float) -> None:

@@ -55,7 +55,8 @@ BY_FAULT: Mapping[str, Sequence[str]] = {
     "lun-delete": (GOOD, *LOST_WAY),
     "lun-clear": (GOOD, *LOST_WAY),
     **{f"black-hole-{kind}": (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT) for kind in range(1, 5)},
-    "backend-stop-long": (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT),
+    **dict.fromkeys(("backend-stop-long", "memory-pressure"),
+                    (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT)),
 }
 """What a fault leads to whatever the state. A black hole swallows the answers of these, too."""
 
@@ -83,14 +84,16 @@ def answered(outcome: Outcome) -> Sequence[str]:
 PATIENCE: Mapping[str, float] = {
     **{f"black-hole-{kind}": 12.0 for kind in range(1, 5)},
     "backend-stop-long": 12.0,
+    "memory-pressure": 12.0,
 }
 """Seconds beyond the ladder's that commands may take which come while a fault lasts, by its name.
 
-What is swallowed is left to the initiator: its command timer (4 s), then ABORT TASK, LOGICAL UNIT
-RESET, TARGET RESET and the session's replacement, 2 s each (fixtures.initiator.openiscsi)."""
+What is swallowed, or held for as long as memory takes to be used up, is left to the initiator: its
+command timer (4 s), then ABORT TASK, LOGICAL UNIT RESET, TARGET RESET and the session's
+replacement, 2 s each (fixtures.initiator.openiscsi)."""
 
 
-RESET_SECONDS = 6.0
+RESET_SECONDS = 10.0
 """Seconds beyond the ladder's where a reset is what is held: the initiator's midlayer stops all
 I/O for it, and takes up to LOGICAL UNIT RESET, TARGET RESET and a new session to give it up."""
 

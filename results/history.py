@@ -17,6 +17,8 @@ harness    error        family (an error class's name), message
 harness    lost         what: why the machine can no longer be spoken to
 harness    evidence     files (relative to the scenario's folder), missing (words: what, why,
                         and how to get it), seconds: {part: duration}; after a story that failed
+harness    program      program, said or order: what a story's own program in the guest told, or was
+                        told
 harness    expectation  what (in the same words in every run), met, seen: what a story wanted
 target     begin, end   operation; end also has seconds and error (null when it succeeded).
                         Operations: deploy, teardown, redeploy, remove, unload, and what can

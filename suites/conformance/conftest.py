@@ -21,7 +21,6 @@ from results.history import Recorder
 from results.store import ScenarioRecord
 from targets.target import Deployment, Device, Target, Transport
 
-MARK = "conformance"
 TABLE = "conformance.json"
 
 BAD = frozenset({Outcome.FAILED, Outcome.HUNG})
@@ -70,17 +69,6 @@ class Table:
 
 
 ROWS = pytest.StashKey[Table]()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave these tests out of every run that does not ask for them."""
-    if MARK in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker(MARK)]
-    if left_out:
-        items[:] = [item for item in items if not item.get_closest_marker(MARK)]
-        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-MARK = "performance"
 LINES = pytest.StashKey[list[str]]()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the races out of every run that does not ask for them."""
-    if MARK in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker(MARK)]
-    if left_out:
-        items[:] = [item for item in items if not item.get_closest_marker(MARK)]
-        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(

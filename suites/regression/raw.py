@@ -49,10 +49,19 @@ class RawInitiator:
         raise TargetFailedError("the unit does not become ready for a new session")
 
     def send(self, cdb: str, length: int = 0, direction: str = "none") -> int:
-        """Send a command; return its tag."""
+        """Send a command; return its tag once it has been sent.
+
+        The agent does not promise to hand over orders in their order. Raises TargetFailedError.
+        """
         self._tag += 1
         self._program.order(do="send", tag=self._tag, cdb=cdb, bytes=length, direction=direction)
+        step = self._stage.ladder.step
+        self._stage.must(self._program.wait(lambda: self._sent(self._tag), step),
+                         f"the initiator could not send a command in {step:g} s")
         return self._tag
+
+    def _sent(self, tag: int) -> bool:
+        return any(message["tag"] == tag for message in self._program.told("sent"))
 
     def active(self) -> int:
         """Return how many of the session's commands the target has not ended."""

@@ -15,7 +15,6 @@ from results.errors import MachineLostError, WrongUsageError
 from suites.selftest.sick import build
 from suites.selftest.sick.target import SickTarget
 
-MARK = "sick"
 TABLE = "sick.json"
 
 
@@ -44,17 +43,6 @@ class Findings:
 
 
 FINDINGS = pytest.StashKey[Findings]()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the sick kernel out of every run that does not ask for it."""
-    if MARK in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker(MARK)]
-    if left_out:
-        items[:] = [item for item in items if not item.get_closest_marker(MARK)]
-        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(

@@ -1,0 +1,92 @@
+"""Chosen commands: their CDBs, their sense data, and the program that issues them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.initiator.disk import Disk
+from fixtures.workload.commander import SgIoHdr, issue, triple
+from fixtures.workload.commands import KINDS, RESET, Command, CommandJob, Commands
+from results.history import Recorder
+from suites.selftest.test_agent import LocalAgent, local_agent
+
+SOON = 10.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cdbs(kind: str) -> None:
+    """SBC-4: operation code, LBA in bytes 2 to 9, TRANSFER LENGTH in bytes 10 to 13."""
+    opcode, name, direction, size = KINDS[kind]
+    first, second = CommandJob(kind, 2, 8 << 20).commands(4096)
+    cdb = bytes.fromhex(first.cdb)
+    assert (len(cdb), cdb[0], first.name, first.direction, first.bytes) == (
+        16, opcode, name, direction, size)
+    assert int.from_bytes(cdb[2:10]) == (8 << 20) // 4096
+    assert int.from_bytes(cdb[10:14]) == size // 4096
+    assert second.cdb != first.cdb
+
+
+@pytest.mark.parametrize(("sense", "expected"), [
+    ("70000500000000" "0a" "00000000" "2500" "00000000", {"key": 5, "asc": 0x25, "ascq": 0}),
+    ("720b4400" + "00000000", {"key": 0xB, "asc": 0x44, "ascq": 0}),
+    ("", {}), ("7000", {}), ("00" * 18, {}),
+])
+def test_sense_data(sense: str, expected: dict[str, int]) -> None:
+    assert triple(bytes.fromhex(sense)) == expected
+
+
+def test_a_command_as_the_kernel_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[SgIoHdr] = []
+
+    def ioctl(disk: int, request: int, header: SgIoHdr) -> None:
+        seen.append(header)
+        header.status, header.host_status, header.resid = 2, 0, 512
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    answer = issue(7, {"cdb": "8a" + 15 * "00", "direction": "write", "bytes": 1024,
+                       "timeout": 4.0})
+    (header,) = seen
+    assert (header.interface_id, header.dxfer_direction, header.cmd_len, header.dxfer_len,
+            header.timeout) == (ord("S"), -2, 16, 1024, 4000)
+    assert (answer["status"], answer["residual"], answer["error"]) == (2, 512, None)
+
+
+def test_a_reset_that_the_initiator_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ioctl(disk: int, request: int, order: Any) -> None:
+        assert (request, order.value) == (0x2284, 0x101)
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    assert issue(7, {"reset": "lun-reset"}) == {"error": "EIO"}
+
+
+@pytest.fixture
+def agent() -> Iterator[LocalAgent]:
+    """Give an agent on this host, whose clock is known."""
+    with local_agent() as running:
+        running.machine.connection.sync(SOON)
+        yield running
+
+
+def test_on_a_machine_whose_disk_refuses_them(agent: LocalAgent, tmp_path: Path) -> None:
+    """A file is no SCSI disk: SG_IO says so (ENOTTY), for each command, and the job ends well."""
+    disk = Disk("none", "8:0", "2:0:0:0", "STF x")
+    commands = [Command("TEST UNIT READY", 6 * "00"), RESET]
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        job = Commands(agent.machine, "commands", commands, disk, recorder)
+        assert job.wait_issued(2, SOON)
+        assert job.wait_answered(2, SOON)
+        assert job.wait(SOON) is not None
+        assert not job.running
+        history = recorder.history()
+    assert {answer["error"] for answer in job.answers.values()} <= {"ENOENT", "ENOTTY"}
+    kinds = [event.kind for event in history.select("workload")]
+    assert sorted(kinds) == ["answer", "answer", "begin", "command", "command", "end"]
+    assert json.dumps(history.last("workload", "end").data)  # type: ignore[union-attr]

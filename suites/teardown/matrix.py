@@ -63,8 +63,8 @@ class Cell:
 
     def plan(self) -> Plan:
         """Return the plan of the cell."""
-        iscsi_serial = self.transport == Transport.ISCSI and self.state in ONE_AT_A_TIME
-        count = 1 if iscsi_serial or self.state not in COMMANDS else HELD
+        serial = self.state in ONE_AT_A_TIME[Transport(self.transport)]
+        count = 1 if serial or self.state not in COMMANDS else HELD
         options: dict[str, str | int] = {
             "on_free_cmd_type": self.on_free, "memory_reuse_type": self.reuse,
             "parse_type": self.parse}
@@ -87,8 +87,13 @@ class Cell:
                          self.pool, f"t{self.threads}", self.multi)).lower()
 
 
-ONE_AT_A_TIME = frozenset({State.PARSE, State.ALLOC_MEM, State.QUEUED})
-"""States through which iSCSI-SCST passes one command of a connection at a time."""
+ONE_AT_A_TIME: Mapping[Transport, frozenset[State]] = {
+    Transport.ISCSI: frozenset({State.PARSE, State.ALLOC_MEM, State.QUEUED}),
+    Transport.LOOPBACK: frozenset({State.QUEUED}),
+}
+"""States that one command at a time comes to. iSCSI-SCST hands over PARSE and ALLOC_MEM one by one
+for each connection; and where nobody fetches, nobody carries a second command on to be fetched:
+SCST's own threads of a scst_user device are those that fetch."""
 
 ELSEWHERE = frozenset({"lun-delete-while-device-goes"})
 """Mechanisms that hold commands in a way of their own, on a device with a second LUN."""

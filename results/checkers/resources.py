@@ -13,10 +13,11 @@ from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "resources"
 
-MEMORY_LOST_KIB = 64 << 10
+MEMORY_LOST_KIB = 48 << 10
 """How much less memory may be free. Per-CPU lists, the page tables and stacks of programs that
-ran, and slab pages that other caches keep make some MiB from one scenario to the next; what a
-target forgets of this size is a device's memory, not a command's (those are slab objects)."""
+ran, and slab pages that other caches keep: in 208 healthy scenarios (LIO and SCST, 6.1 and 6.12)
+the median was 8 MiB, the most 27.5. What a target forgets of this size is a device's memory, not a
+command's (those are slab objects)."""
 
 STALLS = frozenset({
     Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK, Kind.RCU_STALL, Kind.WORKQUEUE_LOCKUP,

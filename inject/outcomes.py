@@ -54,6 +54,7 @@ BY_FAULT: Mapping[str, Sequence[str]] = {
     "target-delete": (GOOD, *LOST_WAY),
     "lun-delete": (GOOD, *LOST_WAY),
     "lun-clear": (GOOD, *LOST_WAY),
+    "lun-delete-while-device-goes": (GOOD, NOT_SUPPORTED, *LOST_WAY),
     **{f"black-hole-{kind}": (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT) for kind in range(1, 5)},
     **dict.fromkeys(("backend-stop-long", "memory-pressure"),
                     (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT)),

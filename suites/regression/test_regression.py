@@ -21,12 +21,14 @@ from suites.regression import (
     cb39b5d850,
     cc5ff6adea,
     lender_killed,
+    lun_list_race,
     reply_wakes_nobody,
 )
 
 STAGED = (c83745c0a2, c784044307, c3ec348004, c70e0d8143, c2f9ce8df, cc5ff6adea, c4aa7817db,
           c2c5c12c01, c1a7cfc8e6, cb39b5d850, lender_killed,
-          background_twice, background_abandoned, reply_wakes_nobody)
+          background_twice, background_abandoned, lun_list_race,
+          reply_wakes_nobody)
 
 
 RACES = {

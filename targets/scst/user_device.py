@@ -307,11 +307,12 @@ class Device:
         more, and what is aside."""
         while self.dropped and not self.lies.armed:
             self._answer_late(self.dropped.pop(0))
-        for kept in (self.held, self.aside):
-            for handle in list(kept):
-                command = kept.pop(handle, None)
-                if command is not None:
-                    self._answer_late(command)
+        with self._lock:  # one that has just been told to be held is kept in a moment
+            commands = [*self.held.values(), *self.aside.values()]
+            self.held.clear()
+            self.aside.clear()
+        for command in commands:
+            self._answer_late(command)
 
     def _answer_late(self, command: bytes) -> None:
         if self.fd < 0:  # it went with the device
@@ -360,9 +361,10 @@ class Device:
     def _handed_out(self, handle: int | None) -> bytes:
         if self.fd < 0:
             raise ValueError(f"the device {self.name} is closed")
-        if handle is None:
-            handle = next(iter(self.held), None)
-        command = self.held.get(handle, self.aside.get(handle)) if handle is not None else None
+        with self._lock:  # one that has just been told to be held is kept in a moment
+            if handle is None:
+                handle = next(iter(self.held), None)
+            command = None if handle is None else self.held.get(handle, self.aside.get(handle))
         if command is None:
             which = "" if handle is None else f" {handle}"
             raise ValueError(f"no command{which} of {self.name} is held")

@@ -17,7 +17,8 @@ class BackendOrder:
     ``waits``: whether it may wait for the commands that are held. SET_OPTIONS and FLUSH_CACHE
     suspend all of SCST's activity first (dev_user_set_opt, dev_user_flush_cache, scst_user.c),
     which waits for every command, but not for one that has its answer and is only to be freed;
-    DEVICE_CAPACITY_CHANGED only leaves a unit attention.
+    DEVICE_CAPACITY_CHANGED leaves a unit attention with every session, and so waits for one that
+    is being attached, but for no command.
     """
 
     name: str
@@ -34,16 +35,14 @@ class BackendOrder:
         return Held.ANSWERED if self.waits else Held.KEPT
 
     def fire(self, subject: Subject, deadline: float) -> None:
-        """Begin it; if it waits, answer the commands, and see it end.
+        """Begin it; if it waits, answer what is held, and see it end.
 
         One that waits is given once more when the commands have been answered: it cannot end
-        before the first one has. Raises TargetFailedError when it waits and must not, or does not
-        end, or the kernel refuses it.
+        before the first one has. Raises TargetFailedError when it does not end, or the kernel
+        refuses it.
         """
         said = self._give(subject, deadline)
-        if not said["done"] and not self.waits:
-            raise TargetFailedError(f"{self.name}: it had not ended while commands were held")
-        if self.waits:
+        if self.waits or not said["done"]:
             subject.backend.release(deadline)
         if not said["done"]:
             said = self._give(subject, deadline)

@@ -141,7 +141,7 @@ UNCACHED = {"memory_reuse_type": "NONE"}
 AFTER = frozenset({"ESRCH", "EINVAL"})
 """Said to an answer for a command that has been answered: it has gone, or waits to be freed."""
 
-SENSE_ABORTED = "70000b0000000a00000000440000000000" + "00"
+SENSE_ABORTED = "70000b00000000" + "0a" + "00000000" + "4400" + "00000000"
 """Fixed format sense data: ABORTED COMMAND, 44h/00h."""
 
 

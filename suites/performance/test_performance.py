@@ -1,8 +1,8 @@
 """Is our scst_user backend fast enough to test SCST with, and not itself?
 
 It is raced against fileio_tgt, SCST's own, over scst_local: files in memory of the same size, the
-same options (parse STANDARD, on_free IGNORE, reuse ALL), several commands per ioctl, no steps
-told.
+same options (parse STANDARD, on_free IGNORE, reuse ALL), no steps told; where there are several
+commands to be had, several per ioctl (REPLY_AND_GET_MULTI).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fixtures.plugin import RunPlan
 from results.history import Recorder
 from results.store import write_json
 from suites.performance import fileio_tgt
-from suites.performance.race import Contender, Result, race
+from suites.performance.race import CELLS, Contender, Result, race
 from targets.target import Device, Transport
 
 pytestmark = pytest.mark.performance
@@ -63,8 +63,12 @@ def _race(run_plan: RunPlan, kernel: str) -> Sequence[Result]:
         ours = Loopback().login(machine, deployment.address, ladder).name
         deployment.backend.call("steps", deadline=ladder.step, on=False)
         with fileio_tgt.deployed(machine, "theirs", SIZE, ladder) as theirs:
-            results = race(machine, [Contender(OURS, ours), Contender(THEIRS, theirs)],
-                           rounds=ROUNDS, seconds=SECONDS, tell=lab.progress)
+            results: list[Result] = []
+            for several in (False, True):
+                deployment.backend.call("multi", deadline=ladder.step, on=several)
+                cells = [cell for cell in CELLS if (cell.iodepth > 1) is several]
+                results += race(machine, [Contender(OURS, ours), Contender(THEIRS, theirs)], cells,
+                                rounds=ROUNDS, seconds=SECONDS, tell=lab.progress)
         deployment.remove()
     return results
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from inject.fault import SCST_USER, Held, Needs, Subject
@@ -92,8 +93,7 @@ class Answer:
     @property
     def name(self) -> str:
         """answer-STATE-WHAT."""
-        state = self.state.lower().replace("_", "-")
-        return f"answer-{state}-{self.what}"
+        return f"answer-{self.point.name}-{self.what}"
 
     @property
     def point(self) -> Point:
@@ -103,10 +103,9 @@ class Answer:
     def fire(self, subject: Subject, deadline: float) -> None:
         """Answer the oldest held command. Raises TargetFailedError when the kernel says to it
         what it must not."""
-        said = subject.backend.call(
-            "answer", deadline=deadline, handle=None, count=1, fields=dict(self.fields),
-            as_handle=self.as_handle, times=self.times)
-        self.judge([error for answered in said for error in answered["errors"]])
+        said = give(subject, deadline, fields=self.fields, as_handle=self.as_handle,
+                    times=self.times)
+        self.judge(list(said["errors"]))
 
     def judge(self, errors: list[str | None]) -> None:
         """Raise TargetFailedError unless the kernel said what it has to."""
@@ -120,6 +119,20 @@ class Answer:
     def undo(self, subject: Subject, deadline: float) -> None:
         """Answer rightly what is still held."""
         subject.backend.release(deadline)
+
+
+def give(
+    subject: Subject, deadline: float, handle: int | None = None, *,
+    fields: Mapping[str, Any] = MappingProxyType({}), as_handle: int | None = None,
+    times: int = 1,
+) -> Mapping[str, Any]:
+    """Answer a held command (None: the oldest); return its ``handle``, and as ``errors`` what the
+    kernel said each time."""
+    (said,) = subject.backend.call(
+        "answer", deadline=deadline, handle=handle, count=1, fields=dict(fields),
+        as_handle=as_handle, times=times)
+    answered: Mapping[str, Any] = said
+    return answered
 
 
 def word(errno: str | None) -> str:
@@ -237,26 +250,12 @@ class AnswerForAnother:
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Answer the older one as the younger. Raises TargetFailedError when that is refused."""
-        older, younger = (self._pass_over(subject, deadline) for _ in range(2))
-        said = self._answer(subject, deadline, older, younger)
+        # Answered as a command that there is not, each is passed over, and can be named.
+        older, younger = (int(give(subject, deadline, as_handle=NO_HANDLE)["handle"])
+                          for _ in range(2))
+        said = list(give(subject, deadline, older, as_handle=younger)["errors"])
         if said != [None]:
             raise TargetFailedError(f"{self.name}: the kernel said {words(said)}")
-
-    def _pass_over(self, subject: Subject, deadline: float) -> int:
-        """Answer the oldest held command as one that there is not; return its handle."""
-        (said,) = subject.backend.call(
-            "answer", deadline=deadline, handle=None, count=1, fields={}, as_handle=NO_HANDLE,
-            times=1)
-        return int(said["handle"])
-
-    @staticmethod
-    def _answer(
-        subject: Subject, deadline: float, handle: int, as_handle: int,
-    ) -> list[str | None]:
-        (said,) = subject.backend.call(
-            "answer", deadline=deadline, handle=handle, count=1, fields={}, as_handle=as_handle,
-            times=1)
-        return list(said["errors"])
 
     def undo(self, subject: Subject, deadline: float) -> None:
         """Answer what is left: the one that the kernel has ended, in vain, and the older."""
@@ -295,7 +294,7 @@ class FreedInBackground:
         Raises TargetFailedError when either is refused.
         """
         subject.backend.hold(str(State.ON_FREE_CMD), MANY, direction="write", deadline=deadline)
-        began = self._answer(subject, deadline, None, {"reply_type": "BACKGROUND"})
+        began = give(subject, deadline, fields={"reply_type": "BACKGROUND"})
         errors = list(began["errors"])
         if not until(lambda: self._freed(subject, deadline, int(began["handle"]), errors),
                      deadline):
@@ -311,21 +310,12 @@ class FreedInBackground:
         The field tells it from EXEC of the same handle, which has none of that name.
         """
         try:
-            errors += self._answer(subject, deadline, handle, {"result": 0})["errors"]
+            errors += give(subject, deadline, handle, fields={"result": 0})["errors"]
         except TargetFailedError as error:
             if "no field result" not in str(error):
                 raise
             return False
         return True
-
-    @staticmethod
-    def _answer(
-        subject: Subject, deadline: float, handle: int | None, fields: Mapping[str, Any],
-    ) -> Mapping[str, Any]:
-        said: list[Mapping[str, Any]] = subject.backend.call(
-            "answer", deadline=deadline, handle=handle, count=1, fields=dict(fields),
-            as_handle=None, times=1)
-        return said[0]
 
     def undo(self, subject: Subject, deadline: float) -> None:
         """Complete it."""

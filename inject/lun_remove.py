@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from inject.fault import ANYTHING, Held, Needs, Subject
-
-LOOK_EVERY = 0.02
-"""Seconds between two looks at whether the removal waits."""
+from inject.waiting import until
 
 
 @dataclass(frozen=True)
@@ -33,9 +30,7 @@ class LunRemove:
         """
         with ThreadPoolExecutor(1, "lun-remove") as pool:
             removal = pool.submit(subject.remove_lun)
-            end = time.monotonic() + deadline
-            while not removal.done() and time.monotonic() < end and not subject.removal_waits():
-                wait([removal], timeout=LOOK_EVERY)
+            until(lambda: removal.done() or subject.removal_waits(), deadline)
             subject.backend.release(deadline)
             removal.result()
 

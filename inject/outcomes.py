@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from inject.answers import CHECK_CONDITION, Answer, Outcome
 from inject.fault import Fault, Held
 from inject.point import ANSWERED, TASK_MANAGEMENT, State
+from results.checkers.outcome import status_word
 
 GOOD = "GOOD"
 NOT_SUPPORTED = "CHECK CONDITION 05/25/00"
@@ -35,9 +36,6 @@ LOST_WAY = ("host NO_CONNECT", "host TRANSPORT_DISRUPTED", "host TRANSPORT_FAILF
 TIMED_OUT = ("host TIME_OUT", "host ABORT", "host RESET", "host NO_CONNECT",
              "host TRANSPORT_DISRUPTED", "host ERROR")
 """The initiator's timer ran out, and its error handling ended the command."""
-
-GONE_DEVICE = ("ENXIO", "ENODEV", "ENOENT")
-"""The disk went before the command could be issued."""
 
 UNANSWERED: Mapping[State, Sequence[str]] = {
     State.QUEUED: (NOT_SUPPORTED, BUSY, TASK_SET_FULL, *LOST_WAY),
@@ -62,9 +60,6 @@ BY_FAULT: Mapping[str, Sequence[str]] = {
 """What a fault leads to whatever the state. A black hole swallows the answers of these, too."""
 
 
-STATUSES = {0x00: GOOD, 0x08: BUSY, 0x28: TASK_SET_FULL}
-
-
 def answered(outcome: Outcome) -> Sequence[str]:
     """Return how a command may end that is answered wrongly.
 
@@ -77,9 +72,8 @@ def answered(outcome: Outcome) -> Sequence[str]:
         if outcome.sense is None:
             return ("CHECK CONDITION*",)
         return ("CHECK CONDITION " + "/".join(f"{number:02x}" for number in outcome.sense),)
-    if outcome.status == 0x08:
-        return (BUSY, TASK_SET_FULL, GOOD)
-    return (STATUSES.get(outcome.status, f"status {outcome.status:#04x}"), "host ERROR")
+    word = status_word(outcome.status)
+    return (BUSY, TASK_SET_FULL, GOOD) if word == BUSY else (word, "host ERROR")
 
 
 PATIENCE: Mapping[str, float] = {
@@ -105,7 +99,7 @@ def patience(fault: Fault, state: State) -> float:
                RESET_SECONDS if state in TASK_MANAGEMENT else 0.0)
 
 
-def allowed(fault: Fault, state: State, transport: str) -> Sequence[str]:
+def allowed(fault: Fault, state: State) -> Sequence[str]:
     """Return the outcomes that a fault may lead to for a command in a state; empty: any."""
     if isinstance(fault, Answer):
         return answered(fault.outcome)

@@ -61,6 +61,11 @@ def check(history: History) -> Check | None:
     return Check(NAME, Verdict.PASS, f"{len(answers)} commands ended with {words}", (), figures)
 
 
+def status_word(status: int) -> str:
+    """Return a status in words; one that the standard does not have by its number."""
+    return STATUSES.get(status, f"status {status:#04x}")
+
+
 def outcome(answer: Event) -> str:
     """Return in words how a command ended."""
     data = answer.data
@@ -69,7 +74,7 @@ def outcome(answer: Event) -> str:
     if data.get("host"):
         return f"host {HOSTS.get(data['host'], hex(data['host']))}"
     status = int(data.get("status") or 0) & 0xFE
-    word = STATUSES.get(status, f"status {status:#04x}")
+    word = status_word(status)
     if status != 0x02:
         return word
     if "key" not in data:

@@ -7,13 +7,10 @@ import pytest
 from fixtures.plugin import accept
 from fixtures.scenario import Plan
 from fixtures.workload.commands import CommandJob
-from fixtures.workload.stamps import StampJob
+from fixtures.workload.stamps import LIGHT
 from inject.answers import ANSWERS, FOR_ANOTHER, Answer, AnswerForAnother
 from results.judge import Judgement
 from targets.target import Device, Transport
-
-STAMPS = StampJob(threads=4, rate_iops=120, blocks=32)
-"""A light load beside the one command: no other command may suffer."""
 
 
 def plans(target: str) -> list[Plan]:
@@ -28,7 +25,7 @@ def plan(answer: Answer | AnswerForAnother, transport: Transport) -> Plan:
     """Return the plan for a wrong answer."""
     point = answer.point
     return Plan("scst", answer.name, transport, point, Device(options=answer.options), None,
-                STAMPS, CommandJob(point.direction or "write", point.count))
+                LIGHT, CommandJob(point.direction or "write", point.count))
 
 
 def test_wrong_answers(judgement: Judgement, request: pytest.FixtureRequest) -> None:

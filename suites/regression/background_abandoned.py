@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from fixtures.scenario import Plan
 from fixtures.workload.commands import CommandJob
-from fixtures.workload.stamps import StampJob
+from fixtures.workload.stamps import LIGHT
 from inject.point import Point, State
 from targets.target import Device, Transport
 
 PLAN = Plan(
     "scst", "backend-close", Transport.LOOPBACK, Point(State.BACKGROUND, 1, None),
     Device(options={"on_free_cmd_type": "IGNORE", "memory_reuse_type": "NONE"}), None,
-    StampJob(threads=4, rate_iops=120, blocks=32), CommandJob("write", 1),
+    LIGHT, CommandJob("write", 1),
     "background-abandoned")

@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from fixtures.scenario import Plan
 from fixtures.stage import Stage
-from fixtures.stimulus import Stimulus
 from fixtures.workload.commands import CommandJob
 from inject.point import Point, State
-from suites.regression.telling import BIG, in_the_open, write_all
+from suites.regression.telling import in_the_open, one_command, release_and_end
 from targets.target import Device, Transport
 
 PLAN = Plan(
@@ -35,10 +34,7 @@ def story(stage: Stage) -> None:
     """Tell it."""
     bound = stage.ladder.step
     with in_the_open(stage) as (deployment, (disk,), _):
-        write_all(stage, (disk, BIG))
-        stimulus = Stimulus(stage, deployment, disk)
-        stimulus.arm()
-        commands, = stimulus.commands
+        commands = one_command(stage, deployment, disk)
         stage.must(commands.wait_answered(1, bound), "the initiator has no answer")
         held = stage.recorder.history().last("backend", "held")
         assert held is not None
@@ -48,8 +44,6 @@ def story(stage: Stage) -> None:
             "answer", handle=held.data["handles"][0], fields=TWICE, deadline=bound)
         stage.expect("the kernel refuses a second answer in the background",
                      told[0]["errors"] == ["EINVAL"], str(told))
-        deployment.backend.release(bound)
-        stage.must(commands.wait(bound) is not None, "the command does not end")
-        stage.undone()
+        release_and_end(stage, deployment, commands)
 
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from fixtures.scenario import Plan
 from fixtures.workload.commands import CommandJob
-from fixtures.workload.stamps import StampJob
+from fixtures.workload.stamps import LIGHT
 from inject.lun_race import LunRace
 from inject.point import Point, State
 from targets.target import Device, Transport
 
 PLAN = Plan(
     "scst", LunRace().name, Transport.LOOPBACK, Point(State.EXEC, 1, None),
-    Device(luns=LunRace().luns), None, StampJob(threads=4, rate_iops=120, blocks=32),
+    Device(luns=LunRace().luns), None, LIGHT,
     CommandJob("write", 1), "lun-list")

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from fixtures.scenario import Plan
 from fixtures.stage import Stage
-from fixtures.stimulus import Stimulus
 from fixtures.workload.commands import CommandJob
 from inject.point import Point, State
-from suites.regression.telling import BIG, in_the_open, write_all
+from suites.regression.telling import in_the_open, one_command, release_and_end
 from targets.target import Device, Transport
 
 PLAN = Plan(
@@ -33,15 +32,10 @@ def story(stage: Stage) -> None:
     """Tell it."""
     bound = stage.ladder.step
     with in_the_open(stage) as (deployment, (disk,), _):
-        write_all(stage, (disk, BIG))
-        stimulus = Stimulus(stage, deployment, disk)
-        stimulus.arm()
-        (commands,) = stimulus.commands
+        commands = one_command(stage, deployment, disk)
         stage.phase("fault")
         stage.fired()
         deployment.backend.call("release", nudge=False, deadline=bound)
         stage.expect("a command whose PARSE was answered by SCST_USER_REPLY_CMD is carried out",
                      commands.wait_answered(1, IN_TIME), f"not within {IN_TIME:g} s")
-        deployment.backend.release(bound)
-        stage.must(commands.wait(bound) is not None, "the command does not end")
-        stage.undone()
+        release_and_end(stage, deployment, commands)

@@ -8,7 +8,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 
 from fixtures.initiator.disk import Disk
 from fixtures.stage import Stage
+from fixtures.stimulus import Stimulus
 from fixtures.watcher.trace import TraceWatcher
+from fixtures.workload.commands import Commands
 from inject.point import Point
 from results.errors import TargetFailedError
 from suites.regression.program import Program
@@ -67,6 +69,23 @@ def in_the_open(
 ) -> AbstractContextManager[tuple[Deployment, list[Disk], TraceWatcher]]:
     """As ``on_stage``, for what leaves the device alive: its removal is the teardown."""
     return on_stage(stage, "teardown")
+
+
+def one_command(stage: Stage, deployment: Deployment, disk: Disk) -> Commands:
+    """Bring the plan's commands to its point, on a disk that has been written to; return them."""
+    write_all(stage, (disk, BIG))
+    stimulus = Stimulus(stage, deployment, disk)
+    stimulus.arm()
+    (commands,) = stimulus.commands
+    return commands
+
+
+def release_and_end(stage: Stage, deployment: Deployment, commands: Commands) -> None:
+    """Have the backend let go of everything, and see the commands end: the fault is over."""
+    bound = stage.ladder.step
+    deployment.backend.release(bound)
+    stage.must(commands.wait(bound) is not None, "the command does not end")
+    stage.undone()
 
 
 class Chain:

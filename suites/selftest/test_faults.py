@@ -11,7 +11,8 @@ import pytest
 from inject.backend_orders import BackendOrder
 from inject.catalogue import FAULTS, applicable, fault_by_name
 from inject.fault import Held
-from inject.lun_remove import LOOK_EVERY, LunRemove
+from inject.lun_remove import LunRemove
+from inject.waiting import LOOK_EVERY
 from results.errors import TargetFailedError, WrongUsageError
 from suites.selftest.fakes import FakeSubject
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 
 from inject.catalogue import MECHANISMS
@@ -14,7 +12,6 @@ from results.history import Event
 from results.judge import judge
 from results.verdict import Check, Signature, Verdict
 from suites.selftest.stories import Story, healthy
-from targets.target import Transport
 
 SENSE = {"status": 2, "host": 0, "driver": 8, "key": 5, "asc": 0x25, "ascq": 0, "sense": "70"}
 
@@ -128,7 +125,7 @@ def test_a_fault_that_swallows_commands_leaves_them_their_initiators_time() -> N
 
 def test_every_fault_says_how_commands_may_end() -> None:
     """Wherever a command that its initiator waits for is held."""
-    for fault, transport in product(MECHANISMS, Transport):
+    for fault in MECHANISMS:
         for state in (State.QUEUED, State.PARSE, State.ALLOC_MEM, State.EXEC):
-            assert allowed(fault, state, transport), (fault.name, state)
-        assert allowed(fault, State.ON_FREE_CMD, transport) == ("GOOD",)
+            assert allowed(fault, state), (fault.name, state)
+        assert allowed(fault, State.ON_FREE_CMD) == ("GOOD",)

@@ -21,7 +21,7 @@ from allpairspy import AllPairs  # type: ignore[import-untyped]
 from fixtures.scenario import Plan
 from fixtures.workload.commands import KINDS, CommandJob
 from fixtures.workload.fio import FioJob
-from fixtures.workload.stamps import StampJob
+from fixtures.workload.stamps import LIGHT
 from inject.catalogue import FAULTS, MECHANISMS
 from inject.fault import Held
 from inject.point import COMMANDS, SESSION, Point, State
@@ -32,9 +32,6 @@ NO_COMMAND = "none"
 
 HELD = 2
 """Commands at the point, where a connection hands over more than one at a time."""
-
-STAMPS = StampJob(threads=4, rate_iops=120, blocks=32)
-"""A light load beside the commands: what was acknowledged must be there afterwards."""
 
 
 ANOTHER_MEDIUM = frozenset({"lun-replace"})
@@ -75,7 +72,7 @@ class Cell:
         device = Device(options=options, threads=self.threads, multi=self.multi == "multi",
                         siblings=siblings)
         commands = CommandJob(self.opcode, count) if self.state in COMMANDS else None
-        fio, stamps = (FioJob(), None) if self.mechanism in ANOTHER_MEDIUM else (None, STAMPS)
+        fio, stamps = (FioJob(), None) if self.mechanism in ANOTHER_MEDIUM else (None, LIGHT)
         return Plan(
             "scst", self.mechanism, Transport(self.transport),
             Point(self.state, count, None), device, fio, stamps, commands, self.variant)

@@ -38,6 +38,11 @@ INTERNAL_FAILURE: Sense = (0x0B, 0x44, 0x00)
 INVALID_MESSAGE: Sense = (0x05, 0x49, 0x00)
 """Said where the direction is not what the initiator expects (scst_parse_cmd, scst_targ.c)."""
 LUN_NOT_SUPPORTED: Sense = (0x05, 0x25, 0x00)
+COPY_ABORTED: Sense = (0x0A, 0x00, 0x00)
+"""The copy manager's; the sense data of the command that failed follow it (SPC-3 6.3.3)."""
+
+DESCRIPTOR = 24
+"""Bytes of struct scst_user_ext_copy_data_descr."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,9 @@ def words(errors: list[str | None]) -> str:
 PARSED = {"parse_type": "CALL"}
 """Options with which the backend is asked to parse."""
 
+REMAPPED = {"ext_copy_remap_supported": 1}
+"""Options with which the backend is asked to carry a segment of an EXTENDED COPY out."""
+
 UNCACHED = {"memory_reuse_type": "NONE"}
 """Options with which a READ has no buffer before EXEC's answer brings one."""
 
@@ -174,13 +182,19 @@ def _parse(what: str, outcome: Outcome, **fields: Any) -> Answer:
     return Answer(what, State.PARSE, outcome, fields, options=PARSED)
 
 
+def _remap(what: str, outcome: Outcome, **fields: Any) -> Answer:
+    return Answer(what, State.EXT_COPY_REMAP, outcome, fields, options=REMAPPED)
+
+
 ANSWERS: tuple[Answer, ...] = (
     # to any state
     *(Answer("unknown-handle", state, unheard("ESRCH"), as_handle=NO_HANDLE, options=options)
-      for state, options in ((State.PARSE, PARSED), (State.ALLOC_MEM, {}), (State.EXEC, {}))),
+      for state, options in ((State.PARSE, PARSED), (State.ALLOC_MEM, {}), (State.EXEC, {}),
+                             (State.EXT_COPY_REMAP, REMAPPED))),
     _parse("wrong-subcode", refused("EINVAL", LUN_NOT_SUPPORTED), subcode="EXEC"),
     _alloc("wrong-subcode", refused("EINVAL", LUN_NOT_SUPPORTED), subcode="EXEC"),
     _exec("wrong-subcode", refused("EINVAL", LUN_NOT_SUPPORTED), subcode="ALLOC_MEM"),
+    _remap("wrong-subcode", refused("EINVAL", LUN_NOT_SUPPORTED), subcode="EXEC"),
     Answer("twice", State.EXEC, Outcome((frozenset({None}), AFTER), GOOD), times=2),
     # to EXEC
     _exec_read("resp-data-len-above-bufflen", refused("EINVAL", INTERNAL_FAILURE),
@@ -226,6 +240,27 @@ ANSWERS: tuple[Answer, ...] = (
     _parse("op-flags-none", refused("EINVAL", HARDWARE_ERROR), op_flags=0),
     _parse("sense-unmapped", refused("EFAULT", INTERNAL_FAILURE), status="CHECK_CONDITION",
            sense_len=18, psense_buffer=UNMAPPED),
+    # to EXT_COPY_REMAP: what is left of the segment, as (source LBA, destination LBA, bytes)
+    _remap("check-condition", taken(CHECK_CONDITION, INTERNAL_FAILURE),
+           status="CHECK_CONDITION", sense=SENSE_ABORTED),
+    _remap("status-reserved", taken(0x3E), status=0x3E),
+    _remap("sense-unmapped", refused("EFAULT", HARDWARE_ERROR), status="CHECK_CONDITION",
+           sense_len=18, psense_buffer=UNMAPPED),
+    _remap("left-unmapped", refused("EFAULT", HARDWARE_ERROR), remap_descriptors=UNMAPPED,
+           remap_descriptors_len=DESCRIPTOR),
+    _remap("left-not-whole", refused("EINVAL", HARDWARE_ERROR),
+           remap_descriptors=[[0, 0, PAGE]], remap_descriptors_len=DESCRIPTOR - 1),
+    _remap("left-too-many", refused("EOVERFLOW", HARDWARE_ERROR),
+           remap_descriptors=[[0, 0, PAGE]], remap_descriptors_len=PAGE + DESCRIPTOR),
+    _remap("left-zero", refused("EINVAL", HARDWARE_ERROR), remap_descriptors=[[0, 0, 0]]),
+    _remap("left-negative", refused("EINVAL", HARDWARE_ERROR), remap_descriptors=[[0, 0, -PAGE]]),
+    _remap("left-longer-than-segment", refused("EINVAL", HARDWARE_ERROR),
+           remap_descriptors=[[0, 0, 1 << 20]]),
+    # What follows are segments that cannot be copied; the copy manager says so.
+    _remap("left-no-blocks", taken(CHECK_CONDITION, HARDWARE_ERROR),
+           remap_descriptors=[[0, 0, 100]]),
+    _remap("left-beyond-the-end", taken(CHECK_CONDITION, COPY_ABORTED),
+           remap_descriptors=[[1 << 40, 0, PAGE]]),
 )
 
 

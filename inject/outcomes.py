@@ -42,6 +42,7 @@ UNANSWERED: Mapping[State, Sequence[str]] = {
     State.PARSE: (NOT_SUPPORTED,),
     State.ALLOC_MEM: (NOT_SUPPORTED,),
     State.EXEC: (NOT_SUPPORTED,),
+    State.EXT_COPY_REMAP: (NOT_SUPPORTED,),
 }
 """By the state of a command whose backend has gone."""
 

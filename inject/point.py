@@ -36,8 +36,9 @@ class State(StrEnum):
 
 
 COMMANDS = frozenset({
-    State.QUEUED, State.PARSE, State.ALLOC_MEM, State.EXEC, State.BACKGROUND, State.ON_FREE_CMD})
-"""States that a command of any kind passes."""
+    State.QUEUED, State.PARSE, State.ALLOC_MEM, State.EXEC, State.BACKGROUND, State.ON_FREE_CMD,
+    State.EXT_COPY_REMAP})
+"""States that a command comes to: EXT_COPY_REMAP an EXTENDED COPY only, the others any kind."""
 
 TASK_MANAGEMENT = frozenset({State.TASK_MGMT_RECEIVED, State.TASK_MGMT_DONE})
 SESSION = frozenset({State.ATTACH_SESS, State.DETACH_SESS})

@@ -8,7 +8,7 @@ NAME" for a command that the initiator ended by itself, the errno for one that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,6 +18,9 @@ from results.timeline import Timeline, command_bound
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "outcome"
+
+AT_FAULT = "commands"
+"""The job whose commands are judged: a plan's. Those of others prepare."""
 
 STATUSES = {
     0x00: "GOOD", 0x02: "CHECK CONDITION", 0x04: "CONDITION MET", 0x08: "BUSY",
@@ -39,25 +42,25 @@ def check(history: History) -> Check | None:
     armed = history.first("fault", "armed")
     expect = (armed.data.get("expect") or {}) if armed else {}
     allowed = expect.get("commands")
-    issued = {_key(event): event for event in history.select("workload", "command")}
+    issued = _by_number(history, "command")
     if not allowed or not issued:
         return None
-    answers = {_key(event): event for event in history.select("workload", "answer")}
+    answers = _by_number(history, "answer")
     timeline = Timeline.of(history)
     figures = {"commands_issued": Figure(len(issued), "1"),
                "commands_answered": Figure(len(answers), "1")}
     wrong = [event for event in answers.values()
              if timeline.witnessed(event.time) and not _allowed(event, allowed)]
     if wrong:
-        words = ", ".join(dict.fromkeys(map(outcome, wrong)))
+        words = _words(wrong)
         return Check(
             NAME, Verdict.FAIL, f"{len(wrong)} of {len(issued)} commands ended with {words}, "
             f"allowed: {' or '.join(allowed)}", _quote(wrong),
             {**figures, **timeline.detected(NAME, wrong[0].time)},
-            [Signature.of("outcome", _name(issued, each), outcome(each)) for each in wrong])
+            [Signature.of("outcome", _name(issued, each), outcome(each.data)) for each in wrong])
     if missing := [event for key, event in issued.items() if key not in answers]:
         return _missing(history, timeline, missing, figures)
-    words = ", ".join(dict.fromkeys(map(outcome, answers.values())))
+    words = _words(answers.values())
     return Check(NAME, Verdict.PASS, f"{len(answers)} commands ended with {words}", (), figures)
 
 
@@ -66,9 +69,8 @@ def status_word(status: int) -> str:
     return STATUSES.get(status, f"status {status:#04x}")
 
 
-def outcome(answer: Event) -> str:
-    """Return in words how a command ended."""
-    data = answer.data
+def outcome(data: Mapping[str, Any]) -> str:
+    """Return in words how a command ended, by the data of its ``answer``."""
     if data.get("error"):
         return str(data["error"])
     if data.get("host"):
@@ -83,7 +85,7 @@ def outcome(answer: Event) -> str:
 
 
 def _allowed(event: Event, allowed: list[str]) -> bool:
-    return any(fnmatchcase(outcome(event), pattern) for pattern in allowed)
+    return any(fnmatchcase(outcome(event.data), pattern) for pattern in allowed)
 
 
 def _missing(
@@ -101,13 +103,18 @@ def _missing(
                  [Signature.of("no answer", str(each.data["name"])) for each in missing])
 
 
-def _name(issued: Mapping[Any, Event], answer: Event) -> str:
-    event = issued.get(_key(answer))
+def _name(issued: Mapping[int, Event], answer: Event) -> str:
+    event = issued.get(int(answer.data["number"]))
     return str(event.data["name"]) if event else "?"
 
 
-def _key(event: Event) -> tuple[str, int]:
-    return str(event.data["job"]), int(event.data["number"])
+def _by_number(history: History, kind: str) -> dict[int, Event]:
+    return {int(event.data["number"]): event for event in history.select("workload", kind)
+            if event.data["job"] == AT_FAULT}
+
+
+def _words(answers: Iterable[Event]) -> str:
+    return ", ".join(dict.fromkeys(outcome(event.data) for event in answers))
 
 
 def _quote(events: list[Event]) -> list[dict[str, Any]]:
@@ -116,5 +123,5 @@ def _quote(events: list[Event]) -> list[dict[str, Any]]:
 
 def _evidence(events: list[Event]) -> Iterator[dict[str, Any]]:
     for event in events:
-        yield {"time": event.time, "outcome": outcome(event) if event.kind == "answer" else None,
-               **event.data}
+        ended = outcome(event.data) if event.kind == "answer" else None
+        yield {"time": event.time, "outcome": ended, **event.data}

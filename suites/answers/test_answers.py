@@ -6,9 +6,10 @@ import pytest
 
 from fixtures.plugin import accept
 from fixtures.scenario import Plan
-from fixtures.workload.commands import CommandJob
+from fixtures.workload.commands import COPY, CommandJob
 from fixtures.workload.stamps import LIGHT
 from inject.answers import ANSWERS, FOR_ANOTHER, Answer, AnswerForAnother
+from inject.point import State
 from results.judge import Judgement
 from targets.target import Device, Transport
 
@@ -24,8 +25,9 @@ def plans(target: str) -> list[Plan]:
 def plan(answer: Answer | AnswerForAnother, transport: Transport) -> Plan:
     """Return the plan for a wrong answer."""
     point = answer.point
+    kind = COPY if point.state is State.EXT_COPY_REMAP else point.direction or "write"
     return Plan("scst", answer.name, transport, point, Device(options=answer.options), None,
-                LIGHT, CommandJob(point.direction or "write", point.count))
+                LIGHT, CommandJob(kind, point.count))
 
 
 def test_wrong_answers(judgement: Judgement, request: pytest.FixtureRequest) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from fixtures.initiator.iscsi_test_cu import FAMILIES, Result, listed, run_family
 from suites.conformance.conftest import Bed, Pristine, Row, Table
-from targets.scst.sysfs import TARGETS, write
 from targets.target import Deployment, Device
 
 pytestmark = pytest.mark.conformance
@@ -19,9 +18,6 @@ OURS = Device(name="stf-user", size=SIZE)
 FAMILY_LADDERS = 2
 """How many times a whole scenario's bound a family may take: it is thousands of commands."""
 
-COPY_LUN = 200
-"""LUN of our device in the copy manager."""
-
 LOGOUT = "SCST ends a session some time after its logout, and a reservation with it"
 
 ABORT = "the write may have ended before its abort arrives"
@@ -31,12 +27,6 @@ RACES = {
     "iSCSITMF.AbortTaskSimpleAsync": ABORT,
 }
 """Tests that now pass and now fail on either device, for what is not the device's doing."""
-
-
-def admit_to_copies(bed: Bed, device: Device) -> None:
-    """Let EXTENDED COPY use a device, as vdisk's may from the beginning (README of SCST)."""
-    mgmt = f"{TARGETS}/copy_manager/copy_manager_tgt/luns/mgmt"
-    write(bed.guest.machine, mgmt, f"add {device.name} {COPY_LUN}", bed.guest.ladder.step)
 
 
 def results(bed: Bed, deployment: Deployment, family: str, tests: list[str]) -> list[Result]:
@@ -67,7 +57,7 @@ def test_iscsi_test_cu(
     """No test of the family fails on ours that passes on vdisk_fileio."""
     with pristine() as bed, bed.deployed(REFERENCE) as reference, bed.deployed(OURS) as ours:
         tests = listed(bed.guest.machine)[family]
-        admit_to_copies(bed, OURS)
+        ours.begin("copy-admit").finish(bed.guest.ladder.step)
         pairs = zip(results(bed, reference, family, tests), results(bed, ours, family, tests),
                     strict=True)
         rows = [Row(kernel_name, theirs.name, theirs.outcome, mine.outcome, theirs.words,

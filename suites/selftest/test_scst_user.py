@@ -377,6 +377,9 @@ def test_an_extended_copy_is_carried_out(bench: Bench) -> None:
     bench.work(command(1, Subcode.ATTACH_SESS, "sess", sess_h=1))
     bench.disk.data[3 * BLOCK:5 * BLOCK] = b"xy" * BLOCK
     reply, = bench.work(remap(3, 4, 2))
+    event, *_ = (each for each in bench.events("step") if each["point"] == "EXT_COPY_REMAP")
+    assert (event["opcode"], event["direction"], event["lba"], event["bytes"]) == (
+        0x83, "write", 4, 2 * BLOCK)
     assert reply.remap_reply.remap_descriptors_len == 0
     assert bench.disk.data[4 * BLOCK:6 * BLOCK] == b"xy" * BLOCK
 

@@ -52,6 +52,18 @@ def test_the_seed_decides(cells: list[Cell]) -> None:
     assert matrix.pairwise(8) != cells
 
 
+def test_values_that_came_later_leave_the_cells_there_were(
+    cells: list[Cell], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    later = matrix.LATER
+    old = {name: [value for value in values if value not in later.get(name, ())]
+           for name, values in DIMENSIONS.items()}
+    monkeypatch.setattr(matrix, "DIMENSIONS", old)
+    before = matrix.pairwise(7)
+    assert cells[:len(before)] == before
+    assert len(cells) > len(before)
+
+
 def test_every_rule_excludes_something_and_they_are_counted() -> None:
     legal, counts = matrix.census()
     assert set(counts) == {rule.why for rule in RULES}

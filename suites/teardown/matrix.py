@@ -19,7 +19,7 @@ from typing import Any
 from allpairspy import AllPairs  # type: ignore[import-untyped]
 
 from fixtures.scenario import Plan
-from fixtures.workload.commands import KINDS, CommandJob
+from fixtures.workload.commands import COPY, KINDS, CommandJob
 from fixtures.workload.fio import FioJob
 from fixtures.workload.stamps import LIGHT
 from inject.catalogue import FAULTS, MECHANISMS
@@ -65,6 +65,8 @@ class Cell:
         options: dict[str, str | int] = {
             "on_free_cmd_type": self.on_free, "memory_reuse_type": self.reuse,
             "parse_type": self.parse}
+        if self.state is State.EXT_COPY_REMAP:
+            options["ext_copy_remap_supported"] = 1
         siblings: tuple[Device, ...] = ()
         if self.pool == "shared":
             options |= {"sgv_shared": 1, "sgv_name": "stf-pool"}
@@ -96,7 +98,7 @@ ELSEWHERE = frozenset({"lun-delete-while-device-goes"})
 """Mechanisms that hold commands in a way of their own, on a device with a second LUN."""
 
 DIMENSIONS: Mapping[str, Sequence[Any]] = {
-    "point": [str(state) for state in State if state is not State.EXT_COPY_REMAP],
+    "point": [str(state) for state in State],
     "mechanism": [fault.name for fault in MECHANISMS if fault.name not in ELSEWHERE and any(
         fault.needs.met("scst", "scst_user", transport) for transport in Transport)],
     "transport": [str(transport) for transport in Transport],
@@ -109,6 +111,9 @@ DIMENSIONS: Mapping[str, Sequence[Any]] = {
     "opcode": list(KINDS),
 }
 """In the order of Cell's fields."""
+
+LATER: Mapping[str, Sequence[Any]] = {"point": ["EXT_COPY_REMAP"], "opcode": [COPY]}
+"""Values that came once the matrix had been run: cells are added for them, what was there stays."""
 
 assert list(DIMENSIONS) == [field.name for field in fields(Cell)]
 
@@ -149,6 +154,9 @@ RULES: tuple[Rule, ...] = (
          lambda point, reuse: point == "ON_CACHED_MEM_FREE" and reuse in {"NONE", "READ"}),
     Rule("no command is brought to this point: its class is moot", ("point", "opcode"),
          lambda point, opcode: State(point) not in COMMANDS and opcode != NO_COMMAND),
+    Rule("an EXTENDED COPY, and nothing else, comes to EXT_COPY_REMAP; elsewhere it is a WRITE of "
+         "a parameter list", ("point", "opcode"),
+         lambda point, opcode: (point == "EXT_COPY_REMAP") != (opcode == COPY)),
     Rule("background replies are for WRITEs, with on_free IGNORE and no reuse of their memory "
          "(scst_user_spec, SCST_EXEC_REPLY_BACKGROUND)", ("point", "opcode", "on_free", "reuse"),
          lambda point, opcode, on_free, reuse: point == "BACKGROUND" and (
@@ -204,27 +212,31 @@ def _walk(known: dict[str, Any], depth: int) -> Iterator[tuple[Known, Rule | Non
     del known[NAMES[depth]]
 
 
+Pair = tuple[tuple[str, Any], tuple[str, Any]]
+Values = Mapping[str, Sequence[Any]]
+
+
 def pairwise(seed: int) -> list[Cell]:
     """Return cells in which every legal pair of values occurs; the seed decides which ones.
 
     AllPairs never takes back a value, so with rules it misses pairs; cells are added for those.
     """
     chance = random.Random(seed)
-    shuffled = {name: chance.sample(list(values), len(values))
-                for name, values in DIMENSIONS.items()}
+    first = {name: [value for value in values if value not in LATER.get(name, ())]
+             for name, values in DIMENSIONS.items()}
+    shuffled = _shuffled(first, chance)
     cells = [Cell(*values) for values in AllPairs(list(shuffled.values()), filter_func=legal)]
     covered = {pair for cell in cells for pair in pairs(cell)}
-    for pair in list(legal_pairs(shuffled)):
-        if pair not in covered:
-            shuffled = {name: chance.sample(list(values), len(values))
-                        for name, values in DIMENSIONS.items()}
-            cells.append(complete(dict(pair), shuffled, covered))
-            covered.update(pairs(cells[-1]))
+    for values in (first, DIMENSIONS):
+        for pair in list(legal_pairs(shuffled if values is first else _shuffled(values, chance))):
+            if pair not in covered:
+                cells.append(complete(dict(pair), _shuffled(values, chance), covered))
+                covered.update(pairs(cells[-1]))
     return cells
 
 
-Pair = tuple[tuple[str, Any], tuple[str, Any]]
-Values = Mapping[str, Sequence[Any]]
+def _shuffled(values: Values, chance: random.Random) -> Values:
+    return {name: chance.sample(list(those), len(those)) for name, those in values.items()}
 
 
 def pairs(cell: Cell) -> Iterator[Pair]:

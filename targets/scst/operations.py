@@ -26,6 +26,10 @@ FREE_LUN = 200
 
 MGMT = "{luns}/mgmt"
 
+COPY_MGMT = f"{TARGETS}/copy_manager/copy_manager_tgt/luns/mgmt"
+"""Which devices EXTENDED COPY may use: vdisk's from the beginning, others by order (README of
+SCST)."""
+
 HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
 HUGE_PAGE_KIB = 2048
 PRESSURE_LEAVES_KIB = 96 << 10
@@ -279,6 +283,7 @@ KINDS: tuple[Kind, ...] = (
           spare=True, ends_device=True),
     Order("lun-replace-same", MGMT, "replace {device} {lun}"),
     Order("lun-add", MGMT, "add {device} {free}", (MGMT, "del {free}")),
+    Order("copy-admit", COPY_MGMT, "add {device} {free}", (COPY_MGMT, "del {free}")),
     Order("lun-delete-second", MGMT, "del {second}", (MGMT, "add {device} {second}")),
     Order("lun-delete-free", MGMT, "del {free}"),
     Order("target-disable", "{target}/enabled", "0", ("{target}/enabled", "1"),

@@ -72,6 +72,8 @@ same_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyExec, (
 remap_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyRemap, (
     "remap_descriptors", "remap_descriptors_len", "status", "sense_len", "psense_buffer")))
 ext_cdb = abi.packing((0, abi.GetExtCdb, ("cmd_h", "ext_cdb_buffer")))
+EXTENDED_COPY = 0x83  # of which SCST tells the remapping only (SPC-4 6.4)
+
 blocks_at = struct.Struct("=QQ")  # struct scst_user_data_descriptor
 
 CDB_AT = BODY + abi.CmdExec.cdb.offset  # the same in CmdParse and CmdAllocMem
@@ -186,7 +188,7 @@ class Device:
             sub.TASK_MGMT_RECEIVED: (
                 "TASK_MGMT_RECEIVED", self._show_nothing, self._task_mgmt),
             sub.TASK_MGMT_DONE: ("TASK_MGMT_DONE", self._show_nothing, self._task_mgmt),
-            sub.EXT_COPY_REMAP: ("EXT_COPY_REMAP", self._show_nothing, self._ext_copy_remap),
+            sub.EXT_COPY_REMAP: ("EXT_COPY_REMAP", self._show_remap, self._ext_copy_remap),
         }
 
     # what the test wants
@@ -451,6 +453,10 @@ class Device:
 
     def _show_on_free(self, command: Buffer) -> Shown:
         return self._shown.get(header.unpack_from(command)[0], Shown())
+
+    def _show_remap(self, command: Buffer) -> Shown:
+        *_, sink, length = remap_command.unpack_from(command)
+        return self._keep_shown(command, Shown(EXTENDED_COPY, "write", sink, length))
 
     def _show_nothing(self, _: Buffer) -> Shown:
         return Shown()

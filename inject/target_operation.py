@@ -96,7 +96,8 @@ OPERATIONS: tuple[TargetOperation, ...] = (
     TargetOperation("module-unload-handler", "module-unload-handler", held=Held.KEPT),
     TargetOperation("module-unload-driver", "module-unload-driver", held=Held.KEPT),
     TargetOperation("module-unload-core", "module-unload-core", held=Held.KEPT),
-    TargetOperation("memory-pressure", "memory-pressure", held=Held.KEPT, seconds=0.5),
+    TargetOperation("memory-pressure", "memory-pressure", held=Held.KEPT, needs=ANYTHING,
+                    seconds=0.5),
     TargetOperation("backstore-delete", "backstore-delete", held=Held.KEPT, needs=LIO),
     TargetOperation("backstore-block", "device-block", held=Held.KEPT, seconds=1.0, needs=LIO),
 )

@@ -11,16 +11,14 @@ import pytest
 from fixtures.plugin import accept
 from fixtures.scenario import Plan
 from results.judge import Judgement
-from suites.teardown import matrix
+from suites.teardown.matrix import MATRIX, Cell
 
 
 def plans(target: str, config: pytest.Config) -> list[Plan]:
     """Return a plan for each cell: those of all pairs, or with --full all."""
     if target != "scst":
         return []
-    seed = config.getoption("matrix_seed")
-    cells = matrix.full() if config.getoption("full") else matrix.pairwise(seed)
-    return [cell.plan() for cell in cells]
+    return [Cell(**known).plan() for known in MATRIX.cells(config)]
 
 
 def test_matrix(judgement: Judgement, request: pytest.FixtureRequest) -> None:

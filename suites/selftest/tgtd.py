@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 SIZE = 64 << 20
 """Bytes of the LUN's file."""
 
@@ -57,9 +55,12 @@ class Tgtd:
     @contextmanager
     def workers_held(self) -> Iterator[None]:
         """Stop the threads that do the I/O, by ptrace(2), and none else: commands stay in EXEC."""
-        main = self.process.pid
-        held = [int(each.name) for each in Path(f"/proc/{main}/task").iterdir()
-                if int(each.name) != main]
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        held = [int(each.name) for each in tasks.iterdir() if each.name != tasks.parent.name]
+        deadline = time.monotonic() + SOON
+        while not all(_idle(tasks / str(tid)) for tid in held):  # one may hold a lock
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
         for tid in held:
             _ptrace(PTRACE_SEIZE, tid)
             _ptrace(PTRACE_INTERRUPT, tid)
@@ -73,6 +74,12 @@ class Tgtd:
                 except ProcessLookupError:  # killed: its tracer is to reap it
                     with suppress(ChildProcessError):
                         os.waitpid(tid, WALL)
+
+
+def _idle(task: Path) -> bool:
+    """Tell whether a thread waits for work: futex(2), FUTEX_WAIT_BITSET as in pthread_cond_wait."""
+    number, _, operation, *_ = (task / "syscall").read_text().split() + 2 * ["0"]
+    return (number, int(operation, 16) & 0x7F) == ("202", 9)
 
 
 def _ptrace(request: int, tid: int) -> None:
@@ -138,10 +145,3 @@ def running_tgtd() -> Iterator[Tgtd]:
         finally:
             process.kill()
             process.wait()
-
-
-@pytest.fixture
-def tgtd() -> Iterator[Tgtd]:
-    """Give a tgtd of the test's own."""
-    with running_tgtd() as running:
-        yield running

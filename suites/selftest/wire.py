@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 
 SCSI_COMMAND, TASK_MANAGEMENT, LOGIN = 0x01, 0x02, 0x03
 SCSI_RESPONSE, TASK_MANAGEMENT_RESPONSE, LOGIN_RESPONSE = 0x21, 0x22, 0x23
@@ -58,7 +59,8 @@ class Relay:
         self._sockets: list[socket.socket] = []
         self.pdus: list[tuple[Way, bytes]] = []
         self.edit: Edit = lambda way, pdu: [pdu]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._run(self._accept)
 
     def __enter__(self) -> Relay:
         return self
@@ -68,6 +70,8 @@ class Relay:
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         self.cut()
+        for thread in self._threads:
+            thread.join()
 
     @property
     def portal(self) -> str:
@@ -80,9 +84,14 @@ class Relay:
 
     def cut(self) -> None:
         """Shut down every connection, on both sides."""
-        while self._sockets:
+        for each in self._sockets:
             with suppress(OSError):
-                self._sockets.pop().shutdown(socket.SHUT_RDWR)
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _run(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         while True:
@@ -94,14 +103,13 @@ class Relay:
             self._sockets += [near, far]
             digest = threading.Event()
             for way, source, sink in ((Way.INITIATOR, near, far), (Way.TARGET, far, near)):
-                threading.Thread(target=self._pass, args=(way, source, sink, digest),
-                                 daemon=True).start()
+                self._run(partial(self._pass, way, source, sink, digest))
 
     def _pass(
         self, way: Way, source: socket.socket, sink: socket.socket, digest: threading.Event
     ) -> None:
         """Pass on what one side sends. ``digest``: set once headers have one."""
-        with source, sink, suppress(OSError), source.makefile("rb") as stream:
+        with source, source.makefile("rb") as stream, suppress(OSError):
             while len(head := stream.read(48)) == 48:
                 crc = stream.read(4) if digest.is_set() else b""
                 length = int.from_bytes(head[5:8])
@@ -110,14 +118,13 @@ class Relay:
                     assert crc == struct.pack("<I", crc32c(head)), "a header digest is wrong"
                 self.pdus.append((way, pdu))
                 last_login = opcode(pdu) == LOGIN_RESPONSE and pdu[1] & FULL_FEATURE == FULL_FEATURE
-                for each in self.edit(way, pdu):
-                    mark = struct.pack("<I", crc32c(each[:48])) if crc else b""
-                    if last_login and "CRC32C" in self._keys().get("HeaderDigest", ""):
-                        digest.set()
-                    sink.sendall(each[:48] + mark + each[48:])
-
-    def _keys(self) -> dict[str, str]:
-        return text(self.sent(Way.TARGET, LOGIN_RESPONSE)[-1])
+                if last_login and text(pdu).get("HeaderDigest") == "CRC32C":
+                    digest.set()
+                sink.sendall(b"".join(
+                    each[:48] + (struct.pack("<I", crc32c(each[:48])) if crc else b"") + each[48:]
+                    for each in self.edit(way, pdu)))
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
 
 
 def crc32c(data: bytes) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,9 +29,16 @@ ATTEMPTS = 5
 
 SOON = 10.0
 
-PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
-WALL = 0x40000000
-"""linux/ptrace.h and __WALL of linux/wait.h."""
+PTRACE_DETACH, PTRACE_SYSCALL, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 24, 0x4206, 0x4207
+PTRACE_O_TRACESYSGOOD = 1
+SYSCALL_STOP = signal.SIGTRAP | 0x80
+"""linux/ptrace.h, and how a stop at a system call looks with that option."""
+
+WALL, WNOTHREAD = 0x40000000, 0x20000000
+"""linux/wait.h: threads, too; of what this thread traces only."""
+
+READ_AND_WRITE = ("17", "18")
+"""pread64 and pwrite64: arch/x86/entry/syscalls/syscall_64.tbl."""
 
 
 @dataclass(frozen=True)
@@ -53,42 +63,81 @@ class Tgtd:
         return self.admin("--op", "show", "--mode", "target").count("I_T nexus: ")
 
     @contextmanager
-    def workers_held(self) -> Iterator[None]:
-        """Stop the threads that do the I/O, by ptrace(2), and none else: commands stay in EXEC."""
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        held = [int(each.name) for each in tasks.iterdir() if each.name != tasks.parent.name]
-        deadline = time.monotonic() + SOON
-        while not all(_idle(tasks / str(tid)) for tid in held):  # one may hold a lock
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        for tid in held:
-            _ptrace(PTRACE_SEIZE, tid)
-            _ptrace(PTRACE_INTERRUPT, tid)
-            os.waitpid(tid, WALL)
-        try:
+    def io_held(self) -> Iterator[None]:
+        """Hold its workers where they are about to read or write the LUN's file, by ptrace(2)."""
+        with Tracer(self.process.pid):
             yield
-        finally:
-            for tid in held:
-                try:
-                    _ptrace(PTRACE_DETACH, tid)
-                except ProcessLookupError:  # killed: its tracer is to reap it
-                    with suppress(ChildProcessError):
-                        os.waitpid(tid, WALL)
 
 
-def _idle(task: Path) -> bool:
-    """Tell whether a thread waits for work: futex(2), FUTEX_WAIT_BITSET as in pthread_cond_wait."""
-    number, _, operation, *_ = (task / "syscall").read_text().split() + 2 * ["0"]
-    return (number, int(operation, 16) & 0x7F) == ("202", 9)
+class Tracer:
+    """A thread that traces a process's threads but the first, and holds them in pread and pwrite.
+
+    Where they wait for work they are not held: pthread_cond_signal waits for such waiters.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._tasks = Path(f"/proc/{pid}/task")
+        self._traced = {int(each.name) for each in self._tasks.iterdir()} - {pid}
+        self._held: set[int] = set()
+        self._ready, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._trace)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(SOON)
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _trace(self) -> None:
+        for tid in self._traced:
+            _ptrace(PTRACE_SEIZE, tid, PTRACE_O_TRACESYSGOOD)
+            _ptrace(PTRACE_INTERRUPT, tid)
+        self._ready.set()
+        while not self._over.is_set():
+            if not self._next(os.WNOHANG):
+                time.sleep(0.0005)
+        for tid in self._traced - self._held:
+            _ptrace(PTRACE_INTERRUPT, tid)
+        while self._traced - self._held and self._next(0):
+            pass
+        for tid in self._held:
+            _ptrace(PTRACE_DETACH, tid)
+
+    def _next(self, options: int) -> bool:
+        """Let the next thread that has stopped go on, or not; tell whether there was one."""
+        try:
+            tid, status = os.waitpid(-1, WALL | WNOTHREAD | options)
+        except ChildProcessError:  # all have been killed
+            self._traced.clear()
+            self._held.clear()
+            return False
+        if not tid:
+            return False
+        if not os.WIFSTOPPED(status):
+            self._traced.discard(tid)
+            self._held.discard(tid)
+        elif self._over.is_set() or (
+                os.WSTOPSIG(status) == SYSCALL_STOP and self._call(tid) in READ_AND_WRITE):
+            self._held.add(tid)
+        else:
+            _ptrace(PTRACE_SYSCALL, tid)
+        return True
+
+    def _call(self, tid: int) -> str:
+        with suppress(OSError):
+            return (self._tasks / f"{tid}/syscall").read_text().split()[0]
+        return ""
 
 
-def _ptrace(request: int, tid: int) -> None:
+def _ptrace(request: int, tid: int, data: int = 0) -> None:
+    """Ask ptrace(2) for something; a thread that has been killed is past caring."""
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace
     ptrace.restype, ptrace.argtypes = ctypes.c_long, (
         ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
-    if ptrace(request, tid, None, None) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    if ptrace(request, tid, None, data) != 0 and ctypes.get_errno() != errno.ESRCH:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _environment(folder: Path) -> dict[str, str]:

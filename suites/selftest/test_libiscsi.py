@@ -30,13 +30,17 @@ from fixtures.machine.initramfs import guest_code
 from suites.selftest.test_agent import PROJECT
 from suites.selftest.tgtd import BLOCK, LUN, SIZE, SOON, Tgtd, running_tgtd
 from suites.selftest.wire import (
+    ASYNC_MESSAGE,
     DATA_IN,
+    DATA_OUT,
     LOGIN,
     LOGIN_RESPONSE,
+    LOGOUT,
     R2T,
     REJECT,
     SCSI_COMMAND,
     SCSI_RESPONSE,
+    TASK_MANAGEMENT,
     TASK_MANAGEMENT_RESPONSE,
     Relay,
     Way,
@@ -46,8 +50,6 @@ from suites.selftest.wire import (
 
 TUR = Request(bytes(6), lun=LUN)
 """TEST UNIT READY (SPC-4 6.47)."""
-
-ASYNC_MESSAGE = 0x32
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -330,7 +332,7 @@ def test_how_data_go_out(tgtd: Tgtd, immediate_data: bool, initial_r2t: bool) ->
         assert done(session, write(0, data)).status == 0
         assert done(session, read(0, 256)).data == data
     command = relay.sent(Way.INITIATOR, SCSI_COMMAND)[1]
-    data_out = relay.sent(Way.INITIATOR, 0x05)
+    data_out = relay.sent(Way.INITIATOR, DATA_OUT)
     unsolicited = [pdu for pdu in data_out if pdu[20:24] == b"\xff" * 4]
     assert bool(int.from_bytes(command[5:8])) is immediate_data
     assert bool(unsolicited) is not initial_r2t
@@ -343,6 +345,7 @@ def test_two_sessions(shared: Tgtd) -> None:
     with Session(address, SOON) as one, Session(address, SOON) as other:
         assert shared.sessions() == 2
         assert one.isid != other.isid
+        assert not os.get_inheritable(one.fileno())
         commands = [session.issue(TUR) for session in (one, other) for _ in range(20)]
         assert wait((one, other), lambda: all(command.ending for command in commands), SOON)
         assert one.ledger == other.ledger
@@ -439,6 +442,21 @@ def test_a_logout_with_commands_in_flight(shared: Tgtd) -> None:
         session.issue(TUR)
 
 
+def test_cut_while_it_logs_out(wired: Session, relay: Relay) -> None:
+    def edit(way: Way, pdu: bytes) -> list[bytes]:
+        if opcode(pdu) == LOGOUT:
+            relay.cut()
+        return [] if opcode(pdu) == DATA_IN else [pdu]
+
+    relay.edit = edit
+    commands = [wired.issue(read(n)) for n in range(8)]
+    began = time.monotonic()
+    assert not wired.close(SOON)
+    assert time.monotonic() - began < 1
+    assert {command.ending for command in commands} == {Ending.LOST}
+    assert balanced(wired)
+
+
 # --- what goes wrong ------------------------------------------------------------------------------
 
 def test_the_target_is_killed(tgtd: Tgtd) -> None:
@@ -505,20 +523,31 @@ def test_answered_before_its_data_were_sent(wired: Session, relay: Relay) -> Non
     assert balanced(wired)
 
 
-def test_a_command_that_is_rejected(wired: Session, relay: Relay) -> None:
-    def edit(way: Way, pdu: bytes) -> list[bytes]:
-        if opcode(pdu) != SCSI_RESPONSE:
-            return [pdu]
-        refused = relay.sent(Way.INITIATOR, SCSI_COMMAND)[-1][:48]
-        head = bytes([REJECT, 0x80, 4, 0, 0, 0, 0, 48]) + bytes(8) + b"\xff" * 4 + bytes(4)
-        return [head + pdu[24:36] + bytes(12) + refused]
+def reject(request: bytes, response: bytes) -> bytes:
+    """Return a Reject of a request (RFC 7143 11.17), in place of its response."""
+    head = bytes([REJECT, 0x80, 4, 0, 0, 0, 0, 48]) + bytes(8) + b"\xff" * 4 + bytes(4)
+    return head + response[24:36] + bytes(12) + request[:48]
 
-    relay.edit = edit
+
+def test_a_command_that_is_rejected(wired: Session, relay: Relay) -> None:
+    relay.edit = lambda way, pdu: [
+        reject(relay.sent(Way.INITIATOR, SCSI_COMMAND)[-1], pdu)
+        if opcode(pdu) == SCSI_RESPONSE else pdu]
     command = done(wired, TUR)
     assert (command.ending, command.status) == (Ending.REJECTED, None)
     assert "Protocol Error" in command.words
     assert wired.close(SOON)
     assert balanced(wired)
+
+
+def test_a_function_that_is_rejected(wired: Session, relay: Relay) -> None:
+    relay.edit = lambda way, pdu: [
+        reject(relay.sent(Way.INITIATOR, TASK_MANAGEMENT)[-1], pdu)
+        if opcode(pdu) == TASK_MANAGEMENT_RESPONSE else pdu]
+    asked = managed(wired, TaskMgmtFunc.LUN_RESET)
+    assert (asked.ending, asked.response) == (Ending.REJECTED, None)
+    assert "Protocol Error" in asked.words
+    assert wired.close(SOON)
 
 
 def test_a_status_that_there_is_not(wired: Session, relay: Relay) -> None:

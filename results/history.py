@@ -79,6 +79,13 @@ workload   command      job, disk, number (from 1), name, cdb (hexadecimal), dir
 workload   answer       job, disk, number, seconds, error (errno name or null), and of a CDB status,
                         host and driver (bytes of struct sg_io_hdr), residual, sense
                         (hexadecimal), key, asc, ascq (of what sense data there are)
+workload   function     job, disk, number (in one count with the commands), session, name (RFC 7143
+                        11.5.1), command: the number of the one that ABORT TASK is for, or null
+workload   response     job, disk, number, seconds, response (name, RFC 7143 11.6.1), error: what
+                        became of a function that had none (lost, rejected, unanswered)
+workload   nexus        job, disk, session, action (logged in, refused, lost, logged out), error: a
+                        session of libiscsi's. Commands of one have its name as ``session``, and as
+                        ``error`` aborted, lost, rejected or unanswered where there is no status
 workload   found        disk, block, STAMP, error (may be left out): read back at the end, when
                         the target had recovered
 =========  ===========  ======================================================================

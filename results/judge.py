@@ -27,6 +27,7 @@ from results.checkers import (
     outcome,
     recovery,
     resources,
+    task_management,
     teardown,
     threads,
 )
@@ -48,8 +49,8 @@ Checker = Callable[[History], Check | None]
 CHECKERS: Mapping[str, Checker] = {
     module.NAME: module.check
     for module in (
-        machine, kernel_health, integrity, expectations, ledger, deadline, outcome, threads,
-        teardown, recovery, resources, operations,
+        machine, kernel_health, integrity, expectations, ledger, deadline, outcome,
+        task_management, threads, teardown, recovery, resources, operations,
     )
 }
 """In the order in which they name the cause: of several with the scenario's verdict the first

@@ -77,6 +77,7 @@ def one_command(stage: Stage, deployment: Deployment, disk: Disk) -> Commands:
     stimulus = Stimulus(stage, deployment, disk)
     stimulus.arm()
     (commands,) = stimulus.commands
+    assert isinstance(commands, Commands)
     return commands
 
 

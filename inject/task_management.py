@@ -1,0 +1,50 @@
+"""Task management functions beside a fault: how they, and the commands they are for, may end.
+
+SAM-6 clause 7, RFC 7143 11.5 and 11.6. A function is answered once what it has to end has ended; a
+command that it ended has no status of its own for the initiator that asked (RFC 7143 4.2.3.3), and
+TASK ABORTED for others. What a target does not support it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from inject.fault import Fault
+from inject.outcomes import allowed
+from inject.point import State
+
+FUNCTIONS = ("ABORT_TASK", "ABORT_TASK_SET", "CLEAR_TASK_SET", "LUN_RESET", "TARGET_WARM_RESET",
+             "TARGET_COLD_RESET")
+"""RFC 7143 11.5.1."""
+
+COMPLETE = "FUNC_COMPLETE"
+NO_TASK = "TASK_DOES_NOT_EXIST"
+NO_LUN = "LUN_DOES_NOT_EXIST"
+NOT_SUPPORTED = "TMF_NOT_SUPPORTED"
+REJECTED = "FUNC_REJECTED"
+LOST = "lost"
+"""The session ended first."""
+
+UNSUPPORTED: Mapping[str, frozenset[str]] = {
+    "lio": frozenset({"ABORT_TASK_SET", "CLEAR_TASK_SET"}),
+}
+"""By target: core_tmr_abort_task's kin are not there in LIO (target_tmr_work,
+target_core_transport.c)."""
+
+ENDED = ("aborted", "TASK ABORTED", LOST)
+"""How commands end that a function was for; "lost": with their session."""
+
+
+def responses(target: str, function: str, fault: Fault) -> Sequence[str]:
+    """Return how a function may be answered."""
+    if function in UNSUPPORTED.get(target, ()):
+        return (NOT_SUPPORTED, LOST)
+    gone = (NO_LUN, REJECTED, LOST) if fault.breaks else ()
+    single = (NO_TASK,) if function == "ABORT_TASK" else ()
+    cold = (LOST,) if function == "TARGET_COLD_RESET" else ()
+    return tuple(dict.fromkeys((COMPLETE, *single, *gone, *cold)))
+
+
+def allowed_beside(function: str, fault: Fault, state: State) -> Sequence[str]:
+    """Return how commands may end in a state that a function is for, while a fault strikes."""
+    return tuple(dict.fromkeys((*allowed(fault, state), *ENDED)))

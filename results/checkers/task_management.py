@@ -1,0 +1,73 @@
+"""Task management: every function that was asked for had its one response, in time.
+
+A function that was asked for ends with a response (RFC 7143 11.6.1; SAM-6 clause 7), or with the
+session, which the target may end by itself (TARGET COLD RESET) or lose with its device. The fault's
+``armed`` event says with which responses, as ``expect``'s "functions".
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from results.checkers import EVIDENCE_MAX
+from results.history import Event, History
+from results.timeline import Timeline, command_bound
+from results.verdict import Check, Figure, Signature, Verdict
+
+NAME = "task_management"
+
+
+def check(history: History) -> Check | None:
+    """FAIL for a function with another response, or none in time; None when none was asked for."""
+    asked = {int(event.data["number"]): event for event in history.select("workload", "function")}
+    if not asked:
+        return None
+    armed = history.first("fault", "armed")
+    expect = (armed.data.get("expect") or {}) if armed else {}
+    allowed: list[str] = list(expect.get("functions") or ["*"])
+    timeline, bound = Timeline.of(history), command_bound(history)
+    responses = {int(event.data["number"]): event
+                 for event in history.select("workload", "response")}
+    figures = {"functions_asked": Figure(len(asked), "1"),
+               "functions_answered": Figure(len(responses), "1")}
+    wrong = [event for event in responses.values()
+             if not any(fnmatchcase(words(event), each) for each in allowed)]
+    late = [event for number, event in asked.items()
+            if _seconds(event, responses.get(number), timeline) > bound]
+    for found, what, kind in ((wrong, "was answered otherwise than with "
+                               + " or ".join(allowed), "response"),
+                              (late, f"had no response in {bound:g} s", "late")):
+        if found:
+            first = asked[int(found[0].data["number"])]
+            name = str(first.data["name"])
+            said = f": {words(found[0])}" if kind == "response" else ""
+            return Check(
+                NAME, Verdict.FAIL, f"{len(found)} of {len(asked)} functions: {name} {what}{said}",
+                [_evidence(event) for event in found[:EVIDENCE_MAX]],
+                {**figures, **timeline.detected(NAME, found[0].time)},
+                [Signature.of(kind, str(asked[int(each.data["number"])].data["name"]),
+                              *([words(each)] if kind == "response" else []))
+                 for each in found])
+    if missing := [event for number, event in asked.items() if number not in responses]:
+        return Check(NAME, Verdict.UNKNOWN, f"{len(missing)} of {len(asked)} functions had no "
+                     "response when nobody looked any more",
+                     [_evidence(event) for event in missing[:EVIDENCE_MAX]], figures)
+    said = ", ".join(dict.fromkeys(map(words, responses.values())))
+    return Check(NAME, Verdict.PASS, f"{len(responses)} functions ended with {said}", (), figures)
+
+
+def words(answer: Event) -> str:
+    """Return in words how a function ended."""
+    return str(answer.data["error"] or answer.data["response"])
+
+
+def _seconds(asked: Event, answer: Event | None, timeline: Timeline) -> float:
+    """Return how long a function took, or has taken so far, counted from the fault at the
+    earliest: what it waits for may be held until then."""
+    end = timeline.seen_until if answer is None else answer.time
+    return end - timeline.since_fault(asked.time)
+
+
+def _evidence(event: Event) -> dict[str, Any]:
+    return {"time": event.time, **event.data}

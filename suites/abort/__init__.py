@@ -1,0 +1,1 @@
+"""Task management of commands that a backend holds."""

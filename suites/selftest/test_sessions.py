@@ -1,0 +1,129 @@
+"""Sessions of libiscsi's in a program of their own, against tgtd; how functions are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.initiator.disk import Disk
+from fixtures.workload.commands import CommandJob
+from fixtures.workload.sessions import Sessions
+from inject.catalogue import fault_by_name
+from inject.point import State
+from inject.task_management import FUNCTIONS, allowed_beside, responses
+from results.history import Recorder
+from results.verdict import Check, Verdict
+from suites.selftest.stories import Story, healthy
+from suites.selftest.test_agent import LocalAgent, local_agent
+from suites.selftest.tgtd import BLOCK, LUN, SOON, Tgtd, running_tgtd
+from targets.target import Address, Transport
+
+DISK = Disk("none", "8:0", "2:0:0:0", "STF x")
+
+
+@pytest.fixture
+def agent() -> Iterator[LocalAgent]:
+    """Give an agent on this host, whose clock is known."""
+    with local_agent() as running:
+        running.machine.connection.sync(SOON)
+        yield running
+
+
+@pytest.fixture
+def tgtd() -> Iterator[Tgtd]:
+    """Give a target."""
+    with running_tgtd() as running:
+        yield running
+
+
+def test_commands_and_functions_end_once(
+    agent: LocalAgent, tgtd: Tgtd, tmp_path: Path
+) -> None:
+    address = Address(Transport.ISCSI, LUN, "STF", None, tgtd.portal, tgtd.iqn)
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        sessions = Sessions(agent.machine, "commands", address, DISK, recorder)
+        assert sessions.login("a", SOON), sessions.nexus
+        sessions.issue("a", CommandJob("write", 3).commands(BLOCK))
+        assert sessions.wait_issued(3, SOON) and sessions.wait_settled(SOON)
+        assert [sessions.answers[number]["status"] for number in sessions.commands] == [0, 0, 0]
+        with tgtd.io_held():
+            sessions.issue("a", CommandJob("write", 1).commands(BLOCK))
+            assert sessions.wait_issued(4, SOON)
+            sessions.manage("a", "LUN_RESET")
+            assert sessions.wait_asked(1, SOON)
+        assert sessions.wait_settled(SOON)
+        assert list(sessions.responses) == [5]
+        tgtd.process.kill()
+        assert sessions.wait_lost("a", SOON)
+        sessions.issue("a", CommandJob("read", 1).commands(BLOCK))
+        assert sessions.wait_issued(5, SOON) and sessions.wait_settled(SOON)
+        assert sessions.answers[6]["error"] == "lost"
+        sessions.stop()
+        assert sessions.wait(SOON) is not None
+        kinds = [event.kind for event in recorder.history().select("workload")]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "begin": 1, "command": 5, "answer": 5, "function": 1, "response": 1, "nexus": 2, "end": 1}
+
+
+def test_a_login_that_is_refused(agent: LocalAgent, tgtd: Tgtd, tmp_path: Path) -> None:
+    address = Address(Transport.ISCSI, LUN, "STF", None, tgtd.portal, "iqn.2026-01.no:such")
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        sessions = Sessions(agent.machine, "commands", address, DISK, recorder)
+        assert not sessions.login("a", SOON)
+        assert sessions.nexus["a"]["action"] == "refused"
+        sessions.stop()
+        assert sessions.wait(SOON) is not None
+
+
+def managed(*ends: dict[str, object], allowed: tuple[str, ...] = ("FUNC_COMPLETE",)) -> Story:
+    """Return a story with as many functions at the fault (14.0), answered after ``after`` s."""
+    story = healthy().without("fault", "armed")
+    story.at(13.5, "fault", "armed", fault="close", point="EXEC", count=1, opcodes=None,
+             direction="write", expect={"functions": list(allowed)})
+    for number, end in enumerate(ends, 1):
+        story.at(13.9, "workload", "function", job="commands", disk="sda", number=number,
+                 session="a", name="LUN_RESET", command=None)
+        if end:
+            told = {"response": None, "error": None, **end}
+            story.at(14.0 + float(str(told.pop("after", 0.5))), "workload", "response",
+                     job="commands", disk="sda", number=number, seconds=0.5, **told)
+    return story
+
+
+def check(story: Story) -> Check:
+    """Return what the checker of functions says."""
+    return story.check("task_management")
+
+
+def test_functions_that_are_answered_pass() -> None:
+    found = check(managed({"response": "FUNC_COMPLETE"}, {"response": "FUNC_COMPLETE"}))
+    assert (found.verdict, found.reason) == (
+        Verdict.PASS, "2 functions ended with FUNC_COMPLETE")
+
+
+@pytest.mark.parametrize("end", [{"response": "FUNC_REJECTED"}, {"error": "lost"}])
+def test_another_response_fails(end: dict[str, object]) -> None:
+    found = check(managed({"response": "FUNC_COMPLETE"}, end))
+    assert found.verdict is Verdict.FAIL
+    assert "1 of 2 functions: LUN_RESET was answered otherwise" in found.reason
+
+
+def test_a_late_response_fails() -> None:
+    found = check(managed({"response": "FUNC_COMPLETE", "after": 9.0}))
+    assert found.verdict is Verdict.FAIL and "LUN_RESET had no response in" in found.reason
+
+
+def test_what_nobody_waited_for_is_unknown() -> None:
+    assert check(managed({"response": "FUNC_COMPLETE"}, {})).verdict in {
+        Verdict.UNKNOWN, Verdict.FAIL}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_fault_allows_more(function: str) -> None:
+    alone, racing = fault_by_name("release"), fault_by_name("backend-kill")
+    assert set(responses("scst", function, alone)) < set(responses("scst", function, racing))
+    assert responses("lio", "CLEAR_TASK_SET", alone)[0] == "TMF_NOT_SUPPORTED"
+    assert "GOOD" in allowed_beside(function, alone, State.EXEC)
+    assert "CHECK CONDITION 05/25/00" in allowed_beside(function, racing, State.EXEC)

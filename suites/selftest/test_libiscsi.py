@@ -221,6 +221,14 @@ def test_hundreds_in_flight(session: Session) -> None:
     assert session.ledger.statuses == {0: 1200, 2: 1}
 
 
+@pytest.mark.parametrize("depth", [1, 3, 4])
+def test_drive_ends_with_its_last_command(session: Session, depth: int) -> None:
+    began = time.monotonic()
+    assert session.drive([read(n) for n in range(3)], depth, SOON)
+    assert session.drive([], depth, SOON)
+    assert time.monotonic() - began < SOON / 2
+
+
 def test_more_than_there_is_time_for(shared: Tgtd, session: Session) -> None:
     with shared.io_held():
         assert not session.drive(repeat(read(0), 8), 4, 0.1)

@@ -25,11 +25,15 @@ REJECTED = "FUNC_REJECTED"
 LOST = "lost"
 """The session ended first."""
 
-UNSUPPORTED: Mapping[str, frozenset[str]] = {
-    "lio": frozenset({"ABORT_TASK_SET", "CLEAR_TASK_SET"}),
+REFUSED: Mapping[str, Mapping[str, str]] = {
+    "lio": {"ABORT_TASK_SET": NOT_SUPPORTED, "CLEAR_TASK_SET": NOT_SUPPORTED,
+            "TARGET_WARM_RESET": REJECTED, "TARGET_COLD_RESET": REJECTED},
+    "tgt": {"CLEAR_TASK_SET": NOT_SUPPORTED, "TARGET_WARM_RESET": NOT_SUPPORTED,
+            "TARGET_COLD_RESET": NOT_SUPPORTED},
 }
-"""By target: core_tmr_abort_task's kin are not there in LIO (target_tmr_work,
-target_core_transport.c)."""
+"""What targets do not do, and say so, as RFC 7143 11.6.1 lets them: LIO's target_tmr_work
+(target_core_transport.c) and iscsit_tmr_task_warm_reset (iscsi_target_tmr.c, for initiators that are
+not named by an ACL), tgt's iscsi_tm_execute (usr/iscsi/iscsid.c)."""
 
 ENDED = ("aborted", "TASK ABORTED", LOST)
 """How commands end that a function was for; "lost": with their session."""
@@ -37,12 +41,11 @@ ENDED = ("aborted", "TASK ABORTED", LOST)
 
 def responses(target: str, function: str, fault: Fault) -> Sequence[str]:
     """Return how a function may be answered."""
-    if function in UNSUPPORTED.get(target, ()):
-        return (NOT_SUPPORTED, LOST)
+    refused = REFUSED.get(target, {}).get(function)
     gone = (NO_LUN, REJECTED, LOST) if fault.breaks else ()
     single = (NO_TASK,) if function == "ABORT_TASK" else ()
     cold = (LOST,) if function == "TARGET_COLD_RESET" else ()
-    return tuple(dict.fromkeys((COMPLETE, *single, *gone, *cold)))
+    return tuple(dict.fromkeys((refused or COMPLETE, *single, *gone, *cold)))
 
 
 def allowed_beside(function: str, fault: Fault, state: State) -> Sequence[str]:

@@ -7,6 +7,7 @@ import pytest
 from fixtures.plugin import accept
 from fixtures.scenario import Plan
 from results.judge import Judgement
+from targets.catalogue import transports
 from targets.target import Device, Transport
 
 FAULTS = ("release", "backend-close", "backend-kill", "lun-remove")
@@ -15,7 +16,7 @@ CLOSE = "backend-close"
 
 
 def plans(target: str) -> list[Plan]:
-    """Return the smoke suite's plans for a target."""
+    """Return the smoke suite's plans for a target, over the transports that it has."""
     if target == "scst":
         return [
             Plan(target, fault, transport, variant=f"on-free-{on_free.lower()}",
@@ -23,7 +24,8 @@ def plans(target: str) -> list[Plan]:
             for transport in Transport for on_free in ("CALL", "IGNORE") for fault in FAULTS
         ]
     return [*(Plan(target, fault) for fault in FAULTS),
-            Plan(target, CLOSE, Transport.LOOPBACK)]
+            *(Plan(target, CLOSE, transport) for transport in transports(target)
+              if transport is Transport.LOOPBACK)]
 
 
 def test_teardown_with_writes_held(

@@ -1,7 +1,8 @@
 """Does the target survive losing device, session or backend, wherever its commands are?
 
-Each cell of the matrix (suites.teardown.matrix) is one scenario: the commands at the point end as
-they must, the teardown ends, nothing leaks, the device can be deployed again at once.
+On SCST each cell of the matrix (suites.teardown.matrix) is one scenario: the commands at the point
+end as they must, the teardown ends, nothing leaks, the device can be deployed again at once. On tgt
+there is one point, four WRITEs in EXEC: each way to take something away is one scenario.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ import pytest
 
 from fixtures.plugin import accept
 from fixtures.scenario import Plan
+from fixtures.workload.stamps import StampJob
+from inject.catalogue import MECHANISMS
 from results.judge import Judgement
 from suites.teardown import matrix
+from targets.target import Transport
 
 
 def plans(target: str, config: pytest.Config) -> list[Plan]:
-    """Return a plan for each cell: those of all pairs, or with --full all."""
+    """Return a plan for each cell, those of all pairs or with --full all; on tgt for each fault."""
+    if target == "tgt":
+        return [Plan(target, fault.name, stamps=StampJob(), workload=None) for fault in MECHANISMS
+                if fault.needs.met(target, "nbd", Transport.ISCSI)]
     if target != "scst":
         return []
     seed = config.getoption("matrix_seed")

@@ -10,12 +10,13 @@ from typing import Any, cast
 from results.errors import MachineLostError, TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
+from targets.backend.absent import NoBackend
 from targets.backend.client import Backend
 from targets.machine import Machine
 from targets.operation import Running
 from targets.scst import handlers, operations, sysfs
 from targets.scst.driver import DRIVERS, LUN, Export, Layout
-from targets.scst.handlers import USER, KernelBackend, medium
+from targets.scst.handlers import USER, medium
 from targets.scst.operations import Site
 from targets.scst.prefix import DAEMON, MODULES, OPTIONAL, Prefix
 from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS, wait_until
@@ -146,7 +147,7 @@ class Scst:
                 undo.callback(backend.end, ladder.step)
                 backend.wait_ready(ladder.step)
             else:
-                backend = cast(Backend, KernelBackend(device.handler))
+                backend = cast(Backend, NoBackend(f"{device.handler} is in the kernel"))
                 add_vdisks(machine, device, undo, ladder.teardown)
             exports = [DRIVERS[transport](machine, name, layout, undo, ladder.step)
                        for name in target_names(device)]

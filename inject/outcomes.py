@@ -82,6 +82,7 @@ PATIENCE: Mapping[str, float] = {
     "backend-stop-long": 12.0,
     "memory-pressure": 12.0,
     "target-offline": 12.0,
+    "daemon-kill": 12.0,
 }
 """Seconds beyond the ladder's that commands may take which come while a fault lasts, by its name.
 

@@ -7,22 +7,30 @@ there is one point, four WRITEs in EXEC: each way to take something away is one 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fixtures.plugin import accept
 from fixtures.scenario import Plan
-from fixtures.workload.stamps import StampJob
+from fixtures.workload.stamps import LIGHT
 from inject.catalogue import MECHANISMS
 from results.judge import Judgement
 from suites.teardown import matrix
 from targets.target import Transport
 
+PATIENTLY = "suites.teardown.patient:lose_device"
+COME_BACK = frozenset({"daemon-kill"})
+"""Faults after which the target is there again, for who has the patience."""
+
 
 def plans(target: str, config: pytest.Config) -> list[Plan]:
     """Return a plan for each cell, those of all pairs or with --full all; on tgt for each fault."""
     if target == "tgt":
-        return [Plan(target, fault.name, stamps=StampJob(), workload=None) for fault in MECHANISMS
-                if fault.needs.met(target, "nbd", Transport.ISCSI)]
+        plans = [Plan(target, fault.name, workload=None, stamps=LIGHT) for fault in MECHANISMS
+                 if fault.needs.met(target, "nbd", Transport.ISCSI)]
+        return [replace(plan, story=PATIENTLY) if plan.fault in COME_BACK else plan
+                for plan in plans]
     if target != "scst":
         return []
     seed = config.getoption("matrix_seed")

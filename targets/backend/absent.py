@@ -31,9 +31,11 @@ class NoBackend:
         return WrongUsageError(f"{self.why}: it cannot {what}")
 
     def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
-        """Serve; anything else raises WrongUsageError."""
-        if do != "serving":
-            raise self._cannot(do)
+        """Raise WrongUsageError."""
+        raise self._cannot(do)
+
+    def serving(self, deadline: float) -> bool:
+        """Tell that the device needs nobody."""
         return True
 
     def hold(self, point: str, count: int, *, deadline: float,

@@ -81,11 +81,13 @@ class Signalled:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation. ``undo``: what heals, given seconds, or None."""
+    """One operation. ``undo``: what heals, given seconds, or None. ``ends_device``: whether no LUN
+    is left."""
 
     name: str
     do: Callable[[Site], Work]
     undo: Callable[[Site, float], None] | None = None
+    ends_device: bool = False
 
     def begin(self, site: Site) -> Running:
         """Begin it."""
@@ -140,14 +142,14 @@ def respawn(site: Site, deadline: float) -> None:
 
 
 OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
-    Operation("lun-delete", lun_delete, lun_add),
+    Operation("lun-delete", lun_delete, lun_add, ends_device=True),
     Operation("lun-delete-in-use",
               orders("delete", "logicalunit", refused=admin.LUN_ACTIVE, tid=TID, lun=LUN)),
     Operation("target-delete-in-use",
               orders("delete", "target", refused=admin.TARGET_ACTIVE, tid=TID)),
     Operation("target-delete-force-in-use",
               orders("delete", "target", refused=admin.LUN_ACTIVE, tid=TID, force="")),
-    Operation("target-delete-force", target_delete_force),
+    Operation("target-delete-force", target_delete_force, ends_device=True),
     Operation("connection-delete", connection_delete),
     Operation("target-offline",
               orders("update", "target", tid=TID, name="state", value="offline"),

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from results.errors import MachineLostError, TargetFailedError, WrongUsageError
+from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
 from targets.backend.absent import NoBackend
@@ -213,18 +213,10 @@ class TgtDeployment:
 
     def remove(self) -> None:
         """See that somebody obeys and no command is held, then delete the target."""
-        if self._serving():
+        if self.backend.serving(self.ladder.step):
             self.backend.release(self.ladder.step)
         else:
             self.backend.end(self.ladder.step)
         daemon.revive(self.machine, self.ladder.step)
         self.export.delete(self.ladder.step)
         self.backend.end(self.ladder.step)
-
-    def _serving(self) -> bool:
-        if self.backend.process.status is not None:
-            return False
-        try:
-            return bool(self.backend.call("serving", deadline=self.ladder.step))
-        except (TargetFailedError, MachineLostError):  # stopped, or about to be gone
-            return False

@@ -13,28 +13,17 @@ Beside the events listed there it emits ``gone``: reason: the kernel has disconn
 from __future__ import annotations
 
 import argparse
-import itertools
 import select
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from targets.backend.control import Channel, Holds
+from targets.backend.control import Channel
 from targets.backend.disk import GOOD, Access, Opcode, RamDisk
-from targets.backend.lies import How, Lie, Lies
+from targets.backend.execution import Execution, Task
+from targets.backend.lies import How, Lie
 from targets.tgt.nbd import Connection, NbdDevice, Request, Type
 
-POINT = "EXEC"
-
 OPCODES = {Type.READ: Opcode.READ_10, Type.WRITE: Opcode.WRITE_10}
-
-
-class Task(NamedTuple):
-    """A request on its way."""
-
-    handle: int
-    request: Request
-    access: Access
-    facts: dict[str, Any]
 
 
 class Server:
@@ -45,16 +34,12 @@ class Server:
         self._disk = disk
         self._device: NbdDevice | None = device
         self._connection: Connection = device.connection
-        self._holds = Holds(channel)
-        self._held: dict[int, Task] = {}
-        self._lies = Lies(channel, disk)
-        self._dropped: list[Task] = []
-        self._handles = itertools.count(1)
+        self._execution: Execution[Request] = Execution(channel, disk, self._carry_out)
         self._poll = select.poll()
         self._exiting = False
         self._orders: dict[str, Callable[..., Any]] = {
-            "hold": self._holds.order, "release": self.release, "close": self.close,
-            "exit": self.exit, "serving": self.serving, "lie": self.lie, "truth": self._lies.stop,
+            **self._execution.orders, "lie": self.lie, "release": self._execution.release,
+            "close": self.close, "exit": self.exit, "serving": self.serving,
         }
 
     def run(self) -> None:
@@ -84,56 +69,28 @@ class Server:
             self._channel.emit("gone", reason=str(error))
             self._drop()
             return
-        handle, opcode = next(self._handles), OPCODES[request.kind]
-        way = request.kind.name.lower()
-        access = Access(way, request.offset // self._disk.block_size, request.offset,
-                        request.length)
-        facts = {"direction": way, "lba": access.lba, "bytes": access.length,
-                 "handle": handle, "opcode": int(opcode)}
-        self._channel.emit("step", point=POINT, action="received", **facts)
-        task = Task(handle, request, access, facts)
-        if self._holds.takes(POINT, handle, opcode, way):
-            self._held[handle] = task
-            self._channel.emit("step", point=POINT, action="held", **facts)
-        else:
-            self._execute(task)
+        way, lba = request.kind.name.lower(), request.offset // self._disk.block_size
+        access = Access(way, lba, request.offset, request.length)
+        self._execution.receive(request, access, opcode=OPCODES[request.kind], direction=way,
+                                lba=lba, length=access.length)
 
-    def _execute(self, task: Task) -> None:
-        lie = None
-        if self._lies.armed:
-            lie = self._lies.pick(task.handle, task.facts["opcode"], task.access)
-        if lie is not None and lie.how is How.DROP:
-            self._dropped.append(task)
-            return
-        self._transfer(task, lie)
-        self._channel.emit("step", point=POINT, action="answered", status=GOOD, **task.facts)
-
-    def _transfer(self, task: Task, lie: Lie | None) -> None:
-        """Move the data, and answer."""
-        access, request = task.access, task.request
+    def _carry_out(self, task: Task[Request], lie: Lie | None) -> None:
+        access, request, lies = task.access, task.what, self._execution.lies
+        assert access is not None
         if request.kind is Type.READ:
-            self._connection.answer(request, self._lies.source(lie, access))
-            return
-        if lie is None or lie.how is not How.SKIP:
-            self._disk.data[access.offset:access.end] = request.data
-            self._lies.spoil(lie, access)
-        self._connection.answer(request)
+            self._connection.answer(request, lies.source(lie, access))
+        else:
+            if lie is None or lie.how is not How.SKIP:
+                self._disk.data[access.offset:access.end] = request.data
+                lies.spoil(lie, access)
+            self._connection.answer(request)
+        self._execution.step("answered", task.facts, status=GOOD)
 
     def lie(self, how: str, **of: Any) -> None:
         """Take an order to lie."""
         if how == How.TWICE:
             raise ValueError("the kernel hangs up on who answers a request twice")
-        self._lies.order(how, **of)
-
-    def release(self) -> None:
-        """Let held requests go on, oldest first, and before them those that were dropped."""
-        held = [self._held.pop(handle, None) for handle in self._holds.release()]
-        dropped: list[Task] = []
-        if not self._lies.armed:
-            dropped, self._dropped = self._dropped, dropped
-        for task in (*dropped, *held):
-            if task is not None and self._device is not None:
-                self._execute(task)
+        self._execution.lies.order(how, **of)
 
     def close(self) -> None:
         """Disconnect the device; what is held fails."""
@@ -144,8 +101,7 @@ class Server:
     def _drop(self) -> None:
         assert self._device is not None
         self._poll.unregister(self._connection)
-        self._held.clear()
-        self._dropped.clear()
+        self._execution.forget()
         self._device.close()
         self._device = None
 

@@ -72,11 +72,15 @@ class Kernel:
                 return event
         raise AssertionError(f"no {kind}")
 
-    def order(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Give an order and return the reply."""
+    def give(self, do: str, **arguments: Any) -> int:
+        """Give an order and return its number."""
         number = next(self._numbers)
         os.write(self._orders, json.dumps({"id": number, "do": do, **arguments}).encode() + b"\n")
-        return self.wait("reply", id=number)
+        return number
+
+    def order(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Give an order and return the reply."""
+        return self.wait("reply", id=self.give(do, **arguments))
 
 
 @pytest.fixture
@@ -157,3 +161,13 @@ def test_numbers_are_the_headers() -> None:
         assert f"#define NBD_{name}_MAGIC {value:#x}" in text
     for kind in Type:
         assert re.search(rf"NBD_CMD_{kind.name} = {kind.value}\b", text)
+
+
+def test_an_answer_that_nobody_hears(kernel: Kernel) -> None:
+    kernel.order("hold", point="EXEC", count=1)
+    kernel.issue(Type.WRITE, 1, 0, 1, b"x" * BLOCK)
+    kernel.wait("held")
+    kernel.end.shutdown(socket.SHUT_RD)
+    kernel.give("release")
+    assert "Broken pipe" in kernel.wait("refused", handle=1)["error"]
+    assert kernel.order("serving")["ok"]

@@ -77,14 +77,18 @@ class Server:
     def _carry_out(self, task: Task[Request], lie: Lie | None) -> None:
         access, request, lies = task.access, task.what, self._execution.lies
         assert access is not None
+        data: bytes | memoryview = b""
         if request.kind is Type.READ:
-            self._connection.answer(request, lies.source(lie, access))
+            data = lies.source(lie, access)
+        elif lie is None or lie.how is not How.SKIP:
+            self._disk.data[access.offset:access.end] = request.data
+            lies.spoil(lie, access)
+        try:
+            self._connection.answer(request, data)
+        except OSError as error:  # the kernel has hung up: that is heard next
+            self._channel.emit("refused", handle=task.handle, error=str(error))
         else:
-            if lie is None or lie.how is not How.SKIP:
-                self._disk.data[access.offset:access.end] = request.data
-                lies.spoil(lie, access)
-            self._connection.answer(request)
-        self._execution.step("answered", task.facts, status=GOOD)
+            self._execution.step("answered", task.facts, status=GOOD)
 
     def lie(self, how: str, **of: Any) -> None:
         """Take an order to lie."""

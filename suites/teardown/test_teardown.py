@@ -13,11 +13,14 @@ import pytest
 
 from fixtures.plugin import accept
 from fixtures.scenario import Plan
-from fixtures.workload.stamps import LIGHT
+from fixtures.workload.stamps import StampJob
 from inject.catalogue import MECHANISMS
 from results.judge import Judgement
 from suites.teardown import matrix
 from targets.target import Transport
+
+MORE = StampJob(threads=8, rate_iops=120, blocks=32)
+"""A light load that goes on while four of its WRITEs are held."""
 
 PATIENTLY = "suites.teardown.patient:lose_device"
 COME_BACK = frozenset({"daemon-kill"})
@@ -27,7 +30,7 @@ COME_BACK = frozenset({"daemon-kill"})
 def plans(target: str, config: pytest.Config) -> list[Plan]:
     """Return a plan for each cell, those of all pairs or with --full all; on tgt for each fault."""
     if target == "tgt":
-        plans = [Plan(target, fault.name, workload=None, stamps=LIGHT) for fault in MECHANISMS
+        plans = [Plan(target, fault.name, workload=None, stamps=MORE) for fault in MECHANISMS
                  if fault.needs.met(target, "nbd", Transport.ISCSI)]
         return [replace(plan, story=PATIENTLY) if plan.fault in COME_BACK else plan
                 for plan in plans]

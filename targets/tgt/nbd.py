@@ -14,12 +14,11 @@ import fcntl
 import os
 import socket
 import struct
-import threading
 import time
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 NBD_SET_SOCK = 0xAB00
 NBD_SET_BLKSIZE = 0xAB01
@@ -100,32 +99,45 @@ class NbdDevice:
 
     def __init__(self, path: str, size: int, block_size: int) -> None:
         ours, kernels = socket.socketpair()
-        with kernels:
-            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.ioctl(self._fd, NBD_SET_SOCK, kernels.fileno())
-                fcntl.ioctl(self._fd, NBD_SET_BLKSIZE, block_size)
-                fcntl.ioctl(self._fd, NBD_SET_SIZE_BLOCKS, size // block_size)
-            except OSError:
-                os.close(self._fd)
-                ours.close()
-                raise
         self.connection = Connection(ours)
-        self._thread = threading.Thread(target=self._do_it, name="nbd", daemon=True)
-        self._thread.start()
+        with kernels:
+            device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(device, NBD_SET_SOCK, kernels.fileno())
+                fcntl.ioctl(device, NBD_SET_BLKSIZE, block_size)
+                fcntl.ioctl(device, NBD_SET_SIZE_BLOCKS, size // block_size)
+                self._keeper = os.fork()
+                if not self._keeper:
+                    keep(device, ours)
+            finally:
+                os.close(device)
         pid = Path("/sys/block", Path(path).name, "pid")  # there as long as it is connected
-        while not pid.exists() and self._thread.is_alive():
+        while not pid.exists() and not self._gone():
             time.sleep(LOOK_EVERY)
 
-    def _do_it(self) -> None:
-        """Stay in the ioctl that connects; then end what is unanswered, with EIO."""
-        with suppress(OSError):
-            fcntl.ioctl(self._fd, NBD_DO_IT)
-        with suppress(OSError):
-            fcntl.ioctl(self._fd, NBD_CLEAR_SOCK)
-        os.close(self._fd)
+    def _gone(self) -> bool:
+        """Tell whether the keeper has ended; it must not have been said to before."""
+        return os.waitpid(self._keeper, os.WNOHANG)[0] != 0
 
     def close(self) -> None:
         """Disconnect: what is unanswered fails."""
         self.connection.close()
-        self._thread.join(CLOSE_SECONDS)
+        end = time.monotonic() + CLOSE_SECONDS
+        while not self._gone() and time.monotonic() < end:
+            time.sleep(LOOK_EVERY)
+
+
+def keep(device: int, ours: socket.socket) -> NoReturn:
+    """Stay in the ioctl that connects a device; then end what is unanswered, with EIO.
+
+    In a process of its own, for the ioctl gives up the connection at any signal, SIGSTOP too. It
+    ends when the other one does: nobody holds our end of the socket then.
+    """
+    ours.close()
+    for standard in range(3):
+        os.close(standard)
+    with suppress(OSError):
+        fcntl.ioctl(device, NBD_DO_IT)
+    with suppress(OSError):
+        fcntl.ioctl(device, NBD_CLEAR_SOCK)
+    os._exit(0)

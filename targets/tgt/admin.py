@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,10 @@ TARGET_ACTIVE = "this target is still active"
 NO_LUN = "can't find the logical unit"
 NO_TARGET = "can't find the target"
 INVALID = "invalid request"
+
+GONE = (NO_LUN, NO_TARGET, "can't find the session", "can't find the connection",
+        "this access control rule does not exist")
+"""What is to be taken away has gone already."""
 
 LOOK_EVERY = 0.02
 
@@ -92,17 +96,18 @@ class Given:
 
 
 def give(
-    machine: Machine, deadline: float, argv: list[str], *, unless: str = "", insists: str = "",
+    machine: Machine, deadline: float, argv: list[str], *, unless: Sequence[str] = (),
+    insists: str = "",
 ) -> None:
     """Give an order and wait for its end, ``deadline`` seconds at most.
 
-    ``unless``: words of a refusal that is as good. Raises TargetFailedError.
+    ``unless``: words of refusals that are as good. Raises TargetFailedError.
     """
     given = Given(machine, argv, insists=insists)
     try:
         given.finish(deadline)
     except TargetFailedError as error:
-        if not unless or unless not in str(error):
+        if not any(words in str(error) for words in unless):
             raise
 
 

@@ -51,11 +51,12 @@ class Export:
     def shut_out(self) -> None:
         """Let nobody log in, and end the connections there are, as ``tgt-admin --force`` does.
 
-        A connection lasts until its commands have ended.
+        A connection lasts until its commands have ended. Under I/O there might else never be a
+        moment without an active command, in which tgtd deletes a LUN.
         """
-        self._give("unbind", "target", tid=TID, initiator_address="ALL")
+        self._take("unbind", "target", initiator_address="ALL")
         for sid, cid in admin.connections(self.machine, self.deadline, TID):
-            self._give("delete", "conn", tid=TID, sid=sid, cid=cid)
+            self._take("delete", "conn", sid=sid, cid=cid)
 
     def add_lun(self) -> None:
         """Make the LUN, with the identity that the initiator is to find."""
@@ -78,15 +79,21 @@ class Export:
             self._give("delete", "portal", param=f"portal={PORTAL}")
 
     def delete_lun(self, deadline: float) -> None:
-        """Delete the LUN as soon as no command is active; fine if there is none."""
+        """Shut initiators out and delete the LUN; fine if there is none."""
+        self.shut_out()
         admin.give(self.machine, deadline, order("delete", "logicalunit", tid=TID, lun=LUN),
-                   insists=admin.LUN_ACTIVE, unless=admin.NO_LUN)
+                   insists=admin.LUN_ACTIVE, unless=admin.GONE)
 
     def delete(self, deadline: float) -> None:
-        """Delete portal and target, whoever is logged in, as soon as no command is active."""
+        """Delete portal and target, whoever is logged in; fine if they are not there."""
         self.delete_portal()
+        self.shut_out()
         admin.give(self.machine, deadline, order("delete", "target", tid=TID, force=""),
-                   insists=admin.LUN_ACTIVE, unless=admin.NO_TARGET)
+                   insists=admin.LUN_ACTIVE, unless=admin.GONE)
+
+    def _take(self, op: str, mode: str, **options: str | int) -> None:
+        admin.give(self.machine, self.deadline, order(op, mode, tid=TID, **options),
+                   unless=admin.GONE)
 
     def _give(self, op: str, mode: str, **options: str | int) -> None:
         admin.give(self.machine, self.deadline, order(op, mode, **options))

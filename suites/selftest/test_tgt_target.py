@@ -13,6 +13,7 @@ from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
 from suites.selftest.test_lio_target import FakePending, FakeProcess
+from suites.smoke import test_smoke
 from targets.catalogue import transports
 from targets.machine import Completed
 from targets.target import Device, Transport
@@ -246,3 +247,4 @@ def test_what_cannot_be(
 def test_transports() -> None:
     assert transports("tgt") == (Transport.ISCSI,)
     assert transports("lio") == tuple(Transport)
+    assert all(plan.transport is Transport.ISCSI for plan in test_smoke.plans("tgt"))

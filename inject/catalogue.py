@@ -12,7 +12,9 @@ from inject.fault import Fault
 from inject.lies import LIES
 from inject.lun_race import LunRace
 from inject.lun_remove import LunRemove
+from inject.pair import PAIRS
 from inject.release import Release
+from inject.system import SYSTEM
 from inject.target_operation import OPERATIONS
 from results.errors import WrongUsageError
 
@@ -26,7 +28,8 @@ MECHANISMS: tuple[Fault, ...] = (*BACKEND, LunRemove(), LunRace(), *OPERATIONS)
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
-        Release(), *MECHANISMS, *LIES, *ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND)
+        Release(), *MECHANISMS, *SYSTEM, *PAIRS, *LIES, *ANSWERS, FOR_ANOTHER,
+        FREED_IN_BACKGROUND)
 }
 
 

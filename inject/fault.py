@@ -133,6 +133,20 @@ class Needs:
             (self.targets, target), (self.backends, backend), (self.transports, transport)))
 
 
+    def __and__(self, other: Needs) -> Needs:
+        """Return what two faults need that are done to the same. Raises ValueError when there is
+        nothing that both can be done to."""
+        return Needs(*(_both(mine, theirs) for mine, theirs in (
+            (self.targets, other.targets), (self.backends, other.backends),
+            (self.transports, other.transports))))
+
+
+def _both(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
+    if mine and theirs and not mine & theirs:
+        raise ValueError(f"nothing is one of {sorted(mine)} and of {sorted(theirs)}")
+    return mine & theirs or mine | theirs
+
+
 ANYTHING = Needs()
 PROCESS = Needs(backends=frozenset({"scst_user", "tcmu", "nbd"}))
 """A backend that is a process."""

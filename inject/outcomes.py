@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from inject.answers import CHECK_CONDITION, Answer, Outcome
 from inject.fault import Fault, Held
+from inject.pair import Pair
 from inject.point import ANSWERED, TASK_MANAGEMENT, State
 from results.checkers.outcome import status_word
 
@@ -98,12 +99,16 @@ I/O for it, and takes up to LOGICAL UNIT RESET, TARGET RESET and a new session t
 
 def patience(fault: Fault, state: State) -> float:
     """Return how many seconds more than the ladder's a command may take."""
+    if isinstance(fault, Pair):
+        return max(patience(fault.disturbance, state), patience(fault.teardown, state))
     return max(PATIENCE.get(fault.name, 0.0),
                RESET_SECONDS if state in TASK_MANAGEMENT else 0.0)
 
 
 def allowed(fault: Fault, state: State) -> Sequence[str]:
     """Return the outcomes that a fault may lead to for a command in a state; empty: any."""
+    if isinstance(fault, Pair):
+        return allowed(fault.teardown, state)
     if isinstance(fault, Answer):
         return answered(fault.outcome)
     if state in ANSWERED:

@@ -31,6 +31,9 @@ def _tgt(_prefix: str | None) -> Target:
 TARGETS: Mapping[str, Callable[[str | None], Target]] = {"lio": _lio, "scst": _scst, "tgt": _tgt}
 """How each is made, from the prefix that ``--scst`` names."""
 
+BACKENDS = {"lio": "tcmu", "scst": "scst_user", "tgt": "nbd"}
+"""By target: the name of the protocol between kernel and backend."""
+
 NO_LOOPBACK = frozenset({"tgt"})
 """Targets that a machine reaches over iSCSI only."""
 

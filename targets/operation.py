@@ -7,13 +7,13 @@ the history, source "target", kinds ``begin`` and ``end``, with its name as ``op
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from results.errors import StfError
+from results.errors import StfError, TargetFailedError, WrongUsageError
 from results.history import Recorder
-from targets.machine import Machine
+from targets.machine import Machine, Pending
 
 
 class Work(Protocol):
@@ -80,3 +80,96 @@ class Running:
             self.undo(deadline)
         else:
             self.finish(deadline)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of the machine's that was begun, by its verb (a Work).
+
+    ``refused``: the errno with which it has to fail, or None when it has to succeed.
+    """
+
+    machine: Machine
+    pending: Pending
+    verb: str
+    what: str
+    refused: int | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self.pending.done
+
+    def waits(self) -> bool:
+        """Whether it waits in the kernel for somebody."""
+        return self.verb in self.machine.waiting()
+
+    def finish(self, deadline: float) -> None:
+        """Wait for its end. Raises TargetFailedError unless it ended as it has to."""
+        try:
+            self.pending.result(deadline)
+        except TimeoutError:
+            raise TargetFailedError(f"{self.what}: not ended after {deadline:g} s") from None
+        except OSError as error:
+            if error.errno != self.refused:
+                raise TargetFailedError(f"{self.what}: {error.strerror or error}") from error
+        else:
+            if self.refused is not None:
+                raise TargetFailedError(f"{self.what}: it was not refused")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that was begun on the machine (a Work)."""
+
+    machine: Machine
+    pending: Pending
+    judge: Callable[[Mapping[str, object]], None]
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self.pending.done
+
+    def waits(self) -> bool:
+        """A program is not looked into."""
+        return False
+
+    def finish(self, deadline: float) -> None:
+        """Wait for its end and judge it. Raises TargetFailedError."""
+        try:
+            answer = self.pending.result(deadline)
+        except TimeoutError:
+            raise TargetFailedError(f"not ended after {deadline:g} s") from None
+        self.judge(answer)
+
+
+def succeeded(answer: Mapping[str, object]) -> None:
+    """Raise TargetFailedError unless a program succeeded."""
+    if answer["status"]:
+        raise TargetFailedError(f"status {answer['status']}: {answer['stderr']}")
+
+
+@dataclass
+class Operations:
+    """What can be begun on a deployment. ``table``: what begins each, by name."""
+
+    table: Mapping[str, Callable[[], Running]]
+    running: dict[str, Running] = field(default_factory=dict)
+
+    def begin(self, name: str) -> Running:
+        """Begin one; a second one of the same name takes the first one's place.
+
+        Raises WrongUsageError with the names there are.
+        """
+        if name not in self.table:
+            raise WrongUsageError(
+                f"no operation {name!r} here: there are {', '.join(self.table)}")
+        running = self.running[name] = self.table[name]()
+        return running
+
+    def heal(self, name: str, deadline: float) -> None:
+        """Undo one that was begun; fine if it was not."""
+        running = self.running.pop(name, None)
+        if running is not None:
+            running.heal(deadline)

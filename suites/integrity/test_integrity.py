@@ -15,14 +15,13 @@ from inject.lies import CORRUPT, DROP, MISREAD, SKIP, SWAP, TWICE, Lie
 from results.judge import Judgement
 from results.verdict import Verdict
 from suites.smoke import test_smoke
+from targets.catalogue import BACKENDS
 from targets.target import Transport
 
 VARIANT = "integrity"
 
 BOOT_AND_RESTORE = 30.0
 """Seconds of the host that a scenario may need on top of its ladder: boot, snapshot, judging."""
-
-BACKEND = {"scst": "scst_user", "lio": "tcmu", "tgt": "nbd"}
 
 OTHER_LUN = "/dev/shm/stf-other"
 """Medium of a LUN that nobody serves, with stamps of its own."""
@@ -66,7 +65,7 @@ def test_lies_are_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A backend that lies once is FAIL, by the check that it is for."""
-    if not lie.needs.met(run_plan.target, BACKEND[run_plan.target], Transport.ISCSI):
+    if not lie.needs.met(run_plan.target, BACKENDS[run_plan.target], Transport.ISCSI):
         pytest.skip(f"{run_plan.target}'s backend cannot tell this lie")
     monkeypatch.setitem(FAULTS, lie.name, lie)
     began = time.monotonic()

@@ -10,8 +10,10 @@ import pytest
 
 from inject.backend_orders import BackendOrder
 from inject.catalogue import FAULTS, applicable, fault_by_name
-from inject.fault import Held
+from inject.fault import Held, Needs
 from inject.lun_remove import LunRemove
+from inject.outcomes import allowed, patience
+from inject.point import State
 from inject.waiting import LOOK_EVERY
 from results.errors import TargetFailedError, WrongUsageError
 from suites.selftest.fakes import FakeSubject
@@ -34,6 +36,10 @@ DEADLINE = 5.0
     ("lun-delete-add", ["lun-delete begins", "release", "ends"],
      ["lun-delete healed", "release"]),
     ("target-disable", ["target-disable begins", "ends"], ["target-disable healed", "release"]),
+    ("cpu-offline+backend-kill", ["cpu-offline begins", "ends", "SIGKILL"],
+     ["take_device_away", "cpu-offline healed"]),
+    ("backend-kill+cpu-offline", ["SIGKILL", "cpu-offline begins", "ends"],
+     ["take_device_away", "cpu-offline healed"]),
 ])
 def test_what_each_fault_does_and_undoes(
     name: str, broken: list[str], healed: list[str],
@@ -44,6 +50,28 @@ def test_what_each_fault_does_and_undoes(
     assert subject.done == broken
     fault.undo(subject, DEADLINE)
     assert subject.done == broken + healed
+
+
+def test_pairs_need_what_both_need() -> None:
+    starved = fault_by_name("backend-starved+lun-clear")
+    assert starved.needs.met("scst", "scst_user", "iscsi")
+    assert not starved.needs.met("scst", "vdisk_fileio", "iscsi")
+    assert not starved.needs.met("lio", "tcmu", "iscsi")
+    with pytest.raises(ValueError, match="nothing is one of"):
+        Needs(frozenset({"lio"})) & Needs(frozenset({"scst"}))
+
+
+def test_what_has_ended_is_not_starved() -> None:
+    assert "backend-kill+backend-starved" not in FAULTS
+    assert "backend-starved+backend-kill" in FAULTS
+
+
+def test_pairs_end_as_their_teardown_does() -> None:
+    for name in ("backend-kill", "lun-delete", "backend-close"):
+        pair, teardown = fault_by_name(f"cpu-hog+{name}"), fault_by_name(name)
+        assert (pair.held, pair.ends_device) == (teardown.held, True)
+        assert allowed(pair, State.EXEC) == allowed(teardown, State.EXEC)
+        assert patience(pair, State.EXEC) == patience(teardown, State.EXEC)
 
 
 def test_a_stop_lasts(monkeypatch: pytest.MonkeyPatch) -> None:

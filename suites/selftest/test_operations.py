@@ -20,7 +20,9 @@ from suites.selftest.test_scst_target import (
     StagedMachine,
     StagedPrefix,
 )
+from targets import system
 from targets.lio import operations as lio
+from targets.operation import Step
 from targets.scst import operations as scst
 from targets.scst.operations import OPERATIONS, must_be_refused
 from targets.scst.sysfs import DEVICES, SCST
@@ -204,7 +206,7 @@ def refusing(number: int | None) -> Any:
 ])
 def test_a_step_of_lio(fails: int | None, refused: int | None, wrong: str | None) -> None:
     machine: Any = StagedMachine()
-    step = lio.Step(machine, refusing(fails), "rmdir", "rmdir backstore", refused)
+    step = Step(machine, refusing(fails), "rmdir", "rmdir backstore", refused)
     assert step.done and not step.waits()
     if wrong is None:
         step.finish(1.0)
@@ -216,7 +218,7 @@ def test_a_step_of_lio(fails: int | None, refused: int | None, wrong: str | None
 def test_a_step_of_lio_that_waits() -> None:
     machine: Any = StagedMachine()
     machine.waiting = lambda: ["unlink"]
-    step = lio.Step(machine, Pending(done=False), "unlink", "unlink LUN")
+    step = Step(machine, Pending(done=False), "unlink", "unlink LUN")
     assert step.waits() and not step.done
     with pytest.raises(TargetFailedError, match=r"unlink LUN: not ended after 0\.1 s"):
         step.finish(0.1)
@@ -231,8 +233,9 @@ def test_faults_name_operations_that_there_are() -> None:
         for target, known in (("scst", scst.OPERATIONS), ("lio", lio.OPERATIONS),
                               ("tgt", tgt.OPERATIONS)):
             if target in wanted:
-                operation: Any = known[fault.operation]
-                assert operation.ends_device or not fault.ends_device, fault.name
+                operation: Any = {**system.OPERATIONS, **known}[fault.operation]
+                ends = getattr(operation, "ends_device", False)
+                assert ends or not fault.ends_device, fault.name
 
 
 def test_every_operation_that_changes_something_is_undone_or_ends_the_device() -> None:

@@ -8,10 +8,10 @@ from math import prod
 
 import pytest
 
+from fixtures.matrix import Matrix
 from inject.catalogue import FAULTS
 from inject.point import COMMANDS, State
-from suites.teardown import matrix
-from suites.teardown.matrix import DIMENSIONS, RULES, Cell
+from suites.teardown.matrix import DIMENSIONS, LATER, MATRIX, RULES, Cell
 from targets.scst.user_spec import check_options
 from targets.target import Transport
 
@@ -19,12 +19,17 @@ from targets.target import Transport
 @pytest.fixture(scope="module")
 def cells() -> list[Cell]:
     """Return the cells of one seed."""
-    return matrix.pairwise(7)
+    return pairwise(7)
+
+
+def pairwise(seed: int) -> list[Cell]:
+    """Return the cells of a seed."""
+    return [Cell(**known) for known in MATRIX.pairwise(seed)]
 
 
 def test_every_legal_pair_is_there(cells: list[Cell]) -> None:
-    got = {pair for cell in cells for pair in matrix.pairs(cell)}
-    wanted = set(matrix.legal_pairs(DIMENSIONS))
+    got = {pair for cell in cells for pair in MATRIX.pairs(vars(cell))}
+    wanted = set(MATRIX.legal_pairs(DIMENSIONS))
     assert got == wanted
     assert len(wanted) > 1000
 
@@ -32,48 +37,46 @@ def test_every_legal_pair_is_there(cells: list[Cell]) -> None:
 def test_a_pair_is_legal_if_and_only_if_some_cell_has_it() -> None:
     """Against brute force, on the pairs of one state."""
     chance = random.Random(3)
-    wanted = set(matrix.legal_pairs(DIMENSIONS))
+    wanted = set(MATRIX.legal_pairs(DIMENSIONS))
     some = chance.sample(list(product(DIMENSIONS["point"], DIMENSIONS["mechanism"])), 12)
     for point, mechanism in some:
         rest = [values for name, values in DIMENSIONS.items() if name not in {"point", "mechanism"}]
-        found = any(matrix.legal((point, mechanism, *values)) for values in product(*rest))
+        found = any(MATRIX.legal((point, mechanism, *values)) for values in product(*rest))
         assert ((("point", point), ("mechanism", mechanism)) in wanted) is found
 
 
 def test_cells_are_legal_and_have_ids_of_their_own(cells: list[Cell]) -> None:
-    assert not [cell for cell in cells if matrix.forbidding(vars(cell))]
+    assert not [cell for cell in cells if MATRIX.forbidding(vars(cell))]
     ids = [cell.plan().on("6.1").id for cell in cells]
     assert len(set(ids)) == len(ids)
     assert max(map(len, ids)) < 200
 
 
 def test_the_seed_decides(cells: list[Cell]) -> None:
-    assert matrix.pairwise(7) == cells
-    assert matrix.pairwise(8) != cells
+    assert pairwise(7) == cells
+    assert pairwise(8) != cells
 
 
 def test_values_that_came_later_leave_the_cells_there_were(
-    cells: list[Cell], monkeypatch: pytest.MonkeyPatch,
+    cells: list[Cell],
 ) -> None:
-    later = matrix.LATER
-    old = {name: [value for value in values if value not in later.get(name, ())]
+    old = {name: [value for value in values if value not in LATER.get(name, ())]
            for name, values in DIMENSIONS.items()}
-    monkeypatch.setattr(matrix, "DIMENSIONS", old)
-    before = matrix.pairwise(7)
+    before = [Cell(**known) for known in Matrix(old, RULES).pairwise(7)]
     assert cells[:len(before)] == before
     assert len(cells) > len(before)
 
 
 def test_every_rule_excludes_something_and_they_are_counted() -> None:
-    legal, counts = matrix.census()
+    legal, counts = MATRIX.census()
     assert set(counts) == {rule.why for rule in RULES}
     assert sum(counts.values()) + legal == prod(len(values) for values in DIMENSIONS.values())
-    assert next(matrix.full()).plan()
+    assert Cell(**next(MATRIX.full())).plan()
 
 
 def test_every_crossing_is_in_the_matrix_or_has_a_reason(cells: list[Cell]) -> None:
     there = {(cell.point, cell.mechanism) for cell in cells}
-    for point, mechanism, why in matrix.crossings():
+    for point, mechanism, why in MATRIX.crossings("point", "mechanism"):
         assert ((point, mechanism) in there) == (why is None)
 
 

@@ -1,17 +1,12 @@
-"""The matrix's options."""
+"""What is said before the matrix is run."""
 
 from __future__ import annotations
 
 import pytest
 
-from suites.teardown import matrix
+from suites.teardown.matrix import MATRIX
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
+def pytest_report_header(config: pytest.Config) -> str:
     """Say how much of the matrix is run."""
-    points = list(matrix.crossings())
-    crossed = [each for each in points if each[2] is None]
-    which = "every legal cell" if config.getoption("full") else \
-        f"all legal pairs, seed {config.getoption('matrix_seed')}"
-    return [f"teardown matrix: {which}; {len(crossed)} of {len(points)} crossings of point and "
-            "mechanism are legal"]
+    return MATRIX.header("teardown", "point", "mechanism", config)

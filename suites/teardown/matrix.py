@@ -1,23 +1,15 @@
-"""The matrix: dimensions, the rules that make a cell illegal, and which cells a run takes.
+"""The teardown matrix: what a command, its device and its fault can be, and what not together.
 
-A cell has one value of each dimension. By default ``allpairspy`` chooses cells so that every legal
-pair of values is in one of them, in an order that the seed decides; ``--full`` takes all legal
-cells. A rule says why the protocol, or what SCST and the initiator can do, rules cells out; what
-each rule excludes is counted.
+A rule says why the protocol, or what SCST and the initiator can do, rules cells out.
 """
 
 from __future__ import annotations
 
-import random
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import combinations, product
-from math import prod
 from typing import Any
 
-from allpairspy import AllPairs  # type: ignore[import-untyped]
-
+from fixtures.matrix import Matrix, Rule
 from fixtures.scenario import Plan
 from fixtures.workload.commands import COPY, KINDS, CommandJob
 from fixtures.workload.fio import FioJob
@@ -113,28 +105,8 @@ DIMENSIONS: Mapping[str, Sequence[Any]] = {
 """In the order of Cell's fields."""
 
 LATER: Mapping[str, Sequence[Any]] = {"point": ["EXT_COPY_REMAP"], "opcode": [COPY]}
-"""Values that came once the matrix had been run: cells are added for them, what was there stays."""
 
 assert list(DIMENSIONS) == [field.name for field in fields(Cell)]
-
-Known = Mapping[str, Any]
-"""Values of some of the dimensions: a rule that misses one of its own says nothing."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Cells of these dimensions are illegal when ``excludes`` says so; ``why`` in one sentence."""
-
-    why: str
-    dimensions: tuple[str, ...]
-    excludes: Callable[..., bool]
-
-    def forbids(self, known: Known) -> bool:
-        """Tell whether it excludes a combination, as far as that is known."""
-        if not all(name in known for name in self.dimensions):
-            return False
-        return self.excludes(*(known[name] for name in self.dimensions))
-
 
 SUSPENDING: frozenset[str] = frozenset({"backend-flush-cache", "backend-set-options", "suspend"})
 """Faults that suspend all of SCST's activity, as the flush at the point does."""
@@ -176,123 +148,4 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def forbidding(known: Known) -> Rule | None:
-    """Return the first rule that excludes a combination, or None."""
-    return next((rule for rule in RULES if rule.forbids(known)), None)
-
-
-def legal(values: Sequence[Any]) -> bool:
-    """Tell whether the first dimensions' values may go together."""
-    return forbidding(dict(zip(DIMENSIONS, values, strict=False))) is None
-
-
-def full() -> Iterator[Cell]:
-    """Yield every legal cell."""
-    return (Cell(**known) for known, rule in _walk({}, 0) if rule is None)
-
-
-NAMES = tuple(DIMENSIONS)
-RULES_OF = [[rule for rule in RULES if max(map(NAMES.index, rule.dimensions)) == number]
-            for number in range(len(NAMES))]
-"""The rules that can be asked once a dimension's value is known, for each of them in order."""
-
-
-def _walk(known: dict[str, Any], depth: int) -> Iterator[tuple[Known, Rule | None]]:
-    """Yield every legal cell's values, and of what is excluded those that are known, and why."""
-    if depth == len(NAMES):
-        yield known, None
-        return
-    for value in DIMENSIONS[NAMES[depth]]:
-        known[NAMES[depth]] = value
-        rule = next((rule for rule in RULES_OF[depth] if rule.forbids(known)), None)
-        if rule:
-            yield known, rule
-        else:
-            yield from _walk(known, depth + 1)
-    del known[NAMES[depth]]
-
-
-Pair = tuple[tuple[str, Any], tuple[str, Any]]
-Values = Mapping[str, Sequence[Any]]
-
-
-def pairwise(seed: int) -> list[Cell]:
-    """Return cells in which every legal pair of values occurs; the seed decides which ones.
-
-    AllPairs never takes back a value, so with rules it misses pairs; cells are added for those.
-    """
-    chance = random.Random(seed)
-    first = {name: [value for value in values if value not in LATER.get(name, ())]
-             for name, values in DIMENSIONS.items()}
-    shuffled = _shuffled(first, chance)
-    cells = [Cell(*values) for values in AllPairs(list(shuffled.values()), filter_func=legal)]
-    covered = {pair for cell in cells for pair in pairs(cell)}
-    for values in (first, DIMENSIONS):
-        for pair in list(legal_pairs(shuffled if values is first else _shuffled(values, chance))):
-            if pair not in covered:
-                cells.append(complete(dict(pair), _shuffled(values, chance), covered))
-                covered.update(pairs(cells[-1]))
-    return cells
-
-
-def _shuffled(values: Values, chance: random.Random) -> Values:
-    return {name: chance.sample(list(those), len(those)) for name, those in values.items()}
-
-
-def pairs(cell: Cell) -> Iterator[Pair]:
-    """Yield the pairs of values in a cell."""
-    return combinations(((name, getattr(cell, name)) for name in DIMENSIONS), 2)
-
-
-def legal_pairs(values: Values) -> Iterator[Pair]:
-    """Yield the pairs of values that a legal cell has."""
-    for one, other in combinations(values, 2):
-        for pair in product(product([one], values[one]), product([other], values[other])):
-            if _extend(dict(pair), values, frozenset()) is not None:
-                yield pair
-
-
-def complete(known: Known, values: Values, covered: Collection[Pair]) -> Cell:
-    """Return a legal cell with some given values, and others whose pairs are not covered yet.
-
-    Raises ValueError when there is none.
-    """
-    found = _extend(known, values, covered)
-    if found is None:
-        raise ValueError(f"no legal cell has {known}")
-    return Cell(**found)
-
-
-def _extend(known: Known, values: Values, covered: Collection[Pair]) -> Known | None:
-    if forbidding(known):
-        return None
-    name = next((name for name in values if name not in known), None)
-    if name is None:
-        return known
-
-    def seen_before(value: Any) -> int:
-        here = {**known, name: value}
-        return sum(pair in covered for pair in combinations(
-            ((each, here[each]) for each in DIMENSIONS if each in here), 2))
-
-    tries = (_extend({**known, name: value}, values, covered)
-             for value in sorted(values[name], key=seen_before))
-    return next((found for found in tries if found is not None), None)
-
-
-def census() -> tuple[int, Counter[str]]:
-    """Return how many cells are legal, and how many each rule excludes: the first that does."""
-    legal_ones, counts = 0, Counter[str]()
-    for known, rule in _walk({}, 0):
-        if rule:
-            counts[rule.why] += prod(len(DIMENSIONS[name]) for name in NAMES if name not in known)
-        else:
-            legal_ones += 1
-    return legal_ones, counts
-
-
-def crossings() -> Iterator[tuple[str, str, str | None]]:
-    """Yield point, mechanism, and why no cell has both; None where there is one."""
-    for point, mechanism in product(DIMENSIONS["point"], DIMENSIONS["mechanism"]):
-        rule = forbidding({"point": point, "mechanism": mechanism})
-        yield point, mechanism, rule.why if rule else None
+MATRIX = Matrix(DIMENSIONS, RULES, LATER)

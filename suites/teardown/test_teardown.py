@@ -16,7 +16,7 @@ from fixtures.scenario import Plan
 from fixtures.workload.stamps import StampJob
 from inject.catalogue import MECHANISMS
 from results.judge import Judgement
-from suites.teardown import matrix
+from suites.teardown.matrix import MATRIX, Cell
 from targets.target import Transport
 
 MORE = StampJob(threads=8, rate_iops=120, blocks=32)
@@ -36,9 +36,7 @@ def plans(target: str, config: pytest.Config) -> list[Plan]:
                 for plan in plans]
     if target != "scst":
         return []
-    seed = config.getoption("matrix_seed")
-    cells = matrix.full() if config.getoption("full") else matrix.pairwise(seed)
-    return [cell.plan() for cell in cells]
+    return [Cell(**known).plan() for known in MATRIX.cells(config)]
 
 
 def test_matrix(judgement: Judgement, request: pytest.FixtureRequest) -> None:

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from targets.lio.configfs import Configfs
 from targets.lio.fabric import Export
-from targets.machine import Machine, Pending
-from targets.operation import Running
+from targets.machine import Machine
+from targets.operation import Running, Step
 
 
 @dataclass(frozen=True)
@@ -32,42 +31,6 @@ class Site:
     def group(self) -> str:
         """The directory of the target portal group."""
         return self.export.lun.rpartition("/lun/")[0]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A change in configfs that was begun (a targets.operation.Work).
-
-    ``refused``: the errno with which it has to fail, or None when it has to succeed.
-    """
-
-    machine: Machine
-    pending: Pending
-    verb: str
-    what: str
-    refused: int | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended."""
-        return self.pending.done
-
-    def waits(self) -> bool:
-        """Whether it waits in the kernel."""
-        return self.verb in self.machine.waiting()
-
-    def finish(self, deadline: float) -> None:
-        """Wait for its end. Raises TargetFailedError unless it ended as it has to."""
-        try:
-            self.pending.result(deadline)
-        except TimeoutError:
-            raise TargetFailedError(f"{self.what}: not ended after {deadline:g} s") from None
-        except OSError as error:
-            if error.errno != self.refused:
-                raise TargetFailedError(f"{self.what}: {error.strerror or error}") from error
-        else:
-            if self.refused is not None:
-                raise TargetFailedError(f"{self.what}: it was not refused")
 
 
 @dataclass(frozen=True)
@@ -108,15 +71,8 @@ OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
 )}
 
 
-def applicable(site: Site) -> tuple[str, ...]:
-    """Return the names of the operations that a site has."""
+def table(site: Site) -> Mapping[str, Callable[[], Running]]:
+    """Return what begins each operation that a site has, by name."""
     over_iscsi = site.export.iqn is not None
-    return tuple(name for name, each in OPERATIONS.items() if over_iscsi or not each.iscsi_only)
-
-
-def begin(site: Site, name: str) -> Running:
-    """Begin an operation. Raises WrongUsageError when the site has none of that name."""
-    if name not in applicable(site):
-        raise WrongUsageError(
-            f"LIO has no operation {name!r} here: there are {', '.join(applicable(site))}")
-    return OPERATIONS[name].begin(site)
+    return {name: partial(each.begin, site) for name, each in OPERATIONS.items()
+            if over_iscsi or not each.iscsi_only}

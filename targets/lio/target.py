@@ -6,12 +6,14 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from results.errors import MachineLostError, TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
+from targets import system
 from targets.backend.client import Backend
 from targets.backend.disk import MAX_TRANSFER
 from targets.lio import operations
@@ -19,7 +21,7 @@ from targets.lio.configfs import CONFIGFS, HBA, TARGET, Configfs
 from targets.lio.fabric import FABRICS, Export
 from targets.lio.operations import Site
 from targets.machine import Machine, Process
-from targets.operation import Running
+from targets.operation import Operations, Running
 from targets.target import Address, Deployment, Device, Transport
 
 VENDOR = "STF"
@@ -201,7 +203,11 @@ class LioDeployment:
     undo: ExitStack
     recorder: Recorder
     kernel_threads: tuple[str, ...] = KERNEL_THREADS
-    running: dict[str, Running] = field(default_factory=dict)
+
+    @cached_property
+    def _operations(self) -> Operations:
+        place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend)
+        return Operations({**operations.table(self._site), **system.table(place)})
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -215,18 +221,15 @@ class LioDeployment:
     @property
     def operations(self) -> tuple[str, ...]:
         """What can be begun on it, by name."""
-        return operations.applicable(self._site)
+        return tuple(self._operations.table)
 
     def begin(self, operation: str) -> Running:
         """Begin an operation; a second one of the same name takes the first one's place."""
-        running = self.running[operation] = operations.begin(self._site, operation)
-        return running
+        return self._operations.begin(operation)
 
     def heal(self, operation: str, deadline: float) -> None:
         """Undo an operation that was begun; fine if it was not."""
-        running = self.running.pop(operation, None)
-        if running is not None:
-            running.heal(deadline)
+        self._operations.heal(operation, deadline)
 
     def views(self) -> Mapping[str, str | Sequence[str]]:
         """Configfs: backstore, LUN (which blocks while it is being unlinked), TPG; TCMU's ring."""

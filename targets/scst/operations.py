@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from results.errors import TargetFailedError, WrongUsageError
+from results.errors import TargetFailedError
 from results.history import Recorder
 from results.ladder import Ladder
-from targets.machine import Machine, Pending
-from targets.operation import Running
+from targets.machine import Machine
+from targets.operation import Program, Running
 from targets.scst import sysfs
 from targets.scst.driver import LUN, Export
 from targets.scst.handlers import SPARE, VDISKS, add_spare, delete_spare
@@ -29,12 +29,6 @@ MGMT = "{luns}/mgmt"
 COPY_MGMT = f"{TARGETS}/copy_manager/copy_manager_tgt/luns/mgmt"
 """Which devices EXTENDED COPY may use: vdisk's from the beginning, others by order (README of
 SCST)."""
-
-HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
-HUGE_PAGE_KIB = 2048
-PRESSURE_LEAVES_KIB = 96 << 10
-"""KiB of available memory that pressure leaves to the agent, the initiator and the backend."""
-
 
 @dataclass(frozen=True)
 class Site:
@@ -157,32 +151,6 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Program:
-    """A program that was begun on the machine (a targets.operation.Work)."""
-
-    machine: Machine
-    pending: Pending
-    judge: Callable[[Mapping[str, object]], None]
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended."""
-        return self.pending.done
-
-    def waits(self) -> bool:
-        """A program is not looked into."""
-        return False
-
-    def finish(self, deadline: float) -> None:
-        """Wait for its end and judge it. Raises TargetFailedError."""
-        try:
-            answer = self.pending.result(deadline)
-        except TimeoutError:
-            raise TargetFailedError(f"not ended after {deadline:g} s") from None
-        self.judge(answer)
-
-
-@dataclass(frozen=True)
 class Unload:
     """An attempt to unload a module that is in use: refused at once, or something is wrong.
 
@@ -215,45 +183,6 @@ def must_be_refused(module: str, answer: Mapping[str, object]) -> None:
         raise TargetFailedError(f"rmmod {module}: refused, but not for being in use: {words}")
 
 
-@dataclass(frozen=True)
-class Pressure:
-    """The machine's memory is used up but for a little, so that SCST's pools are shrunk.
-
-    scst_max_cmd_mem and scst_max_dev_cmd_mem cannot be set once scst is loaded (mode 0444 in
-    scst_main.c): see ``Scst.parameters`` for these. What is left is the kernel's shrinker, which
-    the buffer pools have registered (sgv_shrink, scst_mem.c).
-    """
-
-    name: str
-    leaves_kib: int = PRESSURE_LEAVES_KIB
-    ends_device: bool = False
-
-    def applies(self, site: Site) -> bool:
-        """Every site has memory."""
-        return True
-
-    def begin(self, site: Site) -> Running:
-        """Begin it."""
-        # Huge pages are taken at once: nothing is written to them.
-        script = ("free=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo) && "
-                  f"echo $(( (free - {self.leaves_kib}) / {HUGE_PAGE_KIB} )) > {HUGE_PAGES} "
-                  "&& echo 2 > /proc/sys/vm/drop_caches")
-        work = Program(site.machine, site.machine.begin("run", ["sh", "-c", script]), succeeded)
-        return Running(self.name, site.machine, site.recorder, work,
-                       lambda deadline: relieve(site.machine, deadline))
-
-
-def relieve(machine: Machine, deadline: float) -> None:
-    """Give back the memory that pressure took."""
-    machine.write(HUGE_PAGES, "0", deadline=deadline)
-
-
-def succeeded(answer: Mapping[str, object]) -> None:
-    """Raise TargetFailedError unless a program succeeded."""
-    if answer["status"]:
-        raise TargetFailedError(f"status {answer['status']}: {answer['stderr']}")
-
-
 def add_luns(site: Site, deadline: float) -> None:
     """Export again all that the layout has."""
     for lun, device in sorted(site.export.layout.luns.items()):
@@ -274,7 +203,7 @@ ADD = (MGMT, "add {device} {lun}")
 GONE = "{luns}/{lun}"
 VDISK = tuple(VDISKS)
 
-Kind = Order | Change | Unload | Pressure
+Kind = Order | Change | Unload
 
 KINDS: tuple[Kind, ...] = (
     Order("lun-delete", MGMT, "del {lun}", ADD, gone=GONE, ends_device=True),
@@ -310,21 +239,12 @@ KINDS: tuple[Kind, ...] = (
     Unload("module-unload-handler", handler_module),
     Unload("module-unload-driver", driver_module),
     Unload("module-unload-core", lambda _: "scst"),
-    Pressure("memory-pressure"),
 )
 
 OPERATIONS: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 
-def applicable(site: Site) -> tuple[str, ...]:
-    """Return the names of the operations that a site has."""
-    return tuple(name for name, kind in OPERATIONS.items() if kind.applies(site))
-
-
-def begin(site: Site, name: str) -> Running:
-    """Begin an operation. Raises WrongUsageError when the site has none of that name."""
-    if name not in applicable(site):
-        raise WrongUsageError(
-            f"no operation {name!r} with {site.handler} over {site.export.driver}: there are "
-            + ", ".join(applicable(site)))
-    return OPERATIONS[name].begin(site)
+def table(site: Site) -> Mapping[str, Callable[[], Running]]:
+    """Return what begins each operation that a site has, by name."""
+    return {name: partial(kind.begin, site) for name, kind in OPERATIONS.items()
+            if kind.applies(site)}

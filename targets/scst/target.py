@@ -10,10 +10,11 @@ from typing import Any, cast
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
+from targets import system
 from targets.backend.absent import NoBackend
 from targets.backend.client import Backend
 from targets.machine import Machine
-from targets.operation import Running
+from targets.operation import Operations, Running
 from targets.scst import handlers, operations, sysfs
 from targets.scst.driver import DRIVERS, LUN, Export, Layout
 from targets.scst.handlers import USER, medium
@@ -277,7 +278,8 @@ class ScstDeployment:
         self._site = Site(
             machine, exports[0], device.name, device.handler, ladder, recorder)
         self._undo = undo
-        self._running: dict[str, Running] = {}
+        place = system.Place(machine, recorder, ladder.step, backend)
+        self._operations = Operations({**operations.table(self._site), **system.table(place)})
 
     @property
     def address(self) -> Address:
@@ -299,18 +301,15 @@ class ScstDeployment:
     @property
     def operations(self) -> tuple[str, ...]:
         """What can be begun on it, by name."""
-        return operations.applicable(self._site)
+        return tuple(self._operations.table)
 
     def begin(self, operation: str) -> Running:
         """Begin an operation; a second one of the same name takes the first one's place."""
-        running = self._running[operation] = operations.begin(self._site, operation)
-        return running
+        return self._operations.begin(operation)
 
     def heal(self, operation: str, deadline: float) -> None:
         """Undo an operation that was begun; fine if it was not."""
-        running = self._running.pop(operation, None)
-        if running is not None:
-            running.heal(deadline)
+        self._operations.heal(operation, deadline)
 
     def present(self) -> bool:
         """Whether SCST lists the device under test."""
@@ -340,7 +339,7 @@ class ScstDeployment:
 
         SCST takes the LUN from its target first, then waits (scst_acg_del_lun, scst_lib.c).
         """
-        running = self._running.get("lun-delete")
+        running = self._operations.running.get("lun-delete")
         return running is not None and running.waits()
 
     def take_device_away(self) -> None:

@@ -31,7 +31,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from results.errors import TargetFailedError, WrongUsageError
+from results.errors import TargetFailedError
 from results.history import Recorder
 from targets.machine import Machine
 from targets.operation import Running, Work
@@ -164,9 +164,6 @@ OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
 )}
 
 
-def begin(site: Site, name: str) -> Running:
-    """Begin an operation. Raises WrongUsageError when there is none of that name."""
-    if name not in OPERATIONS:
-        raise WrongUsageError(
-            f"tgt has no operation {name!r}: there are {', '.join(OPERATIONS)}")
-    return OPERATIONS[name].begin(site)
+def table(site: Site) -> Mapping[str, Callable[[], Running]]:
+    """Return what begins each operation, by name."""
+    return {name: partial(each.begin, site) for name, each in OPERATIONS.items()}

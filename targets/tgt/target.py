@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
+from targets import system
 from targets.backend.absent import NoBackend
 from targets.backend.client import Backend
 from targets.machine import Machine
-from targets.operation import Running
+from targets.operation import Operations, Running
 from targets.target import Address, Deployment, Device, Transport
 from targets.tgt import admin, daemon, operations
 from targets.tgt.export import LUN, PORTAL, VENDOR, Export
@@ -153,8 +155,17 @@ class TgtDeployment:
     export: Export
     recorder: Recorder
     kernel_threads: tuple[str, ...] = ()
-    operations: tuple[str, ...] = tuple(operations.OPERATIONS)
-    running: dict[str, Running] = field(default_factory=dict)
+
+    @cached_property
+    def _operations(self) -> Operations:
+        site = Site(self.machine, self.export, self.recorder)
+        place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend)
+        return Operations({**operations.table(site), **system.table(place)})
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What can be begun on it, by name."""
+        return tuple(self._operations.table)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -163,15 +174,11 @@ class TgtDeployment:
 
     def begin(self, operation: str) -> Running:
         """Begin an operation; a second one of the same name takes the first one's place."""
-        site = Site(self.machine, self.export, self.recorder)
-        running = self.running[operation] = operations.begin(site, operation)
-        return running
+        return self._operations.begin(operation)
 
     def heal(self, operation: str, deadline: float) -> None:
         """Undo an operation that was begun; fine if it was not."""
-        running = self.running.pop(operation, None)
-        if running is not None:
-            running.heal(deadline)
+        self._operations.heal(operation, deadline)
 
     def views(self) -> Mapping[str, str | Sequence[str]]:
         """The daemon's log and state, the block device's queue."""
@@ -204,7 +211,7 @@ class TgtDeployment:
 
     def removal_waits(self) -> bool:
         """Whether the LUN's deletion has been refused."""
-        running = self.running.get("lun-delete")
+        running = self._operations.running.get("lun-delete")
         return running is not None and running.waits()
 
     def take_device_away(self) -> None:

@@ -1,0 +1,27 @@
+"""What befalls the machine that target and initiator share: its CPUs, its clock, the backend's
+share of it.
+
+No standard lets a target lose a command for any of this: commands take longer, and end well. What
+is held stays held meanwhile; the undo gives back what was taken, and lets it go on.
+"""
+
+from __future__ import annotations
+
+from inject.fault import ANYTHING, PROCESS, Held
+from inject.target_operation import TargetOperation
+
+SECONDS = 1.0
+"""Seconds for which it lasts by itself, less than the timers of initiator (4 s) and TCMU.
+
+TCMU ends a command after ``cmd_time_out`` and cannot take it back from the backend: one that is
+let go later writes over what has been written since (tcmu_check_expired_ring_cmd,
+target_core_user.c)."""
+
+SYSTEM: tuple[TargetOperation, ...] = (
+    TargetOperation("cpu-hog", "cpu-hog", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS),
+    TargetOperation("backend-starved", "backend-starved", held=Held.KEPT, needs=PROCESS,
+                    seconds=SECONDS),
+    TargetOperation("cpu-offline", "cpu-offline", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS),
+    TargetOperation("clock-step", "clock-step", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS),
+)
+"""targets.system has the operations; memory-pressure is with those of targets."""

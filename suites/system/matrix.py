@@ -1,0 +1,54 @@
+"""The matrix of pairs: what befalls the machine, and how the device is taken away meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fixtures.matrix import Known, Matrix, Rule
+from fixtures.scenario import Plan
+from fixtures.workload.stamps import StampJob
+from inject.pair import DISTURBANCES, PAIRS, TEARDOWNS
+from targets.catalogue import BACKENDS, transports
+from targets.target import Device, Transport
+
+BY_FAULTS = {(pair.disturbance.name, pair.teardown.name, pair.first): pair for pair in PAIRS}
+
+
+def matrix(target: str) -> Matrix:
+    """Return the matrix of a target."""
+    backend = BACKENDS[target]
+    needs = {fault.name: fault.needs for fault in (*DISTURBANCES, *TEARDOWNS)}
+    teardowns = [fault.name for fault in TEARDOWNS if any(
+        fault.needs.met(target, backend, transport) for transport in transports(target))]
+    return Matrix({
+        "disturbance": [fault.name for fault in DISTURBANCES], "teardown": teardowns,
+        "first": [True, False], "transport": list(transports(target)),
+    }, [
+        Rule("a fault of one transport only", ("teardown", "transport"),
+             lambda teardown, transport: not needs[teardown].met(target, backend, transport)),
+        Rule("these two do not go together in this order (inject.pair.cannot)",
+             ("disturbance", "teardown", "first"),
+             lambda *faults: faults not in BY_FAULTS),
+    ])
+
+
+PATIENT: Mapping[str, Mapping[str, int]] = {"lio": {"cmd_time_out": 20}, "scst": {}, "tgt": {}}
+"""Options by target with which a backend may take seconds for a command, and none is given up."""
+
+
+def alone(target: str) -> list[Plan]:
+    """Return a plan for each disturbance by itself, over each transport."""
+    return [replace(plan(target, fault.name, transport), device=Device(options=PATIENT[target]))
+            for fault in DISTURBANCES for transport in transports(target)]
+
+
+def paired(target: str, cell: Known) -> Plan:
+    """Return a cell's plan."""
+    pair = BY_FAULTS[cell["disturbance"], cell["teardown"], cell["first"]]
+    return plan(target, pair.name, cell["transport"])
+
+
+def plan(target: str, fault: str, transport: Transport) -> Plan:
+    """Return a plan in which stamped blocks alone drive the disk."""
+    return Plan(target, fault, transport, workload=None, stamps=StampJob())

@@ -1,0 +1,156 @@
+"""Operations on the machine that a target runs on: memory, CPUs and clock are taken from it.
+
+Any target has them, by the same names. Each is undone by ``Running.heal``; what the machine does
+not have (a second CPU) is refused.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from results.errors import TargetFailedError
+from results.history import Recorder
+from targets.backend.client import Backend
+from targets.machine import Machine
+from targets.operation import Program, Running, Step, Work, succeeded
+
+HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
+HUGE_PAGE_KIB = 2048
+PRESSURE_LEAVES_KIB = 96 << 10
+"""KiB of available memory that pressure leaves to the agent, the initiator and the backend."""
+
+HOGS_PER_CPU = 6
+"""Busy loops of ordinary priority: a thread has a seventh of a CPU beside them. (Of the highest
+priority, they would starve what is to end them.)"""
+
+CGROUPS = "/sys/fs/cgroup"
+STARVED = f"{CGROUPS}/stf-starved"
+QUOTA = "2000 100000"
+"""Microseconds of CPU time that a starved backend has in each 100 ms (cpu.max of cgroup v2)."""
+
+CPUS = "/sys/devices/system/cpu"
+
+STEP_SECONDS = 3600
+"""Seconds by which the clock jumps: more than any timer of target or initiator."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What they are done to. ``deadline``: seconds that a step of theirs may take."""
+
+    machine: Machine
+    recorder: Recorder
+    deadline: float
+    backend: Backend
+
+    def run(self, script: str, deadline: float | None = None) -> str:
+        """Run a shell script to its end. Raises TargetFailedError."""
+        return self.machine.run(["sh", "-ec", script], deadline=deadline or self.deadline).stdout
+
+    def program(self, script: str) -> Work:
+        """Begin a shell script."""
+        return Program(self.machine, self.machine.begin("run", ["sh", "-ec", script]), succeeded)
+
+    def running(
+        self, name: str, work: Work, undo: Callable[[float], None] | None = None
+    ) -> Running:
+        """Return what was begun."""
+        return Running(name, self.machine, self.recorder, work, undo)
+
+
+def memory_pressure(place: Place, name: str) -> Running:
+    """Use up the machine's memory but for a little, so that caches are shrunk.
+
+    SCST's buffer pools have registered a shrinker (sgv_shrink, scst_mem.c); its own limits cannot
+    be set once it is loaded (mode 0444 in scst_main.c): see ``Scst.parameters`` for these.
+    """
+    # Huge pages are taken at once: nothing is written to them.
+    script = ("free=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo); "
+              f"echo $(( (free - {PRESSURE_LEAVES_KIB}) / {HUGE_PAGE_KIB} )) > {HUGE_PAGES}; "
+              "echo 2 > /proc/sys/vm/drop_caches")
+    return place.running(
+        name, place.program(script),
+        lambda deadline: place.machine.write(HUGE_PAGES, "0", deadline=deadline))
+
+
+def cpu_hog(place: Place, name: str) -> Running:
+    """Keep every CPU busy."""
+    script = (f"for each in $(seq $(( $(nproc) * {HOGS_PER_CPU} ))); do "
+              "sh -c 'while :; do :; done' > /dev/null 2>&1 & echo $!; done")
+    hogs = place.run(script).split()
+    return place.running(name, Done(), partial(_kill, place, hogs))
+
+
+def _kill(place: Place, pids: list[str], deadline: float) -> None:
+    place.machine.run(["kill", "-9", *pids], deadline=deadline)
+
+
+def backend_starved(place: Place, name: str) -> Running:
+    """Leave the backend a fiftieth of a CPU (Documentation/admin-guide/cgroup-v2.rst, cpu.max)."""
+    pid = place.backend.process.pid
+    place.run(f"mountpoint -q {CGROUPS} || mount -t cgroup2 none {CGROUPS}; "
+              f"echo +cpu > {CGROUPS}/cgroup.subtree_control; mkdir -p {STARVED}; "
+              f"echo {shlex.quote(QUOTA)} > {STARVED}/cpu.max; echo {pid} > {STARVED}/cgroup.procs")
+    return place.running(name, Done(), partial(_feed, place))
+
+
+def _feed(place: Place, deadline: float) -> None:
+    """Give the backend, if there still is one, its CPU time back."""
+    place.run(f"for pid in $(cat {STARVED}/cgroup.procs); do "
+              f"echo $pid > {CGROUPS}/cgroup.procs || :; done; "
+              f"echo max > {STARVED}/cpu.max; rmdir {STARVED} || :", deadline)
+
+
+def cpu_offline(place: Place, name: str) -> Running:
+    """Take the last CPU offline (Documentation/core-api/cpu_hotplug.rst)."""
+    cpus = [each for each in place.machine.listdir(CPUS)
+            if place.machine.exists(f"{CPUS}/{each}/online")]
+    if not cpus:
+        raise TargetFailedError(f"{name}: the machine has no CPU that can go")
+    path = f"{CPUS}/{cpus[-1]}/online"
+    work = Step(place.machine, place.machine.begin("write", path, "0"), "write", f"{path}: 0")
+    return place.running(
+        name, work, lambda deadline: place.machine.write(path, "1", deadline=deadline))
+
+
+def clock_step(place: Place, name: str) -> Running:
+    """Set the clock of the day an hour on; CLOCK_MONOTONIC is not touched (clock_settime(2))."""
+    place.run(step(STEP_SECONDS))
+    return place.running(
+        name, Done(), lambda deadline: _run(place, step(-STEP_SECONDS), deadline))
+
+
+def _run(place: Place, script: str, deadline: float) -> None:
+    place.run(script, deadline)
+
+
+def step(seconds: int) -> str:
+    """Return a shell command that sets the clock on by so many seconds."""
+    return f"date -s @$(( $(date +%s) + {seconds} ))"
+
+
+class Done:
+    """A change that was made at once (a targets.operation.Work)."""
+
+    done = True
+
+    def waits(self) -> bool:
+        """It has ended."""
+        return False
+
+    def finish(self, deadline: float) -> None:
+        """It has ended."""
+
+
+OPERATIONS: Mapping[str, Callable[[Place, str], Running]] = {
+    "memory-pressure": memory_pressure, "cpu-hog": cpu_hog, "backend-starved": backend_starved,
+    "cpu-offline": cpu_offline, "clock-step": clock_step,
+}
+
+
+def table(place: Place) -> Mapping[str, Callable[[], Running]]:
+    """Return what begins each of them, by name."""
+    return {name: partial(begin, place, name) for name, begin in OPERATIONS.items()}

@@ -119,8 +119,8 @@ class Needs:
     """What a fault can be done to. An empty set is anything.
 
     ``targets``: by name. ``backends``: names of protocols between kernel and backend
-    ("scst_user", "tcmu") or of handlers in the kernel ("vdisk_fileio"). ``transports``: "iscsi",
-    "loopback".
+    ("scst_user", "tcmu", "nbd") or of handlers in the kernel ("vdisk_fileio"). ``transports``:
+    "iscsi", "loopback".
     """
 
     targets: frozenset[str] = frozenset()
@@ -148,7 +148,7 @@ def _both(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
 
 
 ANYTHING = Needs()
-PROCESS = Needs(backends=frozenset({"scst_user", "tcmu"}))
+PROCESS = Needs(backends=frozenset({"scst_user", "tcmu", "nbd"}))
 """A backend that is a process."""
 SCST_USER = Needs(backends=frozenset({"scst_user"}))
 SCST = Needs(targets=frozenset({"scst"}))

@@ -67,8 +67,8 @@ DROP = Lie("drop", direction="write")
 """A WRITE is neither carried out nor answered: the initiator's timers and the target's are left
 to end it."""
 
-TWICE = Lie("twice", direction="write")
-"""A WRITE is answered twice."""
+TWICE = Lie("twice", direction="write", needs=Needs(backends=frozenset({"scst_user", "tcmu"})))
+"""A WRITE is answered twice; the network block device behind tgt would hang up on who does."""
 
 SKIP = Lie("skip", direction="write")
 """A WRITE is answered with GOOD, and nothing is written."""

@@ -82,6 +82,8 @@ PATIENCE: Mapping[str, float] = {
     **{f"black-hole-{kind}": 12.0 for kind in range(1, 5)},
     "backend-stop-long": 12.0,
     "memory-pressure": 12.0,
+    "target-offline": 12.0,
+    "daemon-kill": 12.0,
 }
 """Seconds beyond the ladder's that commands may take which come while a fault lasts, by its name.
 

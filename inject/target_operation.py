@@ -16,11 +16,13 @@ from inject.waiting import until
 
 @dataclass(frozen=True)
 class TargetOperation:
-    """One operation, by its name at the target (targets.scst.operations, targets.lio.operations).
+    """One operation, by its name at the target (targets.*.operations).
 
     ``seconds``: how long the target stays as the operation left it before it is undone.
     ``waits_for_users``: it does not end before the initiator's programs have closed the disk, as
     the removal of a SCSI host does not; they have to between ``fire`` and ``undo``.
+    ``errors``: with what I/O may fail after it (errno names); (): with nothing, the initiator
+    recovers; None: with anything.
     """
 
     name: str
@@ -31,6 +33,7 @@ class TargetOperation:
     seconds: float = 0.0
     waits_for_users: bool = False
     breaks: bool = True
+    errors: tuple[str, ...] | None = None
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Begin it, see it wait or end, let the commands go if that is the kind, see it end.
@@ -66,6 +69,7 @@ ISCSI = needs(transports="iscsi")
 LOOPBACK = needs(transports="loopback")
 VDISK = needs(backends="vdisk_fileio vdisk_blockio vdisk_nullio")
 LIO = Needs(targets=frozenset({"lio"}))
+TGT = Needs(targets=frozenset({"tgt"}), backends=frozenset({"nbd"}))
 
 BLACK_HOLE_SECONDS = 2.5
 """More than half of the initiator's command timer of 4 s: what falls in is lost for good, what
@@ -79,7 +83,7 @@ OPERATIONS: tuple[TargetOperation, ...] = (
     TargetOperation("lun-delete-add", "lun-delete"),
     TargetOperation("lun-add", "lun-add", held=Held.KEPT),
     TargetOperation("target-disable", "target-disable", held=Held.KEPT,
-                    needs=Needs(transports=frozenset({"iscsi"}))),
+                    needs=Needs(frozenset({"scst", "lio"}), transports=frozenset({"iscsi"}))),
     TargetOperation("target-delete", "target-delete", True, needs=LOOPBACK,
                     waits_for_users=True),
     TargetOperation("session-close", "session-close", held=Held.KEPT, needs=ISCSI),
@@ -90,7 +94,8 @@ OPERATIONS: tuple[TargetOperation, ...] = (
     TargetOperation("device-delete", "device-delete", True, needs=VDISK),
     *(TargetOperation(f"black-hole-{kind}", f"black-hole-{kind}", held=Held.KEPT,
                       seconds=BLACK_HOLE_SECONDS) for kind in range(1, 5)),
-    TargetOperation("target-delete-in-use", "target-delete-in-use", held=Held.KEPT, needs=ISCSI),
+    TargetOperation("target-delete-in-use", "target-delete-in-use", held=Held.KEPT,
+                    needs=Needs(frozenset({"scst", "tgt"}), transports=frozenset({"iscsi"}))),
     TargetOperation("threads", "threads", needs=VDISK),
     TargetOperation("threads-pool-type", "threads-pool-type", needs=VDISK),
     TargetOperation("module-unload-handler", "module-unload-handler", held=Held.KEPT),
@@ -100,4 +105,12 @@ OPERATIONS: tuple[TargetOperation, ...] = (
                     seconds=0.5),
     TargetOperation("backstore-delete", "backstore-delete", held=Held.KEPT, needs=LIO),
     TargetOperation("backstore-block", "device-block", held=Held.KEPT, seconds=1.0, needs=LIO),
+    TargetOperation("target-delete-force", "target-delete-force", True, needs=TGT),
+    TargetOperation("target-offline", "target-offline", held=Held.KEPT, needs=TGT, seconds=0.5),
+    *(TargetOperation(name, name, held=Held.KEPT, needs=TGT, errors=()) for name in (
+        "lun-delete-in-use", "target-delete-force-in-use", "connection-delete", "portal-delete",
+        "daemon-term", "daemon-delete")),
+    TargetOperation("daemon-stop", "daemon-stop", held=Held.KEPT, needs=TGT, seconds=0.5,
+                    errors=()),
+    TargetOperation("daemon-kill", "daemon-kill", needs=TGT, errors=()),
 )

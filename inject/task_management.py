@@ -32,8 +32,8 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
             "TARGET_COLD_RESET": NOT_SUPPORTED},
 }
 """What targets do not do, and say so, as RFC 7143 11.6.1 lets them: LIO's target_tmr_work
-(target_core_transport.c) and iscsit_tmr_task_warm_reset (iscsi_target_tmr.c, for initiators that are
-not named by an ACL), tgt's iscsi_tm_execute (usr/iscsi/iscsid.c)."""
+(target_core_transport.c) and iscsit_tmr_task_warm_reset (iscsi_target_tmr.c, for initiators that
+no ACL names), tgt's iscsi_tm_execute (usr/iscsi/iscsid.c)."""
 
 ENDED = ("aborted", "TASK ABORTED", LOST)
 """How commands end that a function was for; "lost": with their session."""

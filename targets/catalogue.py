@@ -9,7 +9,8 @@ from results.errors import WrongUsageError
 from targets.lio.target import Lio
 from targets.scst.prefix import Prefix
 from targets.scst.target import Scst
-from targets.target import Target
+from targets.target import Target, Transport
+from targets.tgt.target import Tgt
 
 
 def _lio(_prefix: str | None) -> Target:
@@ -23,8 +24,24 @@ def _scst(prefix: str | None) -> Target:
     return Scst(Prefix(Path(prefix)))
 
 
-TARGETS: Mapping[str, Callable[[str | None], Target]] = {"lio": _lio, "scst": _scst}
+def _tgt(_prefix: str | None) -> Target:
+    return Tgt()
+
+
+TARGETS: Mapping[str, Callable[[str | None], Target]] = {"lio": _lio, "scst": _scst, "tgt": _tgt}
 """How each is made, from the prefix that ``--scst`` names."""
+
+BACKENDS = {"lio": "tcmu", "scst": "scst_user", "tgt": "nbd"}
+"""By target: the name of the protocol between kernel and backend."""
+
+NO_LOOPBACK = frozenset({"tgt"})
+"""Targets that a machine reaches over iSCSI only."""
+
+
+def transports(name: str) -> tuple[Transport, ...]:
+    """Return how a target is reached, by its name."""
+    return tuple(each for each in Transport
+                 if each is not Transport.LOOPBACK or name not in NO_LOOPBACK)
 
 
 def target_by_name(name: str, prefix: str | None) -> Target:

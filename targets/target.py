@@ -29,7 +29,8 @@ class Device:
 
     ``size`` and ``block_size`` in bytes. ``options``: the target's own, by the names that its
     documentation uses (``cmd_time_out`` for TCMU; ``on_free_cmd_type`` and
-    ``memory_reuse_type`` for scst_user); an unknown one raises WrongUsageError.
+    ``memory_reuse_type`` for scst_user; ``bstype``, and our own ``backing``, for tgt); an unknown
+    one raises WrongUsageError.
 
     ``handler``: SCST's device handler, by its name in sysfs; other targets have one only.
     ``threads``: of the backend, in the kernel's ioctl. ``multi``: whether it fetches several

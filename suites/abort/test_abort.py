@@ -39,7 +39,7 @@ ORDERS = ("first", "second")
 def plans(target: str) -> list[Plan]:
     """Return a plan for each function at each point: alone, and before and in a teardown."""
     return [plan(target, function, state, fault, order)
-            for state in STATES[target] for function in FUNCTIONS
+            for state in STATES.get(target, {}) for function in FUNCTIONS
             for fault, order in ((ALONE, "alone"), *product([TEARDOWN], ORDERS))]
 
 

@@ -198,6 +198,9 @@ def test_what_faults_need() -> None:
     vdisk = {fault.name for fault in applicable("scst", "vdisk_fileio", "iscsi")}
     assert {"device-delete", "suspend", "target-disable", "lun-delete"} <= vdisk
     assert not vdisk & {"backend-kill", "session-delete", "backstore-delete"}
+    nbd = {fault.name for fault in applicable("tgt", "nbd", "iscsi")}
+    assert {"backend-kill", "lun-delete", "daemon-kill", "lie-skip"} <= nbd
+    assert not nbd & {"lie-twice", "target-disable", "backend-exit"}
     user = {fault.name for fault in applicable("scst", "scst_user", "loopback")}
     assert {"session-delete", "answer-parse-lba-negative", "backend-exit"} <= user
     assert not user & {"device-delete", "session-close", "threads"}

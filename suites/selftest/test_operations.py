@@ -28,6 +28,7 @@ from targets.scst.operations import OPERATIONS, must_be_refused
 from targets.scst.sysfs import DEVICES, SCST
 from targets.scst.target import Scst
 from targets.target import Device, Transport
+from targets.tgt import operations as tgt
 
 
 class Site:
@@ -228,11 +229,11 @@ def test_faults_name_operations_that_there_are() -> None:
     for fault in FAULTS.values():
         if not isinstance(fault, TargetOperation):
             continue
-        wanted = fault.needs.targets or {"scst", "lio"}
-        for target, known in (("scst", {**system.OPERATIONS, **scst.OPERATIONS}),
-                              ("lio", {**system.OPERATIONS, **lio.OPERATIONS})):
+        wanted = fault.needs.targets or {"scst", "lio", "tgt"}
+        for target, known in (("scst", scst.OPERATIONS), ("lio", lio.OPERATIONS),
+                              ("tgt", tgt.OPERATIONS)):
             if target in wanted:
-                operation: Any = known[fault.operation]
+                operation: Any = {**system.OPERATIONS, **known}[fault.operation]
                 ends = getattr(operation, "ends_device", False)
                 assert ends or not fault.ends_device, fault.name
 

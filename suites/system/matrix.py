@@ -9,10 +9,8 @@ from fixtures.matrix import Known, Matrix, Rule
 from fixtures.scenario import Plan
 from fixtures.workload.stamps import StampJob
 from inject.pair import DISTURBANCES, PAIRS, TEARDOWNS
+from targets.catalogue import BACKENDS, transports
 from targets.target import Device, Transport
-
-BACKENDS = {"lio": "tcmu", "scst": "scst_user"}
-"""Names of the protocols between kernel and backend, by target."""
 
 BY_FAULTS = {(pair.disturbance.name, pair.teardown.name, pair.first): pair for pair in PAIRS}
 
@@ -22,10 +20,10 @@ def matrix(target: str) -> Matrix:
     backend = BACKENDS[target]
     needs = {fault.name: fault.needs for fault in (*DISTURBANCES, *TEARDOWNS)}
     teardowns = [fault.name for fault in TEARDOWNS if any(
-        fault.needs.met(target, backend, transport) for transport in Transport)]
+        fault.needs.met(target, backend, transport) for transport in transports(target))]
     return Matrix({
         "disturbance": [fault.name for fault in DISTURBANCES], "teardown": teardowns,
-        "first": [True, False], "transport": list(Transport),
+        "first": [True, False], "transport": list(transports(target)),
     }, [
         Rule("a fault of one transport only", ("teardown", "transport"),
              lambda teardown, transport: not needs[teardown].met(target, backend, transport)),
@@ -35,14 +33,14 @@ def matrix(target: str) -> Matrix:
     ])
 
 
-PATIENT: Mapping[str, Mapping[str, int]] = {"lio": {"cmd_time_out": 20}, "scst": {}}
+PATIENT: Mapping[str, Mapping[str, int]] = {"lio": {"cmd_time_out": 20}, "scst": {}, "tgt": {}}
 """Options by target with which a backend may take seconds for a command, and none is given up."""
 
 
 def alone(target: str) -> list[Plan]:
     """Return a plan for each disturbance by itself, over each transport."""
     return [replace(plan(target, fault.name, transport), device=Device(options=PATIENT[target]))
-            for fault in DISTURBANCES for transport in Transport]
+            for fault in DISTURBANCES for transport in transports(target)]
 
 
 def paired(target: str, cell: Known) -> Plan:

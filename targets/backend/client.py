@@ -148,6 +148,15 @@ class Backend:
         """Order it to tell the truth again."""
         self.call("truth", deadline=deadline)
 
+    def serving(self, deadline: float) -> bool:
+        """Tell whether it has its devices open, and answers."""
+        if self._gone():
+            return False
+        try:
+            return bool(self.call("serving", deadline=deadline))
+        except (TargetFailedError, MachineLostError):  # stopped, or about to be gone
+            return False
+
     def close(self, deadline: float) -> None:
         """Close the devices; the process stays.
 

@@ -296,7 +296,7 @@ class LioDeployment:
 
         Without one, error handling's own commands would wait too, for ever with cmd_time_out=0.
         """
-        if self._serving():
+        if self.backend.serving(self.ladder.step):
             self.backend.release(self.ladder.step)
             yield
             return
@@ -312,14 +312,6 @@ class LioDeployment:
             with suppress(ProcessLookupError):
                 substitute.signal(signal.SIGKILL)
             substitute.wait(self.ladder.step)
-
-    def _serving(self) -> bool:
-        if self.backend.process.status is not None:
-            return False
-        try:
-            return bool(self.backend.call("serving", deadline=self.ladder.step))
-        except (TargetFailedError, MachineLostError):  # stopped, or about to be gone
-            return False
 
     def _substitute(self) -> Process:
         """Start a backend in place of the dead one; it fails what that one left unanswered."""

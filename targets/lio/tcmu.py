@@ -14,7 +14,6 @@ been answered. Beside the events listed there it emits
 from __future__ import annotations
 
 import argparse
-import itertools
 import mmap
 import os
 import select
@@ -22,16 +21,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from targets.backend.control import Channel, Holds
+from targets.backend.control import Channel
 from targets.backend.disk import GOOD, Access, RamDisk, direction, extent
-from targets.backend.lies import How, Lie, Lies
+from targets.backend.execution import Execution, Task
+from targets.backend.lies import How, Lie
 from targets.lio.ring import TMR_NAMES, BrokenRingError, Command, Ring, TaskManagement
 
 UIO_CLASS = Path("/sys/class/uio")
-
-POINT = "EXEC"
 
 KICK = bytes(4)
 """What is written to say that the tail has moved (uio_write wants 4 bytes; tcmu_irqcontrol
@@ -80,15 +78,6 @@ class Uio:
         os.write(self.fd, KICK)
 
 
-class Task(NamedTuple):
-    """A command on its way: what the kernel gave, and what the disk makes of it."""
-
-    handle: int
-    command: Command
-    access: Access | None
-    facts: dict[str, Any]
-
-
 @dataclass(frozen=True)
 class Options:
     """What ``main`` was told."""
@@ -111,18 +100,13 @@ class Server:
         self._channel = channel
         self._disk = disk
         self._uio: Uio | None = uio
-        self._holds = Holds(channel)
-        self._held: dict[int, Task] = {}
-        self._lies = Lies(channel, disk)
-        self._dropped: list[Task] = []
+        self._execution: Execution[Command] = Execution(channel, disk, self._carry_out)
         self._entries_short = False
-        self._handles = itertools.count(1)
         self._poll = select.poll()
         self._exiting = False
         self._orders: dict[str, Callable[..., Any]] = {
-            "hold": self._holds.order, "release": self.release, "close": self.close,
-            "exit": self.exit, "serving": self.serving, "lie": self._lies.order,
-            "truth": self._lies.stop, "ring": self.ring,
+            **self._execution.orders, "release": self.release, "close": self.close,
+            "exit": self.exit, "serving": self.serving, "ring": self.ring,
         }
 
     def run(self) -> None:
@@ -171,59 +155,44 @@ class Server:
     def _receive(self, command: Command) -> None:
         cdb = command.cdb
         access = self._disk.decode(cdb)
-        facts: dict[str, Any]
         if access is not None:
-            facts = {"direction": access.direction, "lba": access.lba, "bytes": access.length}
+            self._execution.receive(command, access, opcode=cdb[0], direction=access.direction,
+                                    lba=access.lba, length=access.length)
         else:
-            facts = {"direction": direction(cdb), "lba": extent(cdb)[0],
-                     "bytes": sum(length for _, length in command.iov)}
-        handle, opcode = next(self._handles), cdb[0]
-        facts |= {"handle": handle, "opcode": opcode}
-        self._channel.emit("step", point=POINT, action="received", **facts)
-        task = Task(handle, command, access, facts)
-        if self._holds.takes(POINT, handle, opcode, facts["direction"]):
-            self._held[handle] = task
-            self._channel.emit("step", point=POINT, action="held", **facts)
-        else:
-            self._execute(task)
+            self._execution.receive(command, None, opcode=cdb[0], direction=direction(cdb),
+                                    lba=extent(cdb)[0],
+                                    length=sum(length for _, length in command.iov))
 
-    def _execute(self, task: Task) -> None:
+    def _carry_out(self, task: Task[Command], lie: Lie | None) -> None:
         assert self._uio is not None
-        handle, command, access, facts = task
-        lie = None
-        if self._lies.armed:
-            lie = self._lies.pick(handle, command.cdb[0], access)
-        if lie is not None and lie.how is How.DROP:
-            self._dropped.append(task)
-            return
         try:
-            if access is None:
-                status = self._control(self._uio.ring, command)
+            if task.access is None:
+                status = self._control(self._uio.ring, task.what)
             else:
-                status = self._transfer(self._uio.ring, command, access, lie)
-            self._channel.emit("step", point=POINT, action="answered", status=status, **facts)
+                status = self._transfer(self._uio.ring, task.what, task.access, lie)
+            self._execution.step("answered", task.facts, status=status)
             if lie is not None and lie.how is How.TWICE:
                 self._answer_again(self._uio.ring, task)
         except BrokenRingError as error:
             if not self._entries_short:
                 raise
-            self._channel.emit("refused", handle=handle, error=str(error))
+            self._channel.emit("refused", handle=task.handle, error=str(error))
 
     def _transfer(self, ring: Ring, command: Command, access: Access, lie: Lie | None) -> int:
         """Move a READ's or WRITE's data, and answer it."""
         if access.direction == "read":
-            self._scatter(ring, command, self._lies.source(lie, access))
+            self._scatter(ring, command, self._execution.lies.source(lie, access))
         elif lie is None or lie.how is not How.SKIP:
             self._gather(ring, command, access)
-            self._lies.spoil(lie, access)
+            self._execution.lies.spoil(lie, access)
         ring.complete(command.cmd_id, GOOD)
         return GOOD
 
-    def _answer_again(self, ring: Ring, task: Task) -> None:
+    def _answer_again(self, ring: Ring, task: Task[Command]) -> None:
         """Answer a command a second time, in an entry that another one will miss."""
         self._entries_short = True
-        ring.complete(task.command.cmd_id, GOOD)
-        self._channel.emit("step", point=POINT, action="answered", status=GOOD, **task.facts)
+        ring.complete(task.what.cmd_id, GOOD)
+        self._execution.step("answered", task.facts, status=GOOD)
 
     def _control(self, ring: Ring, command: Command) -> int:
         way, data_out = direction(command.cdb), b""
@@ -257,27 +226,15 @@ class Server:
             at += room
 
     def _note(self, request: TaskManagement) -> None:
-        handles = [handle for handle, task in self._held.items()
-                   if task.command.cmd_id in request.cmd_ids]
+        handles = [handle for handle, task in self._execution.held.items()
+                   if task.what.cmd_id in request.cmd_ids]
         self._channel.emit("tmr", function=TMR_NAMES.get(request.kind, str(request.kind)),
                            handles=handles, aborted=len(request.cmd_ids))
 
     def release(self) -> None:
-        """Let held commands go on, oldest first, and before them those that were dropped."""
-        held = [self._held.pop(handle, None) for handle in self._holds.release()]
-        tasks = [*self._undropped(), *held]
-        for task in tasks:
-            if task is not None and self._uio is not None:
-                self._execute(task)
-        if tasks and self._uio is not None:
+        """Let what is held go on, and what was dropped."""
+        if self._execution.release() and self._uio is not None:
             self._uio.kick()
-
-    def _undropped(self) -> list[Task]:
-        """Return what was dropped, once nothing is to be dropped any more."""
-        dropped: list[Task] = []
-        if not self._lies.armed:
-            dropped, self._dropped = self._dropped, dropped
-        return dropped
 
     def close(self) -> None:
         """Close the device; what is held stays unanswered."""
@@ -288,8 +245,7 @@ class Server:
     def _drop(self) -> None:
         assert self._uio is not None
         self._poll.unregister(self._uio.fd)
-        self._held.clear()
-        self._dropped.clear()
+        self._execution.forget()
         self._uio.close()
         self._uio = None
 
@@ -301,7 +257,7 @@ class Server:
         """Return the ring's pointers, and how many commands are held."""
         if self._uio is None:
             raise ValueError("the device is closed")
-        return {**self._uio.ring.pointers(), "held": len(self._held)}
+        return {**self._uio.ring.pointers(), "held": len(self._execution.held)}
 
     def serving(self) -> bool:
         """Tell whether the device is open."""

@@ -7,10 +7,8 @@ or nothing at all; there is no process that could hold commands or be killed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
 
 from results.errors import WrongUsageError
 from targets.machine import Machine
@@ -118,64 +116,3 @@ def delete_spare(machine: Machine, deadline: float) -> None:
     """Remove the spare device, if it is there."""
     if machine.exists(f"{DEVICES}/{SPARE}"):
         write(machine, f"{HANDLERS}/vdisk_nullio/mgmt", f"del_device {SPARE}", deadline)
-
-
-@dataclass(frozen=True)
-class NoProcess:
-    """The process of a handler in the kernel: there is none, and it never ends."""
-
-    pid: int = 0
-    status: int | None = None
-
-
-@dataclass(frozen=True)
-class KernelBackend:
-    """What stands for the backend of a handler in the kernel: it serves, and obeys nothing."""
-
-    handler: str
-    process: NoProcess = NoProcess()
-
-    def _cannot(self, what: str) -> WrongUsageError:
-        return WrongUsageError(f"{self.handler} is in the kernel: it cannot {what}")
-
-    def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
-        """Serve; anything else raises WrongUsageError."""
-        if do != "serving":
-            raise self._cannot(do)
-        return True
-
-    def hold(self, point: str, count: int, *, deadline: float,
-             opcodes: Sequence[int] | None = None, direction: str | None = None) -> None:
-        """Hold none; one that is to hold some raises WrongUsageError."""
-        if count:
-            raise self._cannot(f"hold commands in {point}")
-
-    def wait_held(self, count: int, deadline: float) -> bool:
-        """Tell that none are held."""
-        return not count
-
-    def release(self, deadline: float) -> None:
-        """Nothing is held."""
-
-    def lie(self, how: str, count: int, *, deadline: float, direction: str | None = None,
-            medium: str | None = None) -> None:
-        """Raise WrongUsageError."""
-        raise self._cannot("lie")
-
-    def wait_lied(self, count: int, deadline: float) -> bool:
-        """Tell that no lies were told."""
-        return not count
-
-    def stop_lying(self, deadline: float) -> None:
-        """Nothing but the truth was told."""
-
-    def close(self, deadline: float) -> None:
-        """Raise WrongUsageError."""
-        raise self._cannot("close its device")
-
-    def kill(self) -> None:
-        """Raise WrongUsageError."""
-        raise self._cannot("be killed")
-
-    def end(self, deadline: float) -> None:
-        """Nothing runs."""

@@ -7,16 +7,17 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, cast
 
-from results.errors import MachineLostError, TargetFailedError, WrongUsageError
+from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
 from targets import system
+from targets.backend.absent import NoBackend
 from targets.backend.client import Backend
 from targets.machine import Machine
 from targets.operation import Operations, Running
 from targets.scst import handlers, operations, sysfs
 from targets.scst.driver import DRIVERS, LUN, Export, Layout
-from targets.scst.handlers import USER, KernelBackend, medium
+from targets.scst.handlers import USER, medium
 from targets.scst.operations import Site
 from targets.scst.prefix import DAEMON, MODULES, OPTIONAL, Prefix
 from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS, wait_until
@@ -147,7 +148,7 @@ class Scst:
                 undo.callback(backend.end, ladder.step)
                 backend.wait_ready(ladder.step)
             else:
-                backend = cast(Backend, KernelBackend(device.handler))
+                backend = cast(Backend, NoBackend(f"{device.handler} is in the kernel"))
                 add_vdisks(machine, device, undo, ladder.teardown)
             exports = [DRIVERS[transport](machine, name, layout, undo, ladder.step)
                        for name in target_names(device)]
@@ -346,27 +347,18 @@ class ScstDeployment:
         if self.device.handler != USER:
             for each in self.device.family:
                 handlers.delete_vdisk(self.machine, each, self._ladder.teardown)
-        elif self._serving():
+        elif self.backend.serving(self._ladder.step):
             self.backend.close(self._ladder.step)
         for kernel_side in self._devices:
             kernel_side.wait_released(self._ladder.teardown)
 
     def remove(self) -> None:
         """Let no command wait for the backend, then undo the deployment."""
-        if self._serving():
+        if self.backend.serving(self._ladder.step):
             self.backend.release(self._ladder.step)
         else:
             self.backend.end(self._ladder.step)
         self._undo.close()
-
-    def _serving(self) -> bool:
-        """Tell whether the backend has the device open, and answers."""
-        if self.backend.process.status is not None:
-            return False
-        try:
-            return bool(self.backend.call("serving", deadline=self._ladder.step))
-        except (TargetFailedError, MachineLostError):  # stopped, or about to be gone
-            return False
 
 
 def _addresses(exports: Sequence[Export], transport: Transport) -> Iterator[Address]:

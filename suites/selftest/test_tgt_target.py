@@ -1,0 +1,250 @@
+"""tgt's deployment on a machine whose tgtd is a set of things, where any one order fails."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.errors import TargetFailedError, WrongUsageError
+from results.history import Recorder
+from results.ladder import Ladder
+from suites.selftest.test_lio_target import FakePending, FakeProcess
+from suites.smoke import test_smoke
+from targets.catalogue import transports
+from targets.machine import Completed
+from targets.target import Device, Transport
+from targets.tgt import admin, daemon
+from targets.tgt.export import PORTAL
+from targets.tgt.target import Tgt, TgtDeployment
+
+LADDER = Ladder(step=0.3, teardown=0.3)
+
+
+class Tgtd:
+    """A machine with a tgtd. ``active``: how many more orders find a command active (None: all).
+
+    ``fails``: which order is refused, counted from 0. ``things``: what has been made.
+    """
+
+    release = "6.1.0-fake"
+
+    def __init__(self) -> None:
+        self.things: set[str] = set()
+        self.connected = True
+        self.active: int | None = 0
+        self.alive = True
+        self.deaf = False
+        self.fails: int | None = None
+        self.orders: list[str] = []
+        self.spawned: list[FakeProcess] = []
+        self.clock = 0.0
+
+    def now(self) -> float:
+        self.clock += 0.01
+        return self.clock
+
+    def exists(self, path: str) -> bool:
+        return path == daemon.PID_FILE or (path == "/proc/7" and self.alive)
+
+    def read(self, _path: str) -> str:
+        return "7\n"
+
+    def write(self, _path: str, _text: str) -> None:
+        pass
+
+    def spawn(self, name: str, *, module: str | None = None, argv: Any = (), on_message: Any = None,
+              on_exit: Any = None) -> FakeProcess:
+        if name == "tgtd":
+            self.alive, self.deaf, self.things = True, False, set()
+        process = FakeProcess(on_message, on_exit)
+        self.spawned.append(process)
+        if on_message is not None:
+            on_message({"t": 0, "kind": "ready", "size": 1})
+        return process
+
+    def run(self, argv: Sequence[str], **_: Any) -> Completed:
+        words = " ".join(argv)
+        status, out = 0, ""
+        if argv[0] == "kill":
+            self.deaf = argv[1] == "-STOP"
+            self.alive = self.alive and argv[1] != "-KILL"
+        elif argv[0] == "timeout":
+            status = 0 if self.alive and not self.deaf else 124
+            if "--mode target" in words and "target" in self.things:
+                out = "Target 1: iqn\n        LUN: 0\n" + "        LUN: 1\n" * (
+                    "logicalunit" in self.things)
+            elif "--mode conn" in words and self.connected:
+                out = "Session: 3\n    Connection: 0\n"
+            elif "--mode portal" in words and "portal" in self.things:
+                out = f"Portal: {PORTAL},1\n"
+        return Completed(tuple(argv), status, out, "")
+
+    def begin(self, verb: str, argv: list[str]) -> FakePending:
+        assert (verb, argv[:4]) == ("run", ["tgtadm", "--lld", "iscsi", "--op"])
+        op, mode = argv[4], argv[6]
+        self.orders.append(f"{op} {mode}")
+        refusal = self._refusal(op, mode, "--force" in argv)
+        if not refusal and op == "new":
+            self.things.add(mode)
+        elif not refusal and op == "delete" and mode != "conn":
+            self.things -= {"target", "logicalunit"} if mode == "target" else {mode}
+        return FakePending({"status": 22 if refusal else 0, "stdout": "",
+                            "stderr": refusal and f"tgtadm: {refusal}\n"})
+
+    def _refusal(self, op: str, mode: str, force: bool) -> str:
+        if self.fails is not None and len(self.orders) - 1 == self.fails:
+            return "out of memory"
+        if op != "delete" or mode not in ("logicalunit", "target"):
+            return admin.INVALID if (op, mode) == ("delete", "sys") and self.things else ""
+        if mode not in self.things:
+            return admin.NO_LUN if mode == "logicalunit" else admin.NO_TARGET
+        if mode == "target" and self.connected and not force:
+            return admin.TARGET_ACTIVE
+        if self.active is None or self.active > 0:
+            self.active = None if self.active is None else self.active - 1
+            return admin.LUN_ACTIVE
+        return ""
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    """Give a recorder."""
+    with Recorder(tmp_path / "history.jsonl") as made:
+        yield made
+
+
+def deploy(machine: Any, recorder: Recorder, device: Device | None = None) -> TgtDeployment:
+    """Deploy a device, the default one by default."""
+    made = Tgt().deploy(machine, device or Device(), Transport.ISCSI, LADDER, recorder)
+    assert isinstance(made, TgtDeployment)
+    return made
+
+
+def test_what_is_deployed_is_removed(recorder: Recorder) -> None:
+    machine = Tgtd()
+    deployment = deploy(machine, recorder)
+    assert deployment.present() and deployment.reachable()
+    assert deployment.address.lun == 1
+    assert deployment.address.portal == PORTAL
+    deployment.remove()
+    assert not machine.things
+    assert machine.spawned[0].status == -signal.SIGKILL
+    deploy(machine, recorder).remove()
+
+
+def test_whatever_fails_nothing_stays(recorder: Recorder) -> None:
+    steps = Tgtd()
+    deploy(steps, recorder)
+    for number, words in enumerate(steps.orders):
+        machine = Tgtd()
+        machine.fails = number
+        with pytest.raises(TargetFailedError, match="out of memory"):
+            deploy(machine, recorder)
+        assert not machine.things, words
+        assert all(process.status is not None for process in machine.spawned)
+
+
+def test_an_earlier_deployment_is_not_touched(recorder: Recorder) -> None:
+    machine = Tgtd()
+    deploy(machine, recorder)
+    before = set(machine.things)
+    with pytest.raises(TargetFailedError, match="a target already"):
+        deploy(machine, recorder)
+    assert machine.things == before
+
+
+def test_a_lun_that_is_active_is_asked_for_again(recorder: Recorder) -> None:
+    machine = Tgtd()
+    deployment = deploy(machine, recorder)
+    machine.active = None
+    running = deployment.begin("lun-delete")
+    assert machine.orders[-3:] == ["unbind target", "delete conn", "delete logicalunit"]
+    assert not running.done and deployment.removal_waits()
+    with pytest.raises(TargetFailedError, match=r"not ended after 0\.3 s, refused \d+ times"):
+        running.finish(0.3)
+    machine.active = 3
+    deployment.remove_lun()
+    assert not deployment.reachable()
+    deployment.take_device_away()  # it has gone
+    deployment.remove()
+
+
+@pytest.mark.parametrize(("operation", "active", "connected", "wrong"), [
+    ("lun-delete-in-use", None, True, None),
+    ("lun-delete-in-use", 0, True, "it was not refused"),
+    ("target-delete-in-use", 0, True, None),
+    ("target-delete-in-use", 0, False, "it was not refused"),
+    ("target-delete-in-use", None, False, admin.LUN_ACTIVE),
+    ("target-delete-force-in-use", None, True, None),
+    ("target-delete-force-in-use", 0, True, "it was not refused"),
+    ("daemon-delete", 0, True, None),
+    ("connection-delete", None, True, None),
+    ("connection-delete", None, False, "nobody is connected"),
+])
+def test_refusals(
+    operation: str, active: int | None, connected: bool, wrong: str | None, recorder: Recorder,
+) -> None:
+    machine = Tgtd()
+    deployment = deploy(machine, recorder)
+    machine.active, machine.connected = active, connected
+    if wrong is None:
+        deployment.begin(operation).finish(0.3)
+        deployment.heal(operation, 0.3)
+        return
+    with pytest.raises(TargetFailedError, match=wrong):
+        deployment.begin(operation).finish(0.3)
+
+
+def test_the_daemon_is_killed_and_comes_back_with_its_target(recorder: Recorder) -> None:
+    machine = Tgtd()
+    deployment = deploy(machine, recorder)
+    made = set(machine.things)
+    running = deployment.begin("daemon-kill")
+    running.finish(0.3)
+    assert not machine.alive
+    deployment.heal("daemon-kill", 0.3)
+    assert machine.alive and machine.things == made
+
+
+@pytest.mark.parametrize("state", ["dead", "stopped", "obeying"])
+def test_removal_whatever_the_daemon_is_doing(state: str, recorder: Recorder) -> None:
+    machine = Tgtd()
+    deployment = deploy(machine, recorder)
+    machine.alive, machine.deaf = state != "dead", state == "stopped"
+    deployment.remove()
+    assert machine.alive and not machine.things
+
+
+def test_a_file_needs_nobody(recorder: Recorder) -> None:
+    machine = Tgtd()
+    deployment = deploy(machine, recorder, Device(options={"backing": "file"}))
+    assert not machine.spawned
+    with pytest.raises(WrongUsageError, match="a file that nobody serves: it cannot hold"):
+        deployment.backend.hold("EXEC", 4, deadline=1)
+    deployment.remove()
+    assert not machine.things
+
+
+@pytest.mark.parametrize(("device", "transport", "words"), [
+    (Device(), Transport.LOOPBACK, "over iSCSI only"),
+    (Device(options={"cmd_time_out": 3}), Transport.ISCSI, "no device option cmd_time_out"),
+    (Device(options={"bstype": "tape"}), Transport.ISCSI, "bstype is rdwr or aio, not 'tape'"),
+    (Device(luns=(3,)), Transport.ISCSI, "one LUN"),
+])
+def test_what_cannot_be(
+    device: Device, transport: Transport, words: str, recorder: Recorder,
+) -> None:
+    machine: Any = Tgtd()
+    with pytest.raises(WrongUsageError, match=words):
+        Tgt().deploy(machine, device, transport, LADDER, recorder)
+    assert not machine.orders
+
+
+def test_transports() -> None:
+    assert transports("tgt") == (Transport.ISCSI,)
+    assert transports("lio") == tuple(Transport)
+    assert all(plan.transport is Transport.ISCSI for plan in test_smoke.plans("tgt"))

@@ -1,0 +1,97 @@
+"""Commands in the hands of a backend that has one point, EXEC: received, and not answered yet.
+
+Runs in the guest; stdlib only. What a command is (``what``) is the backend's own; here it is held
+or let through (targets.backend.control), and told the truth or a lie (targets.backend.lies).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from targets.backend.control import Channel, Holds
+from targets.backend.disk import Access, RamDisk
+from targets.backend.lies import How, Lie, Lies
+
+POINT = "EXEC"
+
+What = TypeVar("What")
+
+
+class Task(NamedTuple, Generic[What]):
+    """A command on its way: what the kernel gave, what the disk makes of it, what events say."""
+
+    handle: int
+    what: What
+    access: Access | None
+    facts: dict[str, Any]
+
+
+class Execution(Generic[What]):
+    """The commands that have been received. ``carry_out``: carries one out, and answers it."""
+
+    def __init__(
+        self, channel: Channel, disk: RamDisk, carry_out: Callable[[Task[What], Lie | None], None]
+    ) -> None:
+        self.lies = Lies(channel, disk)
+        self._channel = channel
+        self._carry_out = carry_out
+        self._holds = Holds(channel)
+        self._held: dict[int, Task[What]] = {}
+        self._dropped: list[Task[What]] = []
+        self._handles = itertools.count(1)
+        self.orders: dict[str, Callable[..., Any]] = {
+            "hold": self._holds.order, "lie": self.lies.order, "truth": self.lies.stop}
+        """All but ``release``, after which a backend may have more to do."""
+
+    @property
+    def held(self) -> Mapping[int, Task[What]]:
+        """The commands that are held, by their handles."""
+        return self._held
+
+    def receive(
+        self, what: What, access: Access | None, *, opcode: int, direction: str, lba: int | None,
+        length: int,
+    ) -> None:
+        """Take a command: hold it, or carry it out. ``length`` of its data in bytes."""
+        handle = next(self._handles)
+        facts: dict[str, Any] = {"direction": direction, "lba": lba, "bytes": length,
+                                 "handle": handle, "opcode": int(opcode)}
+        self.step("received", facts)
+        task = Task(handle, what, access, facts)
+        if self._holds.takes(POINT, handle, opcode, direction):
+            self._held[handle] = task
+            self.step("held", facts)
+        else:
+            self._execute(task)
+
+    def step(self, action: str, facts: Mapping[str, Any], **more: Any) -> None:
+        """Tell of a step in a command's life."""
+        self._channel.emit("step", point=POINT, action=action, **more, **facts)
+
+    def _execute(self, task: Task[What]) -> None:
+        lie = None
+        if self.lies.armed:
+            lie = self.lies.pick(task.handle, task.facts["opcode"], task.access)
+        if lie is not None and lie.how is How.DROP:
+            self._dropped.append(task)
+        else:
+            self._carry_out(task, lie)
+
+    def release(self) -> int:
+        """Let held commands go on, oldest first, and before them those that were dropped, once
+        nothing is to be dropped any more. Return how many there were."""
+        held = [self._held.pop(handle, None) for handle in self._holds.release()]
+        dropped: list[Task[What]] = []
+        if not self.lies.armed:
+            dropped, self._dropped = self._dropped, dropped
+        tasks = [task for task in (*dropped, *held) if task is not None]
+        for task in tasks:
+            self._execute(task)
+        return len(tasks)
+
+    def forget(self) -> None:
+        """Give up what is held or dropped: the device has gone."""
+        self._held.clear()
+        self._dropped.clear()

@@ -1,0 +1,1 @@
+"""tgt: the SCSI target in user space."""

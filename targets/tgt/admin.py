@@ -1,0 +1,129 @@
+"""tgtadm: an order to tgtd, and its refusals.
+
+Whatever tgtd refuses, tgtadm ends with status 22 (EINVAL): its words are what tells one refusal
+from another (tgtadm_strerror, usr/tgtadm.c).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from results.errors import TargetFailedError
+from targets.machine import Machine, Pending
+
+LUN_ACTIVE = "this logical unit is still active"
+TARGET_ACTIVE = "this target is still active"
+NO_LUN = "can't find the logical unit"
+NO_TARGET = "can't find the target"
+INVALID = "invalid request"
+
+GONE = (NO_LUN, NO_TARGET, "can't find the session", "can't find the connection",
+        "this access control rule does not exist")
+"""What is to be taken away has gone already."""
+
+LOOK_EVERY = 0.02
+
+CONNECTION = re.compile(r"Session: (\d+)\s+Connection: (\d+)")
+LUN = re.compile(r"^ +LUN: (\d+)$", re.MULTILINE)
+
+
+def order(op: str, mode: str, **options: str | int) -> list[str]:
+    """Return the command line of an order; ``options`` by tgtadm's names, "_" for "-"."""
+    return ["tgtadm", "--lld", "iscsi", "--op", op, "--mode", mode,
+            *(word for name, value in options.items()
+              for word in (f"--{name.replace('_', '-')}", *([str(value)] if value != "" else [])))]
+
+
+@dataclass
+class Given:
+    """An order that was given (a targets.operation.Work).
+
+    ``refused``: words with which it has to be refused; "": it has to be obeyed. ``insists``: words
+    of a refusal after which it is given again, as long as somebody looks; "": none.
+    """
+
+    machine: Machine
+    argv: list[str]
+    refused: str = ""
+    insists: str = ""
+    refusals: int = 0
+    _answer: Mapping[str, Any] | None = None
+    _error: Exception | None = None
+    _pending: Pending = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pending = self.machine.begin("run", self.argv)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended; gives it again if it was refused and is insisted on."""
+        if self._answer is None and self._pending.done:
+            answer = self._pending.result(0)
+            if answer["status"] and self.insists and self.insists in answer["stderr"]:
+                self.refusals += 1
+                self._pending = self.machine.begin("run", self.argv)
+            else:
+                self._answer = answer
+        return self._answer is not None
+
+    def waits(self) -> bool:
+        """Whether it is insisted on, in vain so far."""
+        return not self.done and self.refusals > 0
+
+    def finish(self, deadline: float) -> None:
+        """Wait for its end. Raises TargetFailedError unless it ended as it has to."""
+        end = self.machine.now() + deadline
+        while not self.done:
+            if self.machine.now() > end:
+                raise TargetFailedError(
+                    f"{self._what}: not ended after {deadline:g} s"
+                    + (f", refused {self.refusals} times: {self.insists}" if self.refusals else ""))
+            time.sleep(LOOK_EVERY)
+        assert self._answer is not None
+        words = str(self._answer["stderr"]).strip()
+        if not self._answer["status"] and self.refused:
+            raise TargetFailedError(f"{self._what}: it was not refused")
+        if self._answer["status"] and not (self.refused and self.refused in words):
+            raise TargetFailedError(f"{self._what}: {words}")
+
+    @property
+    def _what(self) -> str:
+        return " ".join(self.argv)
+
+
+def give(
+    machine: Machine, deadline: float, argv: list[str], *, unless: Sequence[str] = (),
+    insists: str = "",
+) -> None:
+    """Give an order and wait for its end, ``deadline`` seconds at most.
+
+    ``unless``: words of refusals that are as good. Raises TargetFailedError.
+    """
+    given = Given(machine, argv, insists=insists)
+    try:
+        given.finish(deadline)
+    except TargetFailedError as error:
+        if not any(words in str(error) for words in unless):
+            raise
+
+
+def show(machine: Machine, deadline: float, mode: str, **options: str | int) -> str | None:
+    """Return what tgtd shows; None when there is nothing of the kind, or nobody answers."""
+    done = machine.run(["timeout", f"{deadline:g}", *order("show", mode, **options)], check=False,
+                       deadline=2 * deadline)
+    return None if done.status else done.stdout
+
+
+def luns(machine: Machine, deadline: float) -> list[int]:
+    """Return the LUNs of the only target; empty when there is none."""
+    return [int(lun) for lun in LUN.findall(show(machine, deadline, "target") or "")]
+
+
+def connections(machine: Machine, deadline: float, tid: int) -> list[tuple[int, int]]:
+    """Return session and connection ids of a target's connections."""
+    text = show(machine, deadline, "conn", tid=tid) or ""
+    return [(int(sid), int(cid)) for sid, cid in CONNECTION.findall(text)]

@@ -1,0 +1,99 @@
+"""What tgtd is told to export a device, and to take it back: one target with one LUN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from targets.machine import Machine
+from targets.tgt import admin
+from targets.tgt.admin import order
+
+TID = 1
+LUN = 1
+"""LUN 0 is tgtd's own controller, and cannot be deleted (tgt_device_destroy, usr/target.c)."""
+
+PORTAL = "127.0.0.1:3260"
+IQN = "iqn.2026-01.org.scsi-target-faults:tgt"
+
+VENDOR = "STF"
+PRODUCT = "tgt disk"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One device's target. ``path``: its backing store. ``options``: of the backing store, by
+    tgtadm's names. ``deadline``: seconds for each order."""
+
+    machine: Machine
+    name: str
+    serial: str
+    path: str
+    block_size: int
+    options: tuple[tuple[str, str], ...]
+    deadline: float
+
+    @property
+    def iqn(self) -> str:
+        """The target's name."""
+        return f"{IQN}.{self.name}"
+
+    def add(self) -> None:
+        """Make target, LUN and portal. Raises TargetFailedError."""
+        self._give("new", "target", tid=TID, targetname=self.iqn)
+        self.add_lun()
+        self.admit()
+        self.add_portal()
+
+    def admit(self) -> None:
+        """Let any initiator log in."""
+        self._give("bind", "target", tid=TID, initiator_address="ALL")
+
+    def shut_out(self) -> None:
+        """Let nobody log in, and end the connections there are, as ``tgt-admin --force`` does.
+
+        A connection lasts until its commands have ended. Under I/O there might else never be a
+        moment without an active command, in which tgtd deletes a LUN.
+        """
+        self._take("unbind", "target", initiator_address="ALL")
+        for sid, cid in admin.connections(self.machine, self.deadline, TID):
+            self._take("delete", "conn", sid=sid, cid=cid)
+
+    def add_lun(self) -> None:
+        """Make the LUN, with the identity that the initiator is to find."""
+        self._give("new", "logicalunit", tid=TID, lun=LUN, backing_store=self.path,
+                   blocksize=self.block_size, **dict(self.options))
+        self._give("update", "logicalunit", tid=TID, lun=LUN, params=",".join((
+            f"vendor_id={VENDOR}", f"product_id={PRODUCT}", f"scsi_sn={self.serial}")))
+
+    def set_state(self, state: str) -> None:
+        """Have the target take commands ("ready"), or swallow them ("offline")."""
+        self._give("update", "target", tid=TID, name="state", value=state)
+
+    def add_portal(self) -> None:
+        """Listen where initiators come."""
+        self._give("new", "portal", param=f"portal={PORTAL}")
+
+    def delete_portal(self) -> None:
+        """Listen no more; fine if it does not."""
+        if PORTAL in (admin.show(self.machine, self.deadline, "portal") or ""):
+            self._give("delete", "portal", param=f"portal={PORTAL}")
+
+    def delete_lun(self, deadline: float) -> None:
+        """Shut initiators out and delete the LUN; fine if there is none."""
+        self.shut_out()
+        admin.give(self.machine, deadline, order("delete", "logicalunit", tid=TID, lun=LUN),
+                   insists=admin.LUN_ACTIVE, unless=admin.GONE)
+
+    def delete(self, deadline: float) -> None:
+        """Delete portal and target, whoever is logged in; fine if they are not there."""
+        self.delete_portal()
+        self.shut_out()
+        admin.give(self.machine, deadline, order("delete", "target", tid=TID, force=""),
+                   insists=admin.LUN_ACTIVE, unless=admin.GONE)
+
+    def _take(self, op: str, mode: str, **options: str | int) -> None:
+        admin.give(self.machine, self.deadline, order(op, mode, tid=TID, **options),
+                   unless=admin.GONE)
+
+    def _give(self, op: str, mode: str, **options: str | int) -> None:
+        admin.give(self.machine, self.deadline, order(op, mode, **options))

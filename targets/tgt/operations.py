@@ -1,0 +1,169 @@
+"""Operations on a deployed tgt, by name: what an administrator may do under I/O.
+
+What tgtd 1.0.85 says to each while four WRITEs are in its hands (Debian 12, Linux 6.1 and 6.12):
+
+======================  =========================================================================
+operation               what follows
+======================  =========================================================================
+lun-delete-in-use       refused, "this logical unit is still active"
+lun-delete              obeyed at the first moment without a command, which under I/O may never
+                        come: so initiators are shut out first, as tgt-admin does
+target-delete-in-use    refused, "this target is still active", as long as anybody is logged in
+target-delete-force     refused like the LUN's, whoever is logged in; obeyed at such a moment
+connection-delete       obeyed at once; the connection lasts until the commands have ended
+target-offline          obeyed at once; the commands end well. What comes while it is offline is
+                        never answered, not even when it is ready again: it is the initiator's
+                        abort that ends it (target_cmd_queue, usr/target.c: -EBUSY)
+portal-delete           obeyed at once; who is logged in stays so
+daemon-term             SIGTERM is ignored (signal_catch, usr/tgtd.c)
+daemon-delete           refused, "invalid request", as long as there is a target
+daemon-stop             nobody is told anything until it is continued
+daemon-kill             it ends when its threads have left the backing store; until then its
+                        sockets stay open, and the initiator is told nothing
+======================  =========================================================================
+
+tgtadm ends with status 22 whatever is refused: the words are the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from results.errors import TargetFailedError
+from results.history import Recorder
+from targets.machine import Machine
+from targets.operation import Running, Work
+from targets.tgt import admin, daemon
+from targets.tgt.admin import Given, order
+from targets.tgt.export import LUN, PORTAL, TID, Export
+
+
+@dataclass(frozen=True)
+class Site:
+    """What operations are done to: one export of a daemon's."""
+
+    machine: Machine
+    export: Export
+    recorder: Recorder
+
+
+@dataclass(frozen=True)
+class Signalled:
+    """A signal that was sent to the daemon (a targets.operation.Work). ``ends``: whether it has
+    to end of it; else it has to go on obeying, unless ``deaf``."""
+
+    machine: Machine
+    signal: str
+    ends: bool = False
+    deaf: bool = False
+
+    def __post_init__(self) -> None:
+        daemon.send(self.machine, self.signal)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has had its effect, as far as can be seen."""
+        return not self.ends or not daemon.running(self.machine)
+
+    def waits(self) -> bool:
+        """Whether the daemon is still there: its threads wait for the backing store."""
+        return not self.done
+
+    def finish(self, deadline: float) -> None:
+        """See the effect. Raises TargetFailedError when it is another."""
+        if self.ends:
+            daemon.wait_gone(self.machine, deadline)
+        elif not self.deaf and not daemon.answers(self.machine):
+            raise TargetFailedError(f"tgtd does not obey after SIG{self.signal}")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation. ``undo``: what heals, given seconds, or None. ``ends_device``: whether no LUN
+    is left."""
+
+    name: str
+    do: Callable[[Site], Work]
+    undo: Callable[[Site, float], None] | None = None
+    ends_device: bool = False
+
+    def begin(self, site: Site) -> Running:
+        """Begin it."""
+        work = self.do(site)
+        undo = None if self.undo is None else partial(self.undo, site)
+        return Running(self.name, site.machine, site.recorder, work, undo)
+
+
+def orders(op: str, mode: str, refused: str = "", **options: str | int) -> Callable[[Site], Work]:
+    """Return what gives an order."""
+    return lambda site: Given(site.machine, order(op, mode, **options), refused)
+
+
+def signals(signal: str, *, ends: bool = False, deaf: bool = False) -> Callable[[Site], Work]:
+    """Return what sends the daemon a signal."""
+    return lambda site: Signalled(site.machine, signal, ends, deaf)
+
+
+def connection_delete(site: Site) -> Work:
+    """Delete the first connection there is. Raises TargetFailedError when there is none."""
+    connections = admin.connections(site.machine, daemon.ANSWER, TID)
+    if not connections:
+        raise TargetFailedError("nobody is connected")
+    sid, cid = connections[0]
+    return Given(site.machine, order("delete", "conn", tid=TID, sid=sid, cid=cid))
+
+
+def lun_delete(site: Site) -> Work:
+    """Delete the LUN, once initiators are shut out and their commands have ended."""
+    site.export.shut_out()
+    return Given(site.machine, order("delete", "logicalunit", tid=TID, lun=LUN),
+                 insists=admin.LUN_ACTIVE)
+
+
+def lun_add(site: Site, _deadline: float) -> None:
+    """Make the LUN again, and admit initiators."""
+    site.export.add_lun()
+    site.export.admit()
+
+
+def target_delete_force(site: Site) -> Work:
+    """Delete the target under who is logged in, once it takes no commands any more."""
+    site.export.set_state("offline")
+    return Given(site.machine, order("delete", "target", tid=TID, force=""),
+                 insists=admin.LUN_ACTIVE)
+
+
+def respawn(site: Site, deadline: float) -> None:
+    """Start a daemon in place of the dead one, with the same target."""
+    daemon.start(site.machine, deadline)
+    site.export.add()
+
+
+OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
+    Operation("lun-delete", lun_delete, lun_add, ends_device=True),
+    Operation("lun-delete-in-use",
+              orders("delete", "logicalunit", refused=admin.LUN_ACTIVE, tid=TID, lun=LUN)),
+    Operation("target-delete-in-use",
+              orders("delete", "target", refused=admin.TARGET_ACTIVE, tid=TID)),
+    Operation("target-delete-force-in-use",
+              orders("delete", "target", refused=admin.LUN_ACTIVE, tid=TID, force="")),
+    Operation("target-delete-force", target_delete_force, ends_device=True),
+    Operation("connection-delete", connection_delete),
+    Operation("target-offline",
+              orders("update", "target", tid=TID, name="state", value="offline"),
+              lambda site, _: site.export.set_state("ready")),
+    Operation("portal-delete", orders("delete", "portal", param=f"portal={PORTAL}"),
+              lambda site, _: site.export.add_portal()),
+    Operation("daemon-term", signals("TERM")),
+    Operation("daemon-delete", orders("delete", "sys", refused=admin.INVALID)),
+    Operation("daemon-stop", signals("STOP", deaf=True),
+              lambda site, _: daemon.send(site.machine, "CONT")),
+    Operation("daemon-kill", signals("KILL", ends=True), respawn),
+)}
+
+
+def table(site: Site) -> Mapping[str, Callable[[], Running]]:
+    """Return what begins each operation, by name."""
+    return {name: partial(each.begin, site) for name, each in OPERATIONS.items()}

@@ -1,0 +1,229 @@
+"""tgt, the SCSI target in user space, as Debian packages it; set up by tgtadm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+from results.errors import TargetFailedError, WrongUsageError
+from results.history import Recorder
+from results.ladder import Ladder
+from targets import system
+from targets.backend.absent import NoBackend
+from targets.backend.client import Backend
+from targets.machine import Machine
+from targets.operation import Operations, Running
+from targets.target import Address, Deployment, Device, Transport
+from targets.tgt import admin, daemon, operations
+from targets.tgt.export import LUN, PORTAL, VENDOR, Export
+from targets.tgt.operations import Site
+
+BACKEND = "targets.tgt.backend"
+
+NBD = "nbd"
+NBD_DEVICE = "/dev/nbd0"
+NBD_QUEUE = "/sys/block/nbd0/queue"
+NBD_SETTINGS = {
+    "scheduler": "none",
+    "nomerges": "2",
+    "max_sectors_kb": "1280",  # as much as the initiator's disk takes: one request for a command
+}
+
+FILE = "file"
+
+BACKINGS: Mapping[str, Mapping[str, str]] = {
+    NBD: {"bsoflags": "direct"},  # through no cache: what the backend holds, tgtd waits for
+    FILE: {},
+}
+"""What is behind the LUN, and how tgtd opens it: a network block device that our backend serves,
+or a file in memory that needs nobody, where no command can be held."""
+
+BACKING_STORES = ("rdwr", "aio")
+"""tgtd's own ways to read and write (usr/bs_rdwr.c: 16 threads; usr/bs_aio.c)."""
+
+OPTIONS: Mapping[str, Sequence[str]] = {"backing": tuple(BACKINGS), "bstype": BACKING_STORES}
+"""The values that each option has, the default first."""
+
+
+def check(device: Device, transport: Transport) -> dict[str, str]:
+    """Return a device's options with their defaults. Raises WrongUsageError for unknown ones."""
+    if transport is not Transport.ISCSI:
+        raise WrongUsageError("tgt is reached over iSCSI only: it has no loopback transport")
+    if device.siblings or device.luns or device.group or device.targets != 1:
+        raise WrongUsageError("tgt is deployed with one device, one LUN and one target only")
+    unknown = sorted(set(device.options) - set(OPTIONS))
+    if unknown:
+        raise WrongUsageError(
+            f"tgt has no device option {', '.join(unknown)}; it has: {', '.join(OPTIONS)}")
+    chosen = {name: str(device.options.get(name, values[0])) for name, values in OPTIONS.items()}
+    for name, values in OPTIONS.items():
+        if chosen[name] not in values:
+            raise WrongUsageError(f"{name} is {' or '.join(values)}, not {chosen[name]!r}")
+    return chosen
+
+
+def serial_of(name: str) -> str:
+    """Return a device's Unit Serial Number, the same each time it is deployed."""
+    return f"stf-{name}"
+
+
+def medium(device: Device) -> str:
+    """Return the file that keeps a device's data; it outlives the deployment."""
+    return f"/dev/shm/stf-{device.name}"
+
+
+def backend_argv(device: Device) -> list[str]:
+    """Return the arguments that start a device's backend."""
+    return ["--device", NBD_DEVICE, "--medium", medium(device), "--size", str(device.size),
+            "--block-size", str(device.block_size)]
+
+
+class Tgt:
+    """The tgt of the guest's image."""
+
+    name = "tgt"
+    tree = None
+    slabs: tuple[str, ...] = ()
+    modules = ("nbd",)
+
+    def __init__(self) -> None:
+        self._version: str | None = None
+
+    def check(self, release: str) -> None:
+        """It needs nothing of a kernel but the network block device, which ``load`` asks for."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return its version, once it has been loaded."""
+        return {"name": self.name, "version": self._version or "the guest image's",
+                "origin": "Debian's package", "backend": NBD}
+
+    def load(self, machine: Machine) -> None:
+        """Load the module that is behind the LUN, and start the daemon."""
+        # No partitions: nobody but tgtd is to read the device.
+        machine.run(["modprobe", NBD, "nbds_max=1", "max_part=0"])
+        for name, value in NBD_SETTINGS.items():
+            machine.write(f"{NBD_QUEUE}/{name}", value)
+        self._version = machine.run(["tgtadm", "--version"]).stdout.strip()
+        daemon.start(machine, Ladder().step)
+
+    def deploy(
+        self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
+        recorder: Recorder,
+    ) -> Deployment:
+        """Deploy a device with its backend; the daemon is the one that runs."""
+        chosen = check(device, transport)
+        backing = chosen["backing"]
+        if admin.luns(machine, ladder.step):
+            raise TargetFailedError("tgtd has a target already: an earlier deployment was not "
+                                    "removed")
+        options = {"bstype": chosen["bstype"], **BACKINGS[backing]}
+        export = Export(machine, device.name, serial_of(device.name),
+                        NBD_DEVICE if backing == NBD else medium(device), device.block_size,
+                        tuple(options.items()), ladder.step)
+        with ExitStack() as undo:
+            if backing == NBD:
+                backend = Backend(machine, f"tgt {device.name}", BACKEND, backend_argv(device),
+                                  recorder)
+                undo.callback(backend.end, ladder.step)
+                backend.wait_ready(ladder.step)
+            else:
+                machine.run(["truncate", "-s", str(device.size), medium(device)])
+                backend = cast(Backend, NoBackend("the LUN is a file that nobody serves"))
+            undo.callback(export.delete, ladder.step)
+            export.add()
+            undo.pop_all()
+        address = Address(transport, LUN, VENDOR, export.serial, PORTAL, export.iqn)
+        return TgtDeployment(machine, backend, address, ladder, export, recorder)
+
+    def unload(self, machine: Machine, ladder: Ladder) -> None:
+        """End the daemon, then unload the module."""
+        daemon.stop(machine, ladder.step)
+        machine.rmmod(*self.modules, deadline=ladder.step)
+
+
+@dataclass(frozen=True)
+class TgtDeployment:
+    """One device, exported by the daemon that runs."""
+
+    machine: Machine
+    backend: Backend
+    address: Address
+    ladder: Ladder
+    export: Export
+    recorder: Recorder
+    kernel_threads: tuple[str, ...] = ()
+
+    @cached_property
+    def _operations(self) -> Operations:
+        site = Site(self.machine, self.export, self.recorder)
+        place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend)
+        return Operations({**operations.table(site), **system.table(place)})
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What can be begun on it, by name."""
+        return tuple(self._operations.table)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The one address there is."""
+        return (self.address,)
+
+    def begin(self, operation: str) -> Running:
+        """Begin an operation; a second one of the same name takes the first one's place."""
+        return self._operations.begin(operation)
+
+    def heal(self, operation: str, deadline: float) -> None:
+        """Undo an operation that was begun; fine if it was not."""
+        self._operations.heal(operation, deadline)
+
+    def views(self) -> Mapping[str, str | Sequence[str]]:
+        """The daemon's log and state, the block device's queue."""
+        return {
+            "tgt-log": [daemon.LOG],
+            "tgt-nbd": ["/sys/block/nbd0/inflight", "/sys/block/nbd0/pid"],
+            "tgt-target": admin.show(self.machine, daemon.ANSWER, "target")
+            or "tgtd does not answer\n",
+        }
+
+    def present(self) -> bool:
+        """Whether the daemon has the LUN: the kernel knows nothing of it."""
+        return LUN in admin.luns(self.machine, self.ladder.step)
+
+    def unfetched(self) -> int:
+        """How many commands wait for a thread of the daemon's cannot be seen: none."""
+        return 0
+
+    def reachable(self) -> bool:
+        """Whether the target has the LUN."""
+        return self.present()
+
+    def end_process(self, pid: int) -> None:
+        """SIGKILL a process that is not the backend's own."""
+        self.machine.run(["kill", "-9", str(pid)], check=False)
+
+    def remove_lun(self) -> None:
+        """Delete the LUN; tgtd refuses that while commands are active, and is asked again."""
+        self.begin("lun-delete").finish(self.ladder.teardown)
+
+    def removal_waits(self) -> bool:
+        """Whether the LUN's deletion has been refused."""
+        running = self._operations.running.get("lun-delete")
+        return running is not None and running.waits()
+
+    def take_device_away(self) -> None:
+        """Delete the LUN, so that the daemon closes what is behind it."""
+        self.export.delete_lun(self.ladder.teardown)
+
+    def remove(self) -> None:
+        """See that somebody obeys and no command is held, then delete the target."""
+        if self.backend.serving(self.ladder.step):
+            self.backend.release(self.ladder.step)
+        else:
+            self.backend.end(self.ladder.step)
+        daemon.revive(self.machine, self.ladder.step)
+        self.export.delete(self.ladder.step)
+        self.backend.end(self.ladder.step)

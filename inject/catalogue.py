@@ -14,6 +14,7 @@ from inject.lun_race import LunRace
 from inject.lun_remove import LunRemove
 from inject.release import Release
 from inject.target_operation import OPERATIONS
+from inject.wire import WIRE
 from results.errors import WrongUsageError
 
 BACKEND: tuple[Fault, ...] = (
@@ -26,7 +27,7 @@ MECHANISMS: tuple[Fault, ...] = (*BACKEND, LunRemove(), LunRace(), *OPERATIONS)
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
-        Release(), *MECHANISMS, *LIES, *ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND)
+        Release(), *MECHANISMS, *LIES, *ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND, *WIRE)
 }
 
 

@@ -81,12 +81,13 @@ PATIENCE: Mapping[str, float] = {
     **{f"black-hole-{kind}": 12.0 for kind in range(1, 5)},
     "backend-stop-long": 12.0,
     "memory-pressure": 12.0,
+    "malformed-pdus": 12.0,
 }
 """Seconds beyond the ladder's that commands may take which come while a fault lasts, by its name.
 
-What is swallowed, or held for as long as memory takes to be used up, is left to the initiator: its
-command timer (4 s), then ABORT TASK, LOGICAL UNIT RESET, TARGET RESET and the session's
-replacement, 2 s each (fixtures.initiator.openiscsi)."""
+What is swallowed, reset by another initiator, or held for as long as memory takes to be used up,
+is left to the initiator: its command timer (4 s), then ABORT TASK, LOGICAL UNIT RESET, TARGET
+RESET and the session's replacement, 2 s each (fixtures.initiator.openiscsi)."""
 
 
 RESET_SECONDS = 10.0

@@ -25,6 +25,7 @@ from results.checkers import (
     machine,
     operations,
     outcome,
+    pdus,
     recovery,
     resources,
     teardown,
@@ -49,7 +50,7 @@ CHECKERS: Mapping[str, Checker] = {
     module.NAME: module.check
     for module in (
         machine, kernel_health, integrity, expectations, ledger, deadline, outcome, threads,
-        teardown, recovery, resources, operations,
+        teardown, recovery, resources, operations, pdus,
     )
 }
 """In the order in which they name the cause: of several with the scenario's verdict the first

@@ -1,0 +1,94 @@
+"""The stories of this suite: an initiator sends what is wrong while another one's load goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from fixtures.initiator.disk import Disk
+from fixtures.initiator.raw.generate import NAME
+from fixtures.stage import Stage
+from fixtures.story import clean_up, drain, start_loads
+from fixtures.workload.pdus import LOGIN, send_pdus
+from suites.transport.digests import ALLOWED, DOES, Rule
+from targets.target import Deployment
+
+OBEDIENT = "fixtures.initiator.raw.obey"
+DIGESTS = "fixtures.initiator.raw.digests"
+
+PATIENCE = 1.5
+"""Seconds for which an answer to a PDU with a wrong digest is waited for."""
+
+CASE = 6.0
+"""Seconds that a case of a wrong digest may take, with its logins."""
+
+
+def malformed(stage: Stage) -> None:
+    """Send malformed PDUs; then a login is taken as before."""
+    with beside_a_load(stage) as (deployment, disk):
+        job = stage.plan.pdus
+        assert job is not None
+        sending = send_pdus(stage.machine, job, deployment.address, disk, stage.recorder)
+        stage.must(sending.wait(job.deadline) is not None,
+                   f"the PDUs were not sent in {job.deadline:g} s")
+        answers_login(stage, deployment)
+
+
+def digests(stage: Stage) -> None:
+    """Send PDUs with wrong digests, each in a session of its own."""
+    with beside_a_load(stage) as (deployment, _):
+        address = deployment.address
+        program = stage.program("raw initiator", DIGESTS, {
+            "portal": address.portal, "iqn": address.iqn, "lun": address.lun,
+            "patience": PATIENCE})
+        bound = CASE * len(ALLOWED)
+        program.wait(lambda: bool(program.told("end") or program.told("exit")), bound)
+        told = {str(each["case"]): each for each in program.told("digest")}
+        for name, rule in ALLOWED.items():
+            expect_digest(stage, name, rule, told.get(name))
+
+
+def expect_digest(stage: Stage, name: str, rule: Rule, told: Mapping[str, Any] | None) -> None:
+    """State what must come of a wrong digest: by the standard, and as this target does it."""
+    if told is None:
+        stage.expect(f"{name}: the target says something", False, "the program did not get there")
+        return
+    if not told["agreed"]:
+        stage.expect(f"{name}: the target uses digests", False)
+        return
+    said, kept = tuple(told["said"]), told["kept"]
+    stage.expect(f"{name}: {rule.words}", rule.met(said), str(said))
+    if kept is not None:
+        stage.expect(f"{name}: the block is not written", bool(kept))
+    does = DOES.get(stage.plan.target, {}).get(name)
+    if does is not None:
+        stage.expect(f"{name}: {stage.plan.target} does as it has done", said == does, str(said))
+
+
+def answers_login(stage: Stage, deployment: Deployment) -> None:
+    """State that the target takes a login; raises TargetFailedError if it does not."""
+    program = stage.program("raw initiator", OBEDIENT, {
+        "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": NAME})
+    program.wait_ready(LOGIN + stage.ladder.step)
+    program.process.signal(9)
+    program.process.wait(stage.ladder.step)
+
+
+@contextmanager
+def beside_a_load(stage: Stage) -> Iterator[tuple[Deployment, Disk]]:
+    """Provide a deployment whose disk is driven by another initiator; take all away afterwards."""
+    stage.resources.baseline()
+    deployment, disk = stage.deploy()
+    with stage.traced(disk) as trace:
+        stage.phase("baseline")
+        loads = list(start_loads(stage, disk, trace))
+        stage.armed()
+        stage.phase("fault")
+        stage.fired()
+        yield deployment, disk
+        stage.undone()
+        stage.must(drain(stage, trace, list(loads)),
+                   "the load beside does not end: its I/O does not come back")
+    clean_up(stage, deployment)
+    stage.recover()

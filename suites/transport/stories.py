@@ -57,7 +57,7 @@ def expect_digest(stage: Stage, name: str, rule: Rule, told: Mapping[str, Any] |
     if not told["agreed"]:
         stage.expect(f"{name}: the target uses digests", False)
         return
-    said, kept = tuple(told["said"]), told["kept"]
+    said, kept = tuple(told["answers"]), told["kept"]
     stage.expect(f"{name}: {rule.words}", rule.met(said), str(said))
     if kept is not None:
         stage.expect(f"{name}: the block is not written", bool(kept))

@@ -14,13 +14,17 @@ import pytest
 from fixtures.plugin import accept
 from fixtures.scenario import Plan
 from fixtures.workload.pdus import PduJob
-from fixtures.workload.stamps import LIGHT
+from fixtures.workload.stamps import StampJob
 from inject.point import NOTHING_HELD
 from inject.wire import MALFORMED
 from results.errors import WrongUsageError
 from results.judge import Judgement
 
 PART = PduJob()
+
+BESIDE = StampJob(threads=2, rate_iops=40, blocks=32)
+"""The other session's load: what has to be traced of it is time that no PDU is sent in."""
+
 SOME = re.compile(r"(\d+):(\d+)(?::(\d+)(?:-(\d+))?)?")
 
 
@@ -51,7 +55,7 @@ def chosen(some: str) -> PduJob:
 
 def plan(target: str, job: PduJob) -> Plan:
     """Return the plan for a part."""
-    return Plan(target, MALFORMED.name, point=NOTHING_HELD, workload=None, stamps=LIGHT, pdus=job,
+    return Plan(target, MALFORMED.name, point=NOTHING_HELD, workload=None, stamps=BESIDE, pdus=job,
                 variant=f"part{job.part}", story="suites.transport.stories:malformed")
 
 

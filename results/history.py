@@ -80,7 +80,7 @@ workload   answer       job, disk, number, seconds, error (errno name or null), 
                         host and driver (bytes of struct sg_io_hdr), residual, sense
                         (hexadecimal), key, asc, ascq (of what sense data there are)
 workload   pdu          job, disk, stream, number, request, malformed (how; "" when it is valid),
-                        outcome, said (the target's answers in words), crc (CRC-32 of its bytes): one
+                        outcome, said (the answers in words), crc (CRC-32 of its bytes): one
                         PDU of fixtures.initiator.raw.send
 workload   found        disk, block, STAMP, error (may be left out): read back at the end, when
                         the target had recovered

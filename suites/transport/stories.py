@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,12 @@ DIGESTS = "fixtures.initiator.raw.digests"
 PATIENCE = 1.5
 """Seconds for which an answer to a PDU with a wrong digest is waited for."""
 
+READS, READ_BYTES = 16, 4096
+
+DATAOUT_TIMEOUT = 5.0
+"""Seconds until what a target began for the READs has had its time: LIO's Data-Out timer runs for 3
+(NA_DATAOUT_TIMEOUT, iscsi_target_core.h)."""
+
 CASE = 6.0
 """Seconds that a case of a wrong digest may take, with its logins."""
 
@@ -32,6 +39,34 @@ def malformed(stage: Stage) -> None:
         sending = send_pdus(stage.machine, job, deployment.address, disk, stage.recorder)
         stage.must(sending.wait(job.deadline) is not None,
                    f"the PDUs were not sent in {job.deadline:g} s")
+        answers_login(stage, deployment)
+
+
+def read_with_data(stage: Stage) -> None:
+    """Send READs that come with as much immediate data as they read."""
+    _reads(stage, READ_BYTES)
+
+
+def read_with_some_data(stage: Stage) -> None:
+    """Send READs that come with less immediate data than they read."""
+    _reads(stage, 1)
+
+
+def _reads(stage: Stage, data: int) -> None:
+    with beside_a_load(stage) as (deployment, _):
+        address = deployment.address
+        program = stage.program("raw initiator", OBEDIENT, {
+            "portal": address.portal, "iqn": address.iqn, "name": NAME,
+            "keys": {"ImmediateData": "Yes"}})
+        program.wait_ready(LOGIN + stage.ladder.step)
+        blocks = READ_BYTES // stage.plan.device.block_size
+        for tag in range(1, READS + 1):
+            program.order(do="send", tag=tag, cdb=f"28000000000000{blocks:04x}00",
+                          bytes=READ_BYTES, direction="read", data=data)
+        program.wait(lambda: len(program.told("sent")) == READS, stage.ladder.step)
+        time.sleep(DATAOUT_TIMEOUT)
+        program.process.signal(9)
+        program.process.wait(stage.ladder.step)
         answers_login(stage, deployment)
 
 

@@ -1,0 +1,25 @@
+"""Single PDUs that targets are known to die of, each by itself: what a campaign leaves out."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.plugin import accept
+from fixtures.scenario import Plan
+from inject.point import NOTHING_HELD
+from inject.wire import MALFORMED
+from results.judge import Judgement
+from suites.transport.test_malformed import BESIDE
+
+
+def plans(target: str) -> list[Plan]:
+    """Return a plan for a READ with all of its data, and for one with a part of them."""
+    return [Plan(target, MALFORMED.name, point=NOTHING_HELD, workload=None, stamps=BESIDE,
+                 variant=variant, story=f"suites.transport.stories:{story}")
+            for variant, story in (("read-with-data", "read_with_data"),
+                                   ("read-with-some-data", "read_with_some_data"))]
+
+
+def test_known_traps(judgement: Judgement, request: pytest.FixtureRequest) -> None:
+    """A READ that comes with data is an initiator's mistake, and no reason to die."""
+    accept(judgement, request)

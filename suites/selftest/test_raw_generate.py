@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
+from functools import cache
 
 import pytest
 
@@ -23,13 +24,14 @@ from results.verdict import Verdict
 from suites.transport.test_malformed import PART, chosen, jobs, plan
 
 IQN = "iqn.2026-01.org.scsi-target-faults:t"
-STREAMS, PDUS = 60, 200
+STREAMS, PDUS = 60, 300
 
 
 def stream(number: int, seed: str = "1/1") -> Stream:
     return Stream.of(seed, number, IQN)
 
 
+@cache
 def items() -> list[Item]:
     return [stream(number).item(item) for number in range(STREAMS) for item in range(PDUS)]
 

@@ -46,5 +46,8 @@ ALLOWED: Mapping[str, Rule] = {
 }
 """By the case's name (fixtures.initiator.raw.digests)."""
 
-DOES: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
-"""By target and case: all that it says."""
+DOES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "lio": dict.fromkeys(ALLOWED, (CLOSED,)),
+}
+"""By target and case: all that it says. LIO hangs up over all (6.1): it offers ErrorRecoveryLevel 0
+only, as long as its TPG's parameter is not changed."""

@@ -66,7 +66,7 @@ class Story:
         return self.check(name).verdict
 
 
-STATED = frozenset({"expectations", "outcome"})
+STATED = frozenset({"expectations", "outcome", "pdus"})
 """Checks of what a story states; the healthy one states nothing."""
 
 OPTIONAL = STATED | {"integrity", "resources"}

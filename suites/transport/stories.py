@@ -52,6 +52,18 @@ def read_with_some_data(stage: Stage) -> None:
     _reads(stage, 1)
 
 
+def nameless(stage: Stage) -> None:
+    """Log in with an empty InitiatorName, which is no name (RFC 7143 4.2.7)."""
+    with beside_a_load(stage) as (deployment, _):
+        program = stage.program("raw initiator", OBEDIENT, {
+            "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": ""})
+        program.wait(lambda: bool(program.told("ready") or program.told("exit")), LOGIN)
+        if program.running:
+            program.process.signal(9)
+            program.process.wait(stage.ladder.step)
+        answers_login(stage, deployment)
+
+
 def _reads(stage: Stage, data: int) -> None:
     with beside_a_load(stage) as (deployment, _):
         address = deployment.address

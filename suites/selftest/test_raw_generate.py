@@ -121,7 +121,7 @@ def test_a_few_again() -> None:
 def test_the_record_has_what_a_replay_needs() -> None:
     record = plan("lio", PduJob(part=4)).on("6.1").seeded(99).record()
     assert record["pdus"] == {"streams": 20, "pdus": 25, "part": 4, "threads": 6, "seed": 99,
-                              "avoid": ("data-without-write",), "only": None}
+                              "avoid": ("data-without-write", "abort-task"), "only": None}
     assert Plan("lio", "release").on("6.1").seeded(1).record()["pdus"] is None
 
 

@@ -21,6 +21,9 @@ DIGESTS = "fixtures.initiator.raw.digests"
 PATIENCE = 1.5
 """Seconds for which an answer to a PDU with a wrong digest is waited for."""
 
+MISNUMBERED = 0x7777
+"""A CmdSN that no command has."""
+
 READS, READ_BYTES = 16, 4096
 
 DATAOUT_TIMEOUT = 5.0
@@ -61,6 +64,23 @@ def nameless(stage: Stage) -> None:
         if program.running:
             program.process.signal(9)
             program.process.wait(stage.ladder.step)
+        answers_login(stage, deployment)
+
+
+def abort_misnumbered(stage: Stage) -> None:
+    """Abort a WRITE that waits for its data, with a RefCmdSN that is not its CmdSN; hang up."""
+    with beside_a_load(stage) as (deployment, _):
+        address, bound = deployment.address, stage.ladder.step
+        program = stage.program("raw initiator", OBEDIENT, {
+            "portal": address.portal, "iqn": address.iqn, "name": NAME})
+        program.wait_ready(LOGIN + bound)
+        program.order(do="send", tag=1, cdb="2a000000000000000800", bytes=4096, direction="write")
+        stage.must(program.wait(lambda: bool(program.told("sent")), bound), "nothing was sent")
+        program.order(do="abort", tag=2, of=1, number=MISNUMBERED)
+        stage.must(program.wait(lambda: bool(program.told("aborted")), bound),
+                   f"ABORT TASK has no answer after {bound:g} s")
+        program.process.signal(9)
+        program.process.wait(bound)
         answers_login(stage, deployment)
 
 

@@ -13,12 +13,13 @@ from suites.transport.test_malformed import BESIDE
 
 
 def plans(target: str) -> list[Plan]:
-    """Return a plan for a READ with all of its data, one with a part of them, a nameless login."""
+    """Return a plan for a READ with all of its data, one with a part of them, others."""
     return [Plan(target, MALFORMED.name, point=NOTHING_HELD, workload=None, stamps=BESIDE,
                  variant=variant, story=f"suites.transport.stories:{story}")
             for variant, story in (("read-with-data", "read_with_data"),
                                    ("read-with-some-data", "read_with_some_data"),
-                                   ("nameless", "nameless"))]
+                                   ("nameless", "nameless"),
+                                   ("abort-misnumbered", "abort_misnumbered"))]
 
 
 def test_known_traps(judgement: Judgement, request: pytest.FixtureRequest) -> None:

@@ -56,7 +56,7 @@ def chosen(some: str) -> PduJob:
 
 
 AVOID: Mapping[str, tuple[str, ...]] = {
-    "lio": ("data-without-write",), "scst": ("empty-name",)}
+    "lio": ("data-without-write", "abort-task"), "scst": ("empty-name",)}
 """By target: what it is known to die of. test_known_traps sends just that."""
 
 

@@ -30,6 +30,10 @@ DATA = Rule("data whose digest is wrong are rejected, or the connection dropped"
             (REJECTED, CLOSED))
 """To drop the connection is what is left to a target at ErrorRecoveryLevel 0."""
 
+IMMEDIATE = Rule("immediate data whose digest is wrong are rejected, or end the task",
+                 (REJECTED, CLOSED, CRC_ERROR))
+"""The standard has a Reject; the SCSI Response that ends the task tells the initiator as much."""
+
 SOLICITED = Rule("data whose digest is wrong are rejected, asked for again, or end the task",
                  (REJECTED, CLOSED, "r2t", CRC_ERROR))
 
@@ -39,15 +43,20 @@ ALLOWED: Mapping[str, Rule] = {
     "header-immediate-data": HEADER,
     "header-data-out": HEADER,
     "data-nop": DATA,
-    "data-immediate-data": DATA,
+    "data-immediate-data": IMMEDIATE,
     "data-data-out": SOLICITED,
-    "data-immediate-data-erl1": DATA,
+    "data-immediate-data-erl1": IMMEDIATE,
     "data-data-out-erl1": SOLICITED,
 }
 """By the case's name (fixtures.initiator.raw.digests)."""
 
 DOES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "lio": dict.fromkeys(ALLOWED, (CLOSED,)),
+    "scst": {
+        **{name: (CLOSED,) for name in ALLOWED if name.startswith("header-")},
+        **{name: (CRC_ERROR,) for name in ALLOWED if name.startswith("data-")},
+        "data-nop": (),
+    },
 }
-"""By target and case: all that it says. LIO hangs up over all (6.1): it offers ErrorRecoveryLevel 0
-only, as long as its TPG's parameter is not changed."""
+"""By target and case: all that it says. LIO (6.1) hangs up over all: it offers ErrorRecoveryLevel 0
+only, as long as its TPG's parameter is not changed. SCST (3.11.0-pre) says nothing to a NOP-Out."""

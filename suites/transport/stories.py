@@ -9,6 +9,7 @@ from typing import Any
 
 from fixtures.initiator.disk import Disk
 from fixtures.initiator.raw.generate import NAME
+from fixtures.initiator.raw.pdu import NO_TAG
 from fixtures.stage import Stage
 from fixtures.story import clean_up, drain, start_loads
 from fixtures.workload.pdus import LOGIN, send_pdus
@@ -69,7 +70,8 @@ def nameless(stage: Stage) -> None:
 
 
 def abort_misnumbered(stage: Stage) -> None:
-    """Abort a WRITE that waits for its data, with a RefCmdSN that is not its CmdSN; hang up."""
+    """Abort a WRITE that waits for its data, with a RefCmdSN that is not its CmdSN and the tag that
+    is no task's; take in the answer, acknowledge it by another command, hang up."""
     with beside_a_load(stage) as (deployment, _):
         address, bound = deployment.address, stage.ladder.step
         program = stage.program("raw initiator", OBEDIENT, {
@@ -77,9 +79,13 @@ def abort_misnumbered(stage: Stage) -> None:
         program.wait_ready(LOGIN + bound)
         program.order(do="send", tag=1, cdb="2a000000000000000800", bytes=4096, direction="write")
         stage.must(program.wait(lambda: bool(program.told("sent")), bound), "nothing was sent")
-        program.order(do="abort", tag=2, of=1, number=MISNUMBERED)
+        program.order(do="abort", tag=NO_TAG, of=1, number=MISNUMBERED)
         stage.must(program.wait(lambda: bool(program.told("aborted")), bound),
                    f"ABORT TASK has no answer after {bound:g} s")
+        program.order(do="send", tag=3, cdb="000000000000", bytes=0, direction="none")
+        program.order(do="read", until=[3])
+        stage.must(program.wait(lambda: bool(program.told("response")), bound),
+                   "TEST UNIT READY does not end")
         program.process.signal(9)
         program.process.wait(bound)
         answers_login(stage, deployment)

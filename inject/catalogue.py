@@ -16,6 +16,7 @@ from inject.pair import PAIRS
 from inject.release import Release
 from inject.system import SYSTEM
 from inject.target_operation import OPERATIONS
+from inject.wire import WIRE
 from results.errors import WrongUsageError
 
 BACKEND: tuple[Fault, ...] = (
@@ -29,7 +30,7 @@ MECHANISMS: tuple[Fault, ...] = (*BACKEND, LunRemove(), LunRace(), *OPERATIONS)
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
         Release(), *MECHANISMS, *SYSTEM, *PAIRS, *LIES, *ANSWERS, FOR_ANOTHER,
-        FREED_IN_BACKGROUND)
+        FREED_IN_BACKGROUND, *WIRE)
 }
 
 

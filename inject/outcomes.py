@@ -84,12 +84,13 @@ PATIENCE: Mapping[str, float] = {
     "memory-pressure": 12.0,
     "target-offline": 12.0,
     "daemon-kill": 12.0,
+    "malformed-pdus": 12.0,
 }
 """Seconds beyond the ladder's that commands may take which come while a fault lasts, by its name.
 
-What is swallowed, or held for as long as memory takes to be used up, is left to the initiator: its
-command timer (4 s), then ABORT TASK, LOGICAL UNIT RESET, TARGET RESET and the session's
-replacement, 2 s each (fixtures.initiator.openiscsi)."""
+What is swallowed, reset by another initiator, or held for as long as memory takes to be used up,
+is left to the initiator: its command timer (4 s), then ABORT TASK, LOGICAL UNIT RESET, TARGET
+RESET and the session's replacement, 2 s each (fixtures.initiator.openiscsi)."""
 
 
 RESET_SECONDS = 10.0

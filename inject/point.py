@@ -66,3 +66,7 @@ class Point:
 
     def __str__(self) -> str:
         return f"{self.name}-{self.direction or 'any'}{self.count}"
+
+
+NOTHING_HELD = Point(count=0, direction=None)
+"""For what does not need a command at a point."""

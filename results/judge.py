@@ -25,6 +25,7 @@ from results.checkers import (
     machine,
     operations,
     outcome,
+    pdus,
     recovery,
     resources,
     task_management,
@@ -50,7 +51,7 @@ CHECKERS: Mapping[str, Checker] = {
     module.NAME: module.check
     for module in (
         machine, kernel_health, integrity, expectations, ledger, deadline, outcome,
-        task_management, threads, teardown, recovery, resources, operations,
+        task_management, threads, teardown, recovery, resources, operations, pdus,
     )
 }
 """In the order in which they name the cause: of several with the scenario's verdict the first

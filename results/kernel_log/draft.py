@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from results.kernel_log.frames import FRAME, POINTER, Section, is_machinery, naming, plain
+from results.kernel_log.frames import FRAME, POINTER, Frame, Section, is_machinery, naming, plain
 from results.kernel_log.kinds import Kind, Opener
 from results.kernel_log.lines import Line
 from results.kernel_log.report import Report
@@ -117,13 +117,16 @@ class Draft:
         sections = self._ordered()
         chosen = naming(sections)
         section = chosen[1] if chosen else (sections[0] if sections else None)
-        frame = self._header_frame() or (chosen[0].function if chosen else None)
+        bystander = chosen is not None and self._merely_interrupted(*chosen)
+        frame = chosen[1].frames[0].function if chosen and bystander else (
+            self._header_frame() or (chosen[0].function if chosen else None))
         if section and section.pid is None:
             section = next((each for each in sections if each.pid is not None), section)
         comm = self.group("comm") or (section.comm if section else None)
         pid = self.group("pid") or (section.pid if section else None)
         cpu = self.group("cpu") or (section.cpu if section else None)
-        in_interrupt = bool(chosen and chosen[0].interrupt) and self.kind not in STALLS
+        in_interrupt = bystander or (
+            bool(chosen and chosen[0].interrupt) and self.kind not in STALLS)
         return Report(
             kind=self.kind,
             title=self._title(frame, None if in_interrupt else comm),
@@ -133,8 +136,16 @@ class Draft:
             cpu=None if cpu is None else int(cpu),
             time=self.first.time,
             lines=tuple(self.lines),
-            frames=tuple(each.function for each in (chosen[1].frames if chosen else ())),
+            frames=(frame,) if frame and bystander else tuple(
+                each.function for each in (chosen[1].frames if chosen else ())),
         )
+
+    def _merely_interrupted(self, frame: Frame, section: Section) -> bool:
+        """Tell whether it is a task's that had nothing to do with it: the warning is one of the
+        interrupt's own machinery (__run_timers of a timer without a function)."""
+        return (self.kind is Kind.WARNING and not frame.interrupt
+                and is_machinery(section.frames[0].function)
+                and any(each.interrupt for each in section.frames))
 
     def _ordered(self) -> list[Section]:
         """Return the sections that may name the report: those of the CPU in question, if any."""

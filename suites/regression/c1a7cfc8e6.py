@@ -18,8 +18,9 @@ from fixtures.initiator.disk import Disk
 from fixtures.scenario import Plan
 from fixtures.stage import Stage
 from fixtures.workload.fio import Fio, FioJob
+from inject.point import NOTHING_HELD
 from results.errors import TargetFailedError
-from suites.regression.telling import NOTHING_HELD, in_the_open
+from suites.regression.telling import in_the_open
 from targets.target import Device, Transport
 
 SECONDS = 10

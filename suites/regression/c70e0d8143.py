@@ -15,7 +15,8 @@ from __future__ import annotations
 from fixtures.scenario import Plan
 from fixtures.stage import Stage
 from fixtures.workload.commands import Command, Commands
-from suites.regression.telling import NOTHING_HELD, PAGE, in_the_open, write_all
+from inject.point import NOTHING_HELD
+from suites.regression.telling import PAGE, in_the_open, write_all
 from targets.target import Device, Transport
 
 READ_16 = 0x88

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from fixtures.scenario import Plan
 from fixtures.stage import Stage
-from suites.regression.telling import NOTHING_HELD, PAGE, Chain, in_the_open
+from inject.point import NOTHING_HELD
+from suites.regression.telling import PAGE, Chain, in_the_open
 from targets.scst.sysfs import SCST
 from targets.target import Transport
 

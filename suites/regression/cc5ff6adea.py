@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from fixtures.scenario import Plan
 from fixtures.stage import Stage
+from inject.point import NOTHING_HELD
 from suites.regression.raw import RawInitiator
-from suites.regression.telling import NOTHING_HELD, PAGE, Chain, must_come, on_stage, write_all
+from suites.regression.telling import PAGE, Chain, must_come, on_stage, write_all
 from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS, begin, finish, wait_until
 from targets.target import Device, Transport
 

@@ -1,18 +1,16 @@
-"""The host's side of guest/raw_initiator.py: an initiator that leaves things undone."""
+"""The host's side of fixtures.initiator.raw.obey: an initiator that leaves things undone."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
+from fixtures.initiator.raw.generate import NAME
 from fixtures.stage import Stage
 from results.errors import TargetFailedError
-from suites.regression.program import Program
 from suites.regression.telling import must_come
 from targets.scst.sysfs import TARGETS
 from targets.target import Deployment
 
-NAME = "iqn.2026-01.org.scsi-target-faults:raw"
 SOCKET_BUFFERS = "/proc/sys/net/ipv4/tcp_wmem"
 SMALL = "4096 16384 65536"
 """Of the target's socket: what its initiator does not read must jam it."""
@@ -33,8 +31,8 @@ class RawInitiator:
         self._tag = 0
         iqn = deployment.address.iqn
         stage.machine.write(SOCKET_BUFFERS, SMALL)
-        self._program = Program(stage, "raw_initiator", json.dumps(
-            {"portal": deployment.address.portal, "iqn": iqn, "name": NAME}))
+        self._program = stage.program("raw initiator", "fixtures.initiator.raw.obey", {
+            "portal": deployment.address.portal, "iqn": iqn, "name": NAME})
         self._program.wait_ready(stage.ladder.step)
         self.session = next(
             f"{TARGETS}/iscsi/{iqn}/sessions/{name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 
@@ -11,14 +10,11 @@ from fixtures.stage import Stage
 from fixtures.stimulus import Stimulus
 from fixtures.watcher.trace import TraceWatcher
 from fixtures.workload.commands import Commands
-from inject.point import Point
 from results.errors import TargetFailedError
-from suites.regression.program import Program
 from targets.scst.sysfs import wait_until
 from targets.target import Deployment
 
 PAGE = 4096
-NOTHING_HELD = Point(count=0, direction=None)
 BIG = 64 << 10
 """Bytes of a write whose buffer SCST keeps in its pool afterwards."""
 
@@ -99,8 +95,8 @@ class Chain:
         a ``begin`` of its own."""
         self._stage = stage
         self._count = len(writes)
-        self._program = Program(stage, "chain", json.dumps(
-            {"writes": [(disk.path, 0, length) for disk, length in writes], "stops": stops}))
+        self._program = stage.program("chain", "fixtures.workload.chain", {
+            "writes": [(disk.path, 0, length) for disk, length in writes], "stops": stops})
         self._program.wait_ready(stage.ladder.step)
 
     def begin(self) -> None:

@@ -1,0 +1,33 @@
+"""Malformed PDUs: whether they were sent, and what the target made of them.
+
+That a target answers, rejects, hangs up or says nothing is its right; what it may not do is seen by
+others: die, spin, forget what it holds, let another session suffer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from results.history import History
+from results.verdict import Check, Figure, Verdict
+
+NAME = "pdus"
+
+UNREACHABLE = "unreachable"
+"""Outcome of what could not be sent (fixtures.initiator.raw.send)."""
+
+
+def check(history: History) -> Check | None:
+    """UNKNOWN when most could not be sent; None when none were to be."""
+    job = next((event for event in history.select("workload", "begin")
+                if event.data["job"] == NAME), None)
+    if job is None:
+        return None
+    outcomes = Counter(str(event.data["outcome"]) for event in history.select("workload", "pdu"))
+    figures = {f"pdus_{outcome.replace(' ', '_')}": Figure(count, "1")
+               for outcome, count in outcomes.items()}
+    sent = outcomes.total() - outcomes[UNREACHABLE]
+    words = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    if sent <= outcomes[UNREACHABLE]:
+        return Check(NAME, Verdict.UNKNOWN, f"most were not sent: {words or 'none'}", (), figures)
+    return Check(NAME, Verdict.PASS, f"{sent} were sent: {words}", (), figures)

@@ -1,1 +1,0 @@
-"""Programs of the regression suite that run in the guest; stdlib only."""

@@ -1,0 +1,156 @@
+"""The generator of malformed PDUs: the same seed gives the same bytes, and every way occurs."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from functools import cache
+
+import pytest
+
+from fixtures.initiator.raw.generate import Item, Stream
+from fixtures.initiator.raw.logins import LOGINS
+from fixtures.initiator.raw.malform import MALFORMATIONS
+from fixtures.initiator.raw.pdu import Digests, Op, Pdu, wire
+from fixtures.initiator.raw.session import Connection
+from fixtures.initiator.raw.valid import REQUESTS, WRITTEN
+from fixtures.scenario import Plan
+from fixtures.workload.pdus import PduJob
+from inject.catalogue import fault_by_name
+from results.checkers import pdus
+from results.errors import WrongUsageError
+from results.history import Event, History
+from results.verdict import Verdict
+from suites.transport.test_malformed import PART, chosen, jobs, plan
+
+IQN = "iqn.2026-01.org.scsi-target-faults:t"
+STREAMS, PDUS = 60, 300
+
+
+def stream(number: int, seed: str = "1/1") -> Stream:
+    return Stream.of(seed, number, IQN)
+
+
+@cache
+def items() -> list[Item]:
+    return [stream(number).item(item) for number in range(STREAMS) for item in range(PDUS)]
+
+
+def sent(item: Item) -> bytes:
+    """Return an item's bytes on a connection that nothing has been sent on."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours)
+        return b"".join(wire(connection.complete(pdu), Digests(True, True), item.sending.flaw)
+                        for pdu in item.sending.pdus)
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    """An item depends on seed, stream and number alone, not on what was drawn before it."""
+    forwards = [sent(stream(number).item(item)) for number in range(8) for item in range(50)]
+    backwards = [sent(stream(number).item(item))
+                 for number in reversed(range(8)) for item in reversed(range(50))]
+    assert forwards == backwards[::-1]
+    assert [sent(stream(number, "2/1").item(item))
+            for number in range(8) for item in range(50)] != forwards
+
+
+def test_every_request_and_every_way_occurs() -> None:
+    requests = Counter(item.request for item in items() if not item.login)
+    ways = Counter(item.malformed for item in items())
+    assert set(requests) == set(REQUESTS)
+    assert set(ways) == {"", *MALFORMATIONS, *LOGINS}
+    assert 0.2 < ways[""] / (STREAMS * PDUS) < 0.6
+
+
+def test_streams_differ_in_what_they_negotiate() -> None:
+    streams = [stream(number) for number in range(STREAMS)]
+    for key in ("HeaderDigest", "ImmediateData", "InitialR2T", "ErrorRecoveryLevel"):
+        assert len({each.keys[key] for each in streams}) > 1
+    assert 0 < sum(each.logins for each in streams) < STREAMS / 2
+    assert len({each.isid for each in streams}) == STREAMS
+
+
+def test_writes_stay_below_what_is_another_s() -> None:
+    """WRITE(10) and READ(10); no other CDB writes."""
+    for item in items():
+        for pdu in item.sending.pdus:
+            if pdu.op == Op.SCSI_COMMAND and not item.login and pdu["CDB"] >> 120 == 0x2A:
+                cdb = pdu["CDB"].to_bytes(16, "big")
+                end = int.from_bytes(cdb[2:6], "big") + int.from_bytes(cdb[7:9], "big")
+                assert end * 512 <= WRITTEN
+
+
+def test_numbers_are_filled_in() -> None:
+    """What a PDU leaves out is due; what it states, or moves, is not."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours, cmd_sn=0xFFFFFFFF, exp_stat_sn=9)
+        first = connection.complete(Pdu(Op.SCSI_COMMAND))
+        assert (first["CmdSN"], first["ExpStatSN"], connection.cmd_sn) == (0xFFFFFFFF, 9, 0)
+        assert connection.complete(Pdu(Op.NOP_OUT, {"I": 1}))["CmdSN"] == 0
+        assert connection.complete(Pdu(Op.TEXT, {"+CmdSN": -1}))["CmdSN"] == 0xFFFFFFFF
+        assert connection.complete(Pdu(Op.TEXT, {"CmdSN": 77}))["CmdSN"] == 77
+        assert connection.cmd_sn == 0
+        r2t = Pdu(Op.R2T, {"InitiatorTaskTag": 5, "TargetTransferTag": 6, "BufferOffset": 512,
+                           "DesiredDataTransferLength": 1024})
+        connection.r2ts.append(r2t)
+        data = connection.complete(Pdu(Op.DATA_OUT, {"F": 1}))
+        assert (data["InitiatorTaskTag"], data["TargetTransferTag"], data["BufferOffset"],
+                len(data.data)) == (5, 6, 512, 1024)
+
+
+# what is asked of it
+
+
+@pytest.mark.parametrize(("count", "parts"), [(1, [1]), (300, [12]), (501, [20, 1]),
+                                              (10_000, [20] * 20)])
+def test_parts(count: int, parts: list[int]) -> None:
+    assert [job.streams for job in jobs(count)] == parts
+    assert [job.part for job in jobs(count)] == list(range(1, len(parts) + 1))
+
+
+def test_a_few_again() -> None:
+    assert chosen("3:7:2-5").only == (7, 2, 5)
+    assert chosen("3:7:2").only == (7, 2, 2)
+    assert chosen("3:7") == PduJob(streams=8, part=3, threads=1, only=(7, 0, PART.pdus - 1))
+    with pytest.raises(WrongUsageError):
+        chosen("all")
+
+
+def test_the_record_has_what_a_replay_needs() -> None:
+    record = plan("lio", PduJob(part=4)).on("6.1").seeded(99).record()
+    assert record["pdus"] == {"streams": 20, "pdus": 25, "part": 4, "threads": 6, "seed": 99,
+                              "avoid": ("data-without-write", "abort-task"), "only": None}
+    assert Plan("lio", "release").on("6.1").seeded(1).record()["pdus"] is None
+
+
+def test_the_fault_needs_a_story() -> None:
+    fault = fault_by_name("malformed-pdus")
+    assert fault.needs.met("lio", "tcmu", "iscsi")
+    assert not fault.needs.met("lio", "tcmu", "loopback")
+
+
+# the checker
+
+
+def history(*outcomes: str, job: str = "pdus") -> History:
+    begin = Event(1.0, "workload", "begin", {"job": job, "disk": "sda"})
+    return History.of([begin, *(Event(2.0, "workload", "pdu", {"job": job, "outcome": outcome})
+                                for outcome in outcomes)])
+
+
+def test_pdus_were_sent() -> None:
+    check = pdus.check(history("answered", "closed", "answered", "unreachable"))
+    assert check is not None and check.verdict is Verdict.PASS
+    assert check.figures["pdus_answered"].value == 2
+
+
+@pytest.mark.parametrize("outcomes", [(), ("unreachable", "unreachable", "answered")])
+def test_most_were_not(outcomes: tuple[str, ...]) -> None:
+    check = pdus.check(history(*outcomes))
+    assert check is not None and check.verdict is Verdict.UNKNOWN
+
+
+def test_nobody_asked() -> None:
+    assert pdus.check(history(job="stamps")) is None

@@ -1,0 +1,1 @@
+"""Does the target survive what is wrong on the wire, and do its other sessions?"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from inject.fault import Fault
+from inject.fault import Fault, Held
 from inject.outcomes import allowed
 from inject.point import State
 
@@ -35,8 +35,26 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
 (target_core_transport.c) and iscsit_tmr_task_warm_reset (iscsi_target_tmr.c, for initiators that
 no ACL names), tgt's iscsi_tm_execute (usr/iscsi/iscsid.c)."""
 
+COMMUNICATION_FAILURE = "CHECK CONDITION 02/08/00"
+"""LOGICAL UNIT COMMUNICATION FAILURE: TCMU's for a command that its backend does not answer
+(tcmu_check_expired_ring_cmd, target_core_user.c)."""
+
 ENDED = ("aborted", "TASK ABORTED", LOST)
 """How commands end that a function was for; "lost": with their session."""
+
+
+FOR_ALL = frozenset({"CLEAR_TASK_SET", "LUN_RESET", "TARGET_WARM_RESET", "TARGET_COLD_RESET"})
+"""Functions that end the commands of every initiator (SAM-6 7.4 to 7.8). With TAS zero others are
+not told (SPC-6 7.5.9): their commands are left to their timers."""
+
+OTHERS_SECONDS = 12.0
+"""Seconds beyond the ladder's in which another initiator's timer (4 s) and error handling end such
+commands: ABORT TASK, LOGICAL UNIT RESET, TARGET RESET and a new session, 2 s each."""
+
+
+def patience(function: str) -> float:
+    """Return how many seconds more than the ladder's commands may take beside a function."""
+    return OTHERS_SECONDS if function in FOR_ALL else 0.0
 
 
 def responses(target: str, function: str, fault: Fault) -> Sequence[str]:
@@ -48,6 +66,7 @@ def responses(target: str, function: str, fault: Fault) -> Sequence[str]:
     return tuple(dict.fromkeys((refused or COMPLETE, *single, *gone, *cold)))
 
 
-def allowed_beside(function: str, fault: Fault, state: State) -> Sequence[str]:
+def allowed_beside(target: str, fault: Fault, state: State) -> Sequence[str]:
     """Return how commands may end in a state that a function is for, while a fault strikes."""
-    return tuple(dict.fromkeys((*allowed(fault, state), *ENDED)))
+    own = (COMMUNICATION_FAILURE,) if target == "lio" and fault.held is Held.LOST else ()
+    return tuple(dict.fromkeys((*allowed(fault, state), *own, *ENDED)))

@@ -12,7 +12,7 @@ from fixtures.workload.commands import CommandJob
 from fixtures.workload.sessions import Sessions
 from inject.catalogue import fault_by_name
 from inject.point import State
-from inject.task_management import FUNCTIONS, allowed_beside, responses
+from inject.task_management import FUNCTIONS, allowed_beside, patience, responses
 from results.history import Recorder
 from results.verdict import Check, Verdict
 from suites.selftest.stories import Story, healthy
@@ -125,5 +125,8 @@ def test_a_fault_allows_more(function: str) -> None:
     alone, racing = fault_by_name("release"), fault_by_name("backend-kill")
     assert set(responses("scst", function, alone)) < set(responses("scst", function, racing))
     assert responses("lio", "CLEAR_TASK_SET", alone)[0] == "TMF_NOT_SUPPORTED"
-    assert "GOOD" in allowed_beside(function, alone, State.EXEC)
-    assert "CHECK CONDITION 05/25/00" in allowed_beside(function, racing, State.EXEC)
+    assert "GOOD" in allowed_beside("scst", alone, State.EXEC)
+    assert "CHECK CONDITION 05/25/00" in allowed_beside("scst", racing, State.EXEC)
+    assert "CHECK CONDITION 02/08/00" in allowed_beside("lio", racing, State.EXEC)
+    assert "CHECK CONDITION 02/08/00" not in allowed_beside("lio", alone, State.EXEC)
+    assert (patience(function) > 0) == (not function.startswith("ABORT_TASK"))

@@ -423,6 +423,14 @@ def test_parse(bench: Bench, given: dict[str, int], expected: dict[str, int]) ->
     assert {name: getattr(reply.parse_reply, name) for name in expected} == expected
 
 
+def test_parse_refuses_what_is_longer_than_a_reply_can_say(bench: Bench) -> None:
+    reply, = bench.work(command(1, Subcode.PARSE, "parse_cmd", cdb=bytes(16), op_flags=0x24,
+                                bufflen=(1 << 31) - 1, data_direction=READ))
+    assert reply.parse_reply.status == 2
+    sense = ctypes.string_at(reply.parse_reply.psense_buffer, reply.parse_reply.sense_len)
+    assert (sense[2], sense[12:14]) == (5, b"\x24\0")
+
+
 def test_held_commands_are_answered_in_any_order(bench: Bench) -> None:
     bench.hold("EXEC", 2, [Opcode.READ_10])
     answered = bench.work(read(1, 0, 1), read(2, 1, 1), read(3, 2, 1))

@@ -20,13 +20,22 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from targets.backend.control import Events, Holds
-from targets.backend.disk import GOOD, MAX_TRANSFER, TASK_SET_FULL, Opcode, RamDisk, extent
+from targets.backend.disk import (
+    CHECK_CONDITION,
+    GOOD,
+    MAX_TRANSFER,
+    TASK_SET_FULL,
+    Opcode,
+    RamDisk,
+    extent,
+)
+from targets.backend.disk.sense import ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB, fixed_sense
 from targets.backend.lies import How, Lie, Lies
 from targets.scst import abi
 from targets.scst.memory import Memory
 from targets.scst.user_answers import Sheet, Slot
 from targets.scst.user_registration import errno_name
-from targets.scst.user_spec import OPT, DeviceSpec
+from targets.scst.user_spec import INT32_MAX, OPT, DeviceSpec
 from targets.scst.user_wrong import Fields, write_over
 
 BODY = abi.GetCmd.preply.offset  # every member of the union begins there
@@ -65,6 +74,8 @@ alloc_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyAllocMem, ("pbuf",)))
 parse_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyParse, (
     "status", "queue_type", "data_direction", "cdb_len", "lba", "data_len", "bufflen",
     "op_flags", "out_bufflen")))
+parse_refusal = abi.packing(REPLY_HEAD, (BODY, abi.ReplyParse, (
+    "status", "sense_len", "psense_buffer")))
 exec_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyExec, (
     "resp_data_len", "pbuf", "reply_type", "status", "sense_len", "psense_buffer")))
 same_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyExec, (
@@ -594,6 +605,11 @@ class Device:
             out_length *= self.disk.block_size
         if not length:
             direction = abi.DataDirection.NONE
+        if max(length, out_length) > INT32_MAX:  # more than the reply has room for, or anybody
+            sense = fixed_sense(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB)
+            parse_refusal.pack_into(slot.reply, 0, handle, subcode, CHECK_CONDITION, len(sense),
+                                    slot.note(sense))
+            return
         parse_reply.pack_into(
             slot.reply, 0, handle, subcode, GOOD, queue_type, direction, cdb_length, max(lba, 0),
             max(data_length, 0), length, flags, out_length)

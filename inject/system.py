@@ -18,10 +18,13 @@ let go later writes over what has been written since (tcmu_check_expired_ring_cm
 target_core_user.c)."""
 
 SYSTEM: tuple[TargetOperation, ...] = (
-    TargetOperation("cpu-hog", "cpu-hog", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS),
+    TargetOperation("cpu-hog", "cpu-hog", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS,
+                    errors=()),
     TargetOperation("backend-starved", "backend-starved", held=Held.KEPT, needs=PROCESS,
-                    seconds=SECONDS),
-    TargetOperation("cpu-offline", "cpu-offline", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS),
-    TargetOperation("clock-step", "clock-step", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS),
+                    seconds=SECONDS, errors=()),
+    TargetOperation("cpu-offline", "cpu-offline", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS,
+                    errors=()),
+    TargetOperation("clock-step", "clock-step", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS,
+                    errors=()),
 )
 """targets.system has the operations; memory-pressure is with those of targets."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from inject.fault import Fault, Held
 from inject.outcomes import allowed
-from inject.point import State
+from inject.point import ANSWERED, State
 
 FUNCTIONS = ("ABORT_TASK", "ABORT_TASK_SET", "CLEAR_TASK_SET", "LUN_RESET", "TARGET_WARM_RESET",
              "TARGET_COLD_RESET")
@@ -39,9 +39,8 @@ COMMUNICATION_FAILURE = "CHECK CONDITION 02/08/00"
 """LOGICAL UNIT COMMUNICATION FAILURE: TCMU's for a command that its backend does not answer
 (tcmu_check_expired_ring_cmd, target_core_user.c)."""
 
-ENDED = ("aborted", "TASK ABORTED", LOST)
-"""How commands end that a function was for; "lost": with their session."""
-
+ABORTED = ("aborted", "TASK ABORTED")
+"""How commands end that a function was for."""
 
 FOR_ALL = frozenset({"CLEAR_TASK_SET", "LUN_RESET", "TARGET_WARM_RESET", "TARGET_COLD_RESET"})
 """Functions that end the commands of every initiator (SAM-6 7.4 to 7.8). With TAS zero others are
@@ -57,16 +56,22 @@ def patience(function: str) -> float:
     return OTHERS_SECONDS if function in FOR_ALL else 0.0
 
 
-def responses(target: str, function: str, fault: Fault) -> Sequence[str]:
-    """Return how a function may be answered."""
+def responses(target: str, function: str, fault: Fault, state: State) -> Sequence[str]:
+    """Return how a function may be answered that is for a command in a state."""
     refused = REFUSED.get(target, {}).get(function)
     gone = (NO_LUN, REJECTED, LOST) if fault.breaks else ()
-    single = (NO_TASK,) if function == "ABORT_TASK" else ()
+    over = fault.breaks or state in ANSWERED
+    single = (NO_TASK,) if function == "ABORT_TASK" and over else ()
     cold = (LOST,) if function == "TARGET_COLD_RESET" else ()
     return tuple(dict.fromkeys((refused or COMPLETE, *single, *gone, *cold)))
 
 
-def allowed_beside(target: str, fault: Fault, state: State) -> Sequence[str]:
-    """Return how commands may end in a state that a function is for, while a fault strikes."""
+def allowed_beside(target: str, function: str, fault: Fault, state: State) -> Sequence[str]:
+    """Return how commands may end in a state that a function is for, while a fault strikes.
+
+    One that is refused ends nothing.
+    """
     own = (COMMUNICATION_FAILURE,) if target == "lio" and fault.held is Held.LOST else ()
-    return tuple(dict.fromkeys((*allowed(fault, state), *own, *ENDED)))
+    ended = () if function in REFUSED.get(target, {}) else ABORTED
+    lost = (LOST,) if fault.breaks or function == "TARGET_COLD_RESET" else ()
+    return tuple(dict.fromkeys((*allowed(fault, state), *own, *ended, *lost)))

@@ -86,6 +86,7 @@ workload   response     job, disk, number, seconds, response (name, RFC 7143 11.
 workload   nexus        job, disk, session, action (logged in, refused, lost, logged out), error: a
                         session of libiscsi's. Commands of one have its name as ``session``, and as
                         ``error`` aborted, lost, rejected or unanswered where there is no status
+workload   breach       job, disk, session, words: what a target must not: answer a command twice
 workload   pdu          job, disk, stream, number, request, malformed (how; "" when it is valid),
                         outcome, said (the answers in words), crc (CRC-32 of its bytes): one
                         PDU of fixtures.initiator.raw.send

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from results.errors import TargetFailedError
+from results.errors import MachineLostError
 from results.history import Recorder
 from targets.backend.client import Backend
 from targets.machine import Machine
@@ -109,7 +109,7 @@ def cpu_offline(place: Place, name: str) -> Running:
     cpus = [each for each in place.machine.listdir(CPUS)
             if place.machine.exists(f"{CPUS}/{each}/online")]
     if not cpus:
-        raise TargetFailedError(f"{name}: the machine has no CPU that can go")
+        raise MachineLostError(f"{name}: the machine has no CPU that can go")
     path = f"{CPUS}/{cpus[-1]}/online"
     work = Step(place.machine, place.machine.begin("write", path, "0"), "write", f"{path}: 0")
     return place.running(

@@ -18,7 +18,7 @@ UNREACHABLE = "unreachable"
 
 
 def check(history: History) -> Check | None:
-    """UNKNOWN when most could not be sent; None when none were to be."""
+    """UNKNOWN when most could not be sent, or the sender broke; None when none were to be."""
     job = next((event for event in history.select("workload", "begin")
                 if event.data["job"] == NAME), None)
     if job is None:
@@ -26,6 +26,10 @@ def check(history: History) -> Check | None:
     outcomes = Counter(str(event.data["outcome"]) for event in history.select("workload", "pdu"))
     figures = {f"pdus_{outcome.replace(' ', '_')}": Figure(count, "1")
                for outcome, count in outcomes.items()}
+    ended = [event for event in history.select("workload", "end") if event.data["job"] == NAME]
+    if ended and ended[-1].data["exit"]:
+        return Check(NAME, Verdict.UNKNOWN, f"their sender broke: {ended[-1].data['error']}", (),
+                     figures)
     sent = outcomes.total() - outcomes[UNREACHABLE]
     words = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
     if sent <= outcomes[UNREACHABLE]:

@@ -2,7 +2,8 @@
 
 A function that was asked for ends with a response (RFC 7143 11.6.1; SAM-6 clause 7), or with the
 session, which the target may end by itself (TARGET COLD RESET) or lose with its device. The fault's
-``armed`` event says with which responses, as ``expect``'s "functions".
+``armed`` event says with which responses, as ``expect``'s "functions". The bound is a command's: no
+fault makes a function wait longer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
-from results.timeline import Timeline, command_bound
+from results.timeline import Timeline, ladder
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "task_management"
@@ -26,13 +27,24 @@ def check(history: History) -> Check | None:
     armed = history.first("fault", "armed")
     expect = (armed.data.get("expect") or {}) if armed else {}
     allowed: list[str] = list(expect.get("functions") or ["*"])
-    timeline, bound = Timeline.of(history), command_bound(history)
+    timeline, bound = Timeline.of(history), ladder(history).command
+    if broken := _broken(history):
+        return Check(NAME, Verdict.UNKNOWN, f"the session's keeper broke: {broken}")
     responses = {int(event.data["number"]): event
                  for event in history.select("workload", "response")}
     figures = {"functions_asked": Figure(len(asked), "1"),
                "functions_answered": Figure(len(responses), "1")}
+    breaches = [event for event in history.select("workload", "breach")
+                if timeline.witnessed(event.time)]
+    if breaches:
+        words_of = str(breaches[0].data["words"])
+        return Check(NAME, Verdict.FAIL, words_of,
+                     [_evidence(event) for event in breaches[:EVIDENCE_MAX]],
+                     {**figures, **timeline.detected(NAME, breaches[0].time)},
+                     [Signature.of("breach", str(each.data["words"])) for each in breaches])
     wrong = [event for event in responses.values()
-             if not any(fnmatchcase(words(event), each) for each in allowed)]
+             if timeline.witnessed(event.time)
+             and not any(fnmatchcase(words(event), each) for each in allowed)]
     late = [event for number, event in asked.items()
             if _seconds(event, responses.get(number), timeline) > bound]
     for found, what, kind in ((wrong, "was answered otherwise than with "
@@ -55,6 +67,13 @@ def check(history: History) -> Check | None:
                      [_evidence(event) for event in missing[:EVIDENCE_MAX]], figures)
     said = ", ".join(dict.fromkeys(map(words, responses.values())))
     return Check(NAME, Verdict.PASS, f"{len(responses)} functions ended with {said}", (), figures)
+
+
+def _broken(history: History) -> str | None:
+    """Return the last words of a job that commands were issued by and that ended badly."""
+    jobs = {event.data["job"] for event in history.select("workload", "function")}
+    return next((str(event.data["error"]) for event in history.select("workload", "end")
+                 if event.data["job"] in jobs and event.data["exit"]), None)
 
 
 def words(answer: Event) -> str:

@@ -115,18 +115,37 @@ def test_a_late_response_fails() -> None:
     assert found.verdict is Verdict.FAIL and "LUN_RESET had no response in" in found.reason
 
 
-def test_what_nobody_waited_for_is_unknown() -> None:
-    assert check(managed({"response": "FUNC_COMPLETE"}, {})).verdict in {
-        Verdict.UNKNOWN, Verdict.FAIL}
+def test_one_that_is_never_answered_fails() -> None:
+    found = check(managed({"response": "FUNC_COMPLETE"}, {}))
+    assert found.verdict is Verdict.FAIL and "had no response in" in found.reason
+
+
+def test_what_a_broken_keeper_did_not_hear_is_unknown() -> None:
+    story = managed({})
+    story.at(15.0, "workload", "end", job="commands", exit=1, error="Traceback", ios=0, bytes=0,
+             seconds=1.0, errors=0)
+    assert check(story).verdict is Verdict.UNKNOWN
+
+
+def test_a_command_that_ends_twice_fails() -> None:
+    story = managed({"response": "FUNC_COMPLETE"})
+    story.at(14.8, "workload", "breach", job="commands", disk="sda", session="a",
+             words="command 1 ended twice")
+    found = check(story)
+    assert (found.verdict, found.reason) == (Verdict.FAIL, "command 1 ended twice")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_fault_allows_more(function: str) -> None:
     alone, racing = fault_by_name("release"), fault_by_name("backend-kill")
-    assert set(responses("scst", function, alone)) < set(responses("scst", function, racing))
-    assert responses("lio", "CLEAR_TASK_SET", alone)[0] == "TMF_NOT_SUPPORTED"
-    assert "GOOD" in allowed_beside("scst", alone, State.EXEC)
-    assert "CHECK CONDITION 05/25/00" in allowed_beside("scst", racing, State.EXEC)
-    assert "CHECK CONDITION 02/08/00" in allowed_beside("lio", racing, State.EXEC)
-    assert "CHECK CONDITION 02/08/00" not in allowed_beside("lio", alone, State.EXEC)
+    held, over = State.EXEC, State.ON_FREE_CMD
+    assert set(responses("scst", function, alone, held)) < set(
+        responses("scst", function, racing, held))
+    assert ("TASK_DOES_NOT_EXIST" in responses("scst", function, alone, over)) == (
+        function == "ABORT_TASK")
+    assert responses("lio", "CLEAR_TASK_SET", alone, held) == ("TMF_NOT_SUPPORTED",)
+    assert allowed_beside("lio", "CLEAR_TASK_SET", alone, held) == ("GOOD",)
+    assert {"GOOD", "aborted"} <= set(allowed_beside("scst", function, alone, held))
+    assert "CHECK CONDITION 05/25/00" in allowed_beside("scst", function, racing, held)
+    assert "CHECK CONDITION 02/08/00" in allowed_beside("lio", function, racing, held)
     assert (patience(function) > 0) == (not function.startswith("ABORT_TASK"))

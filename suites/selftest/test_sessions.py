@@ -63,7 +63,8 @@ def test_commands_and_functions_end_once(
         sessions.stop()
         assert sessions.wait(SOON) is not None
         kinds = [event.kind for event in recorder.history().select("workload")]
-    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+    # tgtd answers the write now and then after the reset that ended it: a breach, and told as one.
+    assert {kind: kinds.count(kind) for kind in set(kinds) - {"breach"}} == {
         "begin": 1, "command": 5, "answer": 5, "function": 1, "response": 1, "nexus": 2, "end": 1}
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fixtures.matrix import Known, Matrix, Rule
 from fixtures.scenario import Plan
 from fixtures.workload.stamps import StampJob
+from inject.fault import Fault
 from inject.pair import DISTURBANCES, PAIRS, TEARDOWNS
 from targets.catalogue import BACKENDS, transports
 from targets.target import Device, Transport
@@ -19,14 +20,18 @@ def matrix(target: str) -> Matrix:
     """Return the matrix of a target."""
     backend = BACKENDS[target]
     needs = {fault.name: fault.needs for fault in (*DISTURBANCES, *TEARDOWNS)}
-    teardowns = [fault.name for fault in TEARDOWNS if any(
-        fault.needs.met(target, backend, transport) for transport in transports(target))]
+
+    def possible(faults: Sequence[Fault]) -> list[str]:
+        return [fault.name for fault in faults if any(
+            fault.needs.met(target, backend, transport) for transport in transports(target))]
+
     return Matrix({
-        "disturbance": [fault.name for fault in DISTURBANCES], "teardown": teardowns,
+        "disturbance": possible(DISTURBANCES), "teardown": possible(TEARDOWNS),
         "first": [True, False], "transport": list(transports(target)),
     }, [
-        Rule("a fault of one transport only", ("teardown", "transport"),
-             lambda teardown, transport: not needs[teardown].met(target, backend, transport)),
+        *(Rule(f"a {role} of one transport only", (role, "transport"),
+               lambda fault, transport: not needs[fault].met(target, backend, transport))
+          for role in ("disturbance", "teardown")),
         Rule("these two do not go together in this order (inject.pair.cannot)",
              ("disturbance", "teardown", "first"),
              lambda *faults: faults not in BY_FAULTS),
@@ -40,7 +45,8 @@ PATIENT: Mapping[str, Mapping[str, int]] = {"lio": {"cmd_time_out": 20}, "scst":
 def alone(target: str) -> list[Plan]:
     """Return a plan for each disturbance by itself, over each transport."""
     return [replace(plan(target, fault.name, transport), device=Device(options=PATIENT[target]))
-            for fault in DISTURBANCES for transport in transports(target)]
+            for fault in DISTURBANCES for transport in transports(target)
+            if fault.needs.met(target, BACKENDS[target], transport)]
 
 
 def paired(target: str, cell: Known) -> Plan:

@@ -6,7 +6,9 @@ noted later (operations that failed, deadlines that passed) says nothing about t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from results.history import Event, History
 from results.ladder import Ladder
@@ -95,15 +97,19 @@ def ladder(history: History) -> Ladder:
     return Ladder(**scenario.data["ladder"])
 
 
+def expected(history: History) -> Mapping[str, Any]:
+    """Return what the fault may lead to, as its ``armed`` event says; empty: it says nothing."""
+    armed = history.first("fault", "armed")
+    return (armed.data.get("expect") or {}) if armed else {}
+
+
 def command_bound(history: History) -> float:
     """Return how many seconds a command may take: the ladder's rung, and what the fault adds.
 
     A fault that swallows commands (``armed``'s expect.patience) leaves them to the initiator's
     timers and error handling. Raises KeyError or TypeError when no ladder was recorded.
     """
-    armed = history.first("fault", "armed")
-    expect = (armed.data.get("expect") or {}) if armed else {}
-    return ladder(history).command + float(expect.get("patience") or 0.0)
+    return ladder(history).command + float(expected(history).get("patience") or 0.0)
 
 
 def operation(history: History, name: str, after: float) -> tuple[Event | None, Event | None]:

@@ -12,7 +12,7 @@ from typing import Any
 from results.block_io import DATA_OPS, Account, Io, account
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
-from results.timeline import Timeline, command_bound, phase
+from results.timeline import Timeline, command_bound, expected, phase
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "ledger"
@@ -144,9 +144,8 @@ def _failed_early(history: History, timeline: Timeline, book: Account) -> Findin
 
 def _unexpected(history: History, timeline: Timeline, book: Account) -> Finding | None:
     """An error that the fault cannot lead to, if it says to which it can; until the clean-up."""
-    armed = history.first("fault", "armed")
-    expect = armed.data.get("expect") if armed else None
-    if expect is None or expect.get("errors") is None or timeline.fired is None:
+    expect = expected(history)
+    if expect.get("errors") is None or timeline.fired is None:
         return None
     until = phase(history, "cleanup") or timeline.seen_until
     begin = _errors_allowed_from(history, timeline)

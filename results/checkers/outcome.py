@@ -14,7 +14,7 @@ from typing import Any
 
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
-from results.timeline import Timeline, command_bound
+from results.timeline import Timeline, command_bound, expected
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "outcome"
@@ -39,8 +39,7 @@ HOSTS = {
 
 def check(history: History) -> Check | None:
     """FAIL for a command that ended otherwise, or not at all; None when nothing was asked."""
-    armed = history.first("fault", "armed")
-    expect = (armed.data.get("expect") or {}) if armed else {}
+    expect = expected(history)
     allowed = expect.get("commands")
     issued = _by_number(history, "command")
     if not allowed or not issued:

@@ -13,7 +13,7 @@ from typing import Any
 
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
-from results.timeline import Timeline, ladder
+from results.timeline import Timeline, expected, ladder
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "task_management"
@@ -24,8 +24,7 @@ def check(history: History) -> Check | None:
     asked = {int(event.data["number"]): event for event in history.select("workload", "function")}
     if not asked:
         return None
-    armed = history.first("fault", "armed")
-    expect = (armed.data.get("expect") or {}) if armed else {}
+    expect = expected(history)
     allowed: list[str] = list(expect.get("functions") or ["*"])
     timeline, bound = Timeline.of(history), ladder(history).command
     if broken := _broken(history):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+from fixtures.initiator.disk import Disk
 from fixtures.stage import Stage
-from fixtures.stimulus import Stimulus
-from fixtures.story import Load, break_device, clean_up, drain, start_loads
+from fixtures.story import Beside, tell
 from fixtures.workload.commands import Command
 from fixtures.workload.sessions import FunctionJob, Sessions
 from inject.point import ANSWERED
 from inject.task_management import COMPLETE
 from inject.waiting import until
 from results.checkers.outcome import AT_FAULT
-from results.errors import TargetFailedError
+from targets.target import Deployment
 
 SESSION = "a"
 
@@ -23,43 +24,32 @@ SEEN = 1.0
 
 def story(stage: Stage) -> None:
     """Tell it."""
+    tell(stage, partial(prepare, stage))
+
+
+def prepare(stage: Stage, deployment: Deployment, disk: Disk) -> Beside:
+    """Log in; return who issues the commands, and when the function is asked for."""
     job = stage.plan.functions
     assert job is not None
-    bound = stage.ladder.step
-    stage.resources.baseline()
-    deployment, disk = stage.deploy()
-    with stage.traced(disk) as trace:
-        stage.phase("baseline")
-        loads: list[Load] = list(start_loads(stage, disk, trace))
-        stage.phase("hold")
-        stage.armed()
-        sessions = Sessions(stage.machine, AT_FAULT, deployment.address, disk, stage.recorder)
-        loads.append(sessions)
-        stage.must(sessions.login(SESSION, bound), f"no login: {sessions.nexus}")
+    sessions = Sessions(stage.machine, AT_FAULT, deployment.address, disk, stage.recorder)
+    stage.must(sessions.login(SESSION, stage.ladder.step), f"no login: {sessions.nexus}")
 
-        def issue(commands: Sequence[Command]) -> Sessions:
-            sessions.issue(SESSION, commands)
-            return sessions
+    def issue(commands: Sequence[Command]) -> Sessions:
+        sessions.issue(SESSION, commands)
+        return sessions
 
-        stimulus = Stimulus(stage, deployment, disk, issue=issue)
-        stimulus.arm()
-        try:
-            if job.order == "second":
-                break_device(stage, deployment, loads, lambda: ask(stage, sessions, job))
-            else:
-                ask(stage, sessions, job)
-                see(stage, sessions)
-                break_device(stage, deployment, loads)
-        finally:
-            stimulus.somebody_fetches()
-            sessions.wait_settled(stage.ladder.command + stage.patience)
-            ended = drain(stage, trace, loads)
-        stimulus.settle()
-        if not ended:
-            raise TargetFailedError("the workload does not end: its I/O does not come back")
-        trace.stop()
-    clean_up(stage, deployment)
-    stage.recover()
+    def settle() -> None:
+        sessions.wait_settled(stage.ladder.command + stage.patience)
+
+    asking = partial(ask, stage, sessions, job)
+    if job.order == "second":
+        return Beside(issue, meanwhile=asking, settle=settle)
+
+    def before() -> None:
+        asking()
+        see(stage, sessions)
+
+    return Beside(issue, before, settle=settle)
 
 
 def ask(stage: Stage, sessions: Sessions, job: FunctionJob) -> None:

@@ -39,7 +39,8 @@ def prepare(stage: Stage, deployment: Deployment, disk: Disk) -> Beside:
         return sessions
 
     def settle() -> None:
-        sessions.wait_settled(stage.ladder.command + stage.patience)
+        # patience is for what others' timers end; this session hears of its own by itself
+        sessions.wait_settled(stage.ladder.command)
 
     asking = partial(ask, stage, sessions, job)
     if job.order == "second":

@@ -13,6 +13,7 @@ source     kind         data
 harness    scenario     the scenario's record: id, seed, target, kernel, fault, ladder, ...
 harness    phase        name: restore, deploy, login, baseline, hold, fault, teardown, drain,
                         recover, cleanup, end
+harness    round        number (from 1): the story begins once more on the same machine
 harness    error        family (an error class's name), message
 harness    lost         what: why the machine can no longer be spoken to
 harness    evidence     files (relative to the scenario's folder), missing (words: what, why,
@@ -67,7 +68,7 @@ sampler    resources    when: baseline (the target is loaded, nothing is deploye
                         last removal, before the unload), slabs: {cache of the target's: active
                         objects, the cache shrunk first}, modules: {name: references}, free_kib
                         (with page cache, tmpfs and reclaimable slabs), taint (the kernel's)
-workload   begin        job, disk, options
+workload   begin        job, disk (null: of a session that is no disk's), options
 workload   end          job, ios, errors, bytes, seconds, exit (status), error (message or null)
 workload   writing      job, disk, block (index), version (of this block, from 1, increasing): a
                         stamped write is about to be issued

@@ -34,6 +34,7 @@ from results.checkers import (
 )
 from results.history import History
 from results.known_issues import KnownIssue
+from results.rounds import in_rounds
 from results.verdict import (
     Check,
     Figure,
@@ -47,8 +48,11 @@ from results.verdict import (
 Checker = Callable[[History], Check | None]
 """From a history to a check; to None when the scenario did not ask that question."""
 
+BY_ROUND = frozenset({outcome.NAME, task_management.NAME, teardown.NAME})
+"""What is asked of each round of a story that is told several times (results.rounds)."""
+
 CHECKERS: Mapping[str, Checker] = {
-    module.NAME: module.check
+    module.NAME: in_rounds(module.check) if module.NAME in BY_ROUND else module.check
     for module in (
         machine, kernel_health, integrity, expectations, ledger, deadline, outcome,
         task_management, threads, teardown, recovery, resources, operations, pdus,

@@ -120,12 +120,13 @@ def _events(events: Sequence[Event], kind: str, words: str) -> Finding | None:
 
 
 def _strays(history: History, book: Account) -> list[Event]:
-    """Return the strays since the first workload began.
+    """Return the strays since the first workload of a disk began.
 
     What the kernel itself read from a new disk (its partition table) may have been issued
     before the trace began.
     """
-    begin = history.first("workload", "begin")
+    begin = next((event for event in history.select("workload", "begin")
+                  if event.data["disk"]), None)
     return [event for event in book.strays if begin and event.time >= begin.time]
 
 

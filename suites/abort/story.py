@@ -27,7 +27,7 @@ def story(stage: Stage) -> None:
     tell(stage, partial(prepare, stage))
 
 
-def prepare(stage: Stage, deployment: Deployment, disk: Disk) -> Beside:
+def prepare(stage: Stage, deployment: Deployment, disk: Disk | None) -> Beside:
     """Log in; return who issues the commands, and when the function is asked for."""
     job = stage.plan.functions
     assert job is not None

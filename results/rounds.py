@@ -1,0 +1,98 @@
+"""Rounds: a story that was told several times on one machine, each time judged by itself.
+
+The harness's ``round`` events say where each begins; a round ends where the next begins, or where
+the device is deployed for the last time (phase "recover"). What came before the first (the
+scenario, its fault) belongs to every round; the kernel's health, the threads and what is left over
+belong to the whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+
+from results.checkers import EVIDENCE_MAX
+from results.history import Event, History
+from results.timeline import phase
+from results.verdict import PRIORITY, Check, Figure, Verdict
+
+Checker = Callable[[History], Check | None]
+
+REASONS_SHOWN = 4
+"""Different words of rounds that passed which a reason repeats."""
+
+
+def rounds(history: History) -> list[History]:
+    """Return a history of each round; empty: the story was told once, without rounds."""
+    begins = [event.time for event in history.select("harness", "round")]
+    if not begins:
+        return []
+    common = [event for event in history.events if event.time < begins[0]]
+    over = phase(history, "recover")
+    last = history.events[-1].time if over is None else over
+    told = [_told(history, common, begin, end) for begin, end in pairwise([*begins, last])]
+    if over is None:  # it broke off in the last round: what came after belongs to that
+        told[-1] = History.of(
+            [*common, *(event for event in history.events if event.time >= begins[-1])])
+    return told
+
+
+def _told(history: History, common: Sequence[Event], begin: float, end: float) -> History:
+    events = (event for event in history.events if begin <= event.time < end)
+    return History.of([*common, *events, Event(end, "harness", "phase", {"name": "end"})])
+
+
+def in_rounds(check: Checker) -> Checker:
+    """Return a checker that has each round judged, where there are rounds."""
+    def judge_rounds(history: History) -> Check | None:
+        told = rounds(history)
+        if not told:
+            return check(history)
+        found = [each for each in map(check, told) if each]
+        return merge(found) if found else None
+    return judge_rounds
+
+
+def merge(checks: Sequence[Check]) -> Check:
+    """Make one check of several rounds': the worst verdict, and of how many.
+
+    Counts are added up; of what has another unit the greatest is kept. The figures NAME_rounds and
+    NAME_rounds_failed count the rounds.
+    """
+    name = checks[0].name
+    verdict = next(each for each in PRIORITY if any(check.verdict is each for check in checks))
+    worst = [(number, check) for number, check in enumerate(checks, 1) if check.verdict is verdict]
+    failed = sum(check.verdict is Verdict.FAIL for check in checks)
+    figures = {**_figures(checks), f"{name}_rounds": Figure(len(checks), "1"),
+               f"{name}_rounds_failed": Figure(failed, "1")}
+    if verdict is Verdict.PASS:
+        return Check(name, verdict, f"{len(checks)} rounds: {_words(checks)}", (), figures)
+    number, first = worst[0]
+    evidence = [each for _, check in worst for each in check.evidence]
+    return Check(name, verdict, f"in {len(worst)} of {len(checks)} rounds, first in round "
+                 f"{number}: {first.reason}", evidence[:EVIDENCE_MAX], figures,
+                 list(dict.fromkeys(each for _, check in worst for each in check.signatures)))
+
+
+def _words(checks: Sequence[Check]) -> str:
+    reasons = Counter(check.reason for check in checks)
+    if len(reasons) > REASONS_SHOWN:
+        return f"{checks[0].reason} ... {checks[-1].reason}"
+    return "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+
+
+def _figures(checks: Iterable[Check]) -> dict[str, Figure]:
+    found: dict[str, list[Figure]] = {}
+    for check in checks:
+        for name, figure in check.figures.items():
+            found.setdefault(name, []).append(figure)
+    return {name: _one(figures) for name, figures in found.items()}
+
+
+def _one(figures: Sequence[Figure]) -> Figure:
+    values = [figure.value for figure in figures if figure.value is not None]
+    unit = figures[0].unit
+    if not values:
+        return Figure(None, unit)
+    return Figure(sum(values) if unit == "1" else max(values), unit)

@@ -17,11 +17,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from results.errors import WrongUsageError
 from results.judge import Judgement
+
+DEFAULT_RESULTS = "results/runs"
 
 RUN = "run.json"
 HISTORY = "history.jsonl"
@@ -115,6 +118,25 @@ class Run:
         found = [path for path in self.path.iterdir() if (path / HISTORY).exists()
                  or (path / VERDICT).exists()]
         return [ScenarioRecord(path) for path in sorted(found, key=_begun)]
+
+
+def find_run(results: Path, name: str) -> Run:
+    """Return the run that a user means: "latest", an id or what it begins with, or a folder.
+
+    Raises WrongUsageError when there is none, or more than one.
+    """
+    if (Path(name) / RUN).is_file():
+        return Run(Path(name).resolve())
+    if "/" not in name and (results / name / RUN).is_file():
+        return Run((results / name).resolve())
+    found = sorted(path.parent for path in results.glob(f"{escape(name)}*/{RUN}")) \
+        if name and "/" not in name else []
+    if not found:
+        raise WrongUsageError(f"no run {name!r}: neither in {results} nor a folder with a {RUN}")
+    if len(found) > 1:
+        raise WrongUsageError(f"{name!r} may be {', '.join(path.name for path in found[:4])}"
+                              + (" ..." if len(found) > 4 else ""))
+    return Run(found[0].resolve())
 
 
 def require_writable(results: Path) -> None:

@@ -153,7 +153,7 @@ def test_what_is_missing_is_named_with_how_to_get_it(
     missing = dict(need_to_look(spec(tmp_path)))
     assert missing == {
         "drgn is not installed": f"{sys.executable} -m pip install drgn",
-        "no debug symbols of kernel 6.1.0-fake": "python -m fixtures.machine.symbols 6.1",
+        "no debug symbols of kernel 6.1.0-fake": "stf symbols 6.1",
     }
 
 

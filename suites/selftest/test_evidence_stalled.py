@@ -11,7 +11,8 @@ from fixtures.machine.accel import Accelerator
 from fixtures.machine.guest import GuestSpec, Kept
 from fixtures.machine.image import Image
 from fixtures.machine.kernel import Kernel
-from fixtures.machine.stalled import DISK, FOLDER, MACHINE, MEMORY, kept_spec, main
+from fixtures.machine.stalled import DISK, FOLDER, MACHINE, MEMORY, kept_spec
+from fixtures.stf.main import run
 from results.store import write_json
 
 
@@ -45,7 +46,7 @@ def test_what_was_kept_is_found_again(scenario: Path, spec: GuestSpec) -> None:
 
 
 def test_nothing_was_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path)]) == 4
+    assert run(["shell", str(tmp_path)]) == 4
     assert "--keep-stalled" in capsys.readouterr().err
 
 
@@ -54,5 +55,5 @@ def test_what_it_stands_on_has_gone(
     tmp_path: Path, scenario: Path, gone: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / gone).unlink()
-    assert main([str(scenario), "drgn"]) == 4
+    assert run(["drgn", str(scenario)]) == 4
     assert gone in capsys.readouterr().err

@@ -11,7 +11,8 @@ import pytest
 
 from fixtures.machine import symbols
 from fixtures.machine.kernel import Kernel
-from fixtures.machine.symbols import extract, main, missing_from, symbols_in, symbols_of
+from fixtures.machine.symbols import extract, missing_from, symbols_in, symbols_of
+from fixtures.stf.main import run
 from results.errors import MachineLostError, WrongUsageError
 
 RELEASE = "6.1.0-56-amd64"
@@ -88,19 +89,19 @@ def test_fetched_once_and_removed(
         return ""
 
     monkeypatch.setattr(symbols, "run_tool", download)
-    assert main(["6.1"]) == 0
-    assert main(["6.1"]) == 0
+    assert run(["symbols", "6.1"]) == 0
+    assert run(["symbols", "6.1"]) == 0
     assert fetches == [["apt-get", "download", "linux-image-6.1.0-56-dbg=1-1"]]
     (folder,) = [path for path in cache.iterdir() if path.is_dir()]
     assert not list(folder.glob("*.deb"))
-    assert main(["6.1", "--remove"]) == 0
+    assert run(["symbols", "6.1", "--remove"]) == 0
     assert not folder.exists()
     assert "MiB removed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("argv", [["5.10"], ["5.10", "--remove"]])
 def test_unknown_kernel(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(argv) == 4
+    assert run(["symbols", *argv]) == 4
     assert "5.10" in capsys.readouterr().err
 
 
@@ -108,7 +109,7 @@ def test_version_that_the_mirror_has_dropped(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(symbols, "apt_show", lambda name: [])
-    assert main(["6.1"]) == 4
+    assert run(["symbols", "6.1"]) == 4
     assert "apt-get update" in capsys.readouterr().err
     assert not list(cache.glob("linux*"))
 

@@ -33,6 +33,9 @@ CONSOLE = "console.log"
 REPORT = "report.txt"
 LATEST = "latest"
 
+KERNEL_IN_ID = 60
+"""Characters of a kernel's path that go into an id, which must fit into a file's name."""
+
 
 @dataclass(frozen=True)
 class ScenarioRecord:
@@ -159,6 +162,11 @@ def _unwritable(results: Path, error: OSError) -> WrongUsageError:
 def run_id() -> str:
     """Return a name for a run that sorts by time: UTC to the second, then something random."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def kernel_in_id(name: str) -> str:
+    """Return how a kernel's name, which may be a path, stands in a scenario's id."""
+    return name.strip("/").replace("/", "_")[-KERNEL_IN_ID:]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.stf import say
-from fixtures.stf.main import COMMANDS, Status, program, run
+from fixtures.stf.main import COMMANDS, program, run
+from fixtures.stf.status import Status
 from results.errors import WrongUsageError
 from results.store import RUN, find_run, write_json
 
@@ -41,7 +42,7 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(program, "main", interrupted)
-    assert run(["image", "list"]) == 130
+    assert run(["image", "list"]) == Status.INTERRUPTED
 
 
 def test_nothing_hostile_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,107 @@
+"""How the verdicts of two runs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from results.comparison.sample import Sample
+from results.verdict import Outcome
+
+
+class Change(StrEnum):
+    """What became of a scenario from one run to the other, in the order in which it is told."""
+
+    NEW_FAIL = "new FAIL"
+    NO_VERDICT = "no verdict any more"
+    VANISHED = "vanished"
+    FLAKY = "flaky"
+    KNOWN = "KNOWN now"
+    FIXED = "FIXED"
+    NEW = "new"
+
+
+WORSE = frozenset({Change.NEW_FAIL, Change.NO_VERDICT, Change.VANISHED})
+"""What one run told and the other does not tell any more is worse, too: it is no pass."""
+
+
+@dataclass(frozen=True)
+class VerdictChange:
+    """A scenario whose verdicts changed. ``before``, ``after``: outcomes of its repetitions."""
+
+    scenario: str
+    change: Change
+    before: tuple[Outcome, ...]
+    after: tuple[Outcome, ...]
+    reason: str = ""
+    folder: str = ""
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is for the worse. A new scenario that fails is."""
+        return self.change in WORSE or (self.change is Change.NEW and Outcome.FAIL in self.after)
+
+
+def verdict_changes(
+    before: Mapping[str, Sequence[Sample]], after: Mapping[str, Sequence[Sample]],
+    flaky: frozenset[str] = frozenset(),
+) -> list[VerdictChange]:
+    """Return what changed, the worst first.
+
+    ``flaky``: scenarios that have disagreed with themselves on one version of target and kernel:
+    their failures are told, and are no news.
+    """
+    found = []
+    for scenario in dict.fromkeys([*before, *after]):
+        old, new = before.get(scenario, ()), after.get(scenario, ())
+        change = _change(_outcomes(old), _outcomes(new), scenario in flaky)
+        if change:
+            telling = next((each for each in new if each.outcome in TELLING),
+                           new[0] if new else old[0])
+            found.append(VerdictChange(scenario, change, _outcomes(old), _outcomes(new),
+                                       telling.reason, telling.folder if new else ""))
+    order = list(Change)
+    return sorted(found, key=lambda each: (not each.worse, order.index(each.change),
+                                           each.scenario))
+
+
+TELLING = frozenset({Outcome.FAIL, Outcome.UNKNOWN, Outcome.KNOWN})
+"""Outcomes that have a reason."""
+
+
+def _outcomes(samples: Sequence[Sample]) -> tuple[Outcome, ...]:
+    return tuple(sample.outcome for sample in samples)
+
+
+def _change(
+    before: Sequence[Outcome], after: Sequence[Outcome], flaky: bool,
+) -> Change | None:
+    if not before or not after:
+        return Change.NEW if after else Change.VANISHED
+    if Outcome.FAIL in after:
+        return _failing(before, after, flaky)
+    appeared = set(after) - set(before)
+    if Outcome.UNKNOWN in appeared:
+        return Change.NO_VERDICT
+    if Outcome.FAIL in before or Outcome.FIXED in appeared:
+        return _mended(before, after, flaky)
+    return Change.KNOWN if Outcome.KNOWN in appeared else None
+
+
+def _failing(before: Sequence[Outcome], after: Sequence[Outcome], flaky: bool) -> Change | None:
+    """Tell what it is that a scenario fails."""
+    if Outcome.FAIL in before:
+        return Change.FLAKY if _mixed(before) != _mixed(after) else None
+    return Change.FLAKY if flaky else Change.NEW_FAIL
+
+
+def _mended(before: Sequence[Outcome], after: Sequence[Outcome], flaky: bool) -> Change:
+    """Tell what it is that a scenario no longer fails."""
+    if Outcome.KNOWN in after:
+        return Change.KNOWN
+    return Change.FLAKY if flaky or _mixed(before) else Change.FIXED
+
+
+def _mixed(outcomes: Sequence[Outcome]) -> bool:
+    return len(set(outcomes)) > 1

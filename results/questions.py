@@ -1,0 +1,170 @@
+"""What the index is asked: a run's scenarios, runs alike, a scenario's past, who disagrees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from results.comparison.noise import RUNS_MAX
+from results.comparison.sample import Sample
+from results.index import FIGURES, names, rows, runs
+from results.verdict import Outcome
+
+PAST = 50
+"""Runs, the newest, in which it is looked for who disagrees."""
+
+JOINED = rows.join(runs, rows.c.run == runs.c.id).join(names, rows.c.name == names.c.id)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What two runs must have in common for their times to be compared, but for the kernels."""
+
+    target: str | None
+    accelerator: str | None
+    host: str | None
+
+
+@dataclass(frozen=True)
+class Past:
+    """A scenario in a run. ``version``: the target's; ``kernel``: its release."""
+
+    run: str
+    started: str
+    scenario: str
+    folder: str
+    kernel: str
+    version: str
+    outcome: Outcome
+    decided_by: str
+    reason: str
+    known: str
+    figures: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A scenario with more than one outcome on the same target, version and kernel.
+
+    ``chance``: that two of its runs, picked at random, disagree. ``outcomes``: how often each.
+    """
+
+    scenario: str
+    kernel: str
+    version: str
+    chance: float
+    outcomes: Mapping[str, int]
+
+    @property
+    def times(self) -> int:
+        """How often it ran."""
+        return sum(self.outcomes.values())
+
+
+def samples(connection: Connection, run: str) -> list[Sample]:
+    """Return the scenarios of a run."""
+    return _samples(connection, runs.c.name == run)
+
+
+def conditions(connection: Connection, run: str) -> Conditions:
+    """Return a run's conditions."""
+    row = connection.execute(select(runs.c.target, runs.c.accelerator, runs.c.host)
+                             .where(runs.c.name == run)).one()
+    return Conditions(row.target, row.accelerator, row.host)
+
+
+def earlier(connection: Connection, run: str, *, besides: Sequence[str]) -> list[Sample]:
+    """Return the scenarios of the newest runs under a run's conditions that ended."""
+    wanted = conditions(connection, run)
+    alike = (
+        select(runs.c.id)
+        .where(runs.c.target == wanted.target, runs.c.accelerator == wanted.accelerator,
+               runs.c.host == wanted.host, runs.c.name.not_in([run, *besides]),
+               runs.c.ended.is_not(None), runs.c.started <= _started(connection, run))
+        .order_by(runs.c.started.desc()).limit(RUNS_MAX))
+    return _samples(connection, rows.c.run.in_(alike))
+
+
+def _started(connection: Connection, run: str) -> str:
+    return str(connection.scalar(select(runs.c.started).where(runs.c.name == run)) or "")
+
+
+def _samples(connection: Connection, where: ColumnElement[bool]) -> list[Sample]:
+    found = connection.execute(
+        select(runs.c.name.label("run_name"), names.c.scenario, rows.c.outcome, rows.c.reason,
+               rows.c.folder, *(rows.c[figure] for figure in FIGURES))
+        .select_from(JOINED).where(where).order_by(rows.c.id))
+    return [Sample(row.run_name, row.scenario, outcome(row.outcome), row.reason or "", row.folder,
+                   _figures(row)) for row in found]
+
+
+def outcome(word: str) -> Outcome:
+    """Return an outcome by its name; one of a later time, that is not known here, tells nothing."""
+    return Outcome(word) if word in Outcome.__members__ else Outcome.UNKNOWN
+
+
+def _figures(row: Any) -> dict[str, float | None]:
+    return {figure: getattr(row, figure) for figure in FIGURES}
+
+
+def history(connection: Connection, pattern: str) -> list[Past]:
+    """Return the past of the scenarios that a pattern of the shell's names, the oldest first."""
+    found = connection.execute(
+        select(runs.c.name.label("run_name"), runs.c.started, runs.c.version, names.c.scenario,
+               rows.c.folder, rows.c.kernel, rows.c.outcome, rows.c.decided_by, rows.c.reason,
+               rows.c.known, *(rows.c[figure] for figure in FIGURES))
+        .select_from(JOINED)
+        .where(rows.c.name.in_(select(names.c.id).where(names.c.scenario.op("GLOB")(pattern))))
+        .order_by(runs.c.started, runs.c.name, names.c.scenario, rows.c.id))
+    return [Past(row.run_name, row.started or "", row.scenario, row.folder, row.kernel or "",
+                 row.version or "", outcome(row.outcome), row.decided_by or "", row.reason or "",
+                 row.known or "", _figures(row)) for row in found]
+
+
+def scenarios(connection: Connection, beginning: str) -> list[str]:
+    """Return the ids of scenarios that begin so."""
+    return list(connection.scalars(
+        select(names.c.scenario).where(names.c.scenario.startswith(beginning, autoescape=True))
+        .order_by(names.c.scenario)))
+
+
+def disagreements(
+    connection: Connection, *, target: str | None = None, last: int = PAST,
+    besides: Sequence[str] = (),
+) -> list[Disagreement]:
+    """Return who disagrees with itself, the most often first, in the newest runs but some.
+
+    A failure that is known counts as a failure, and a known one that was not seen as a pass. What
+    was not told (UNKNOWN) disagrees with nobody.
+    """
+    newest = select(runs.c.id).where(runs.c.name.not_in(besides)).order_by(
+        runs.c.started.desc()).limit(last)
+    if target:
+        newest = newest.where(runs.c.target == target)
+    found = connection.execute(
+        select(names.c.scenario, rows.c.kernel, runs.c.version, rows.c.outcome,
+               func.count().label("times"))
+        .select_from(JOINED)
+        .where(rows.c.run.in_(newest), rows.c.outcome != Outcome.UNKNOWN)
+        .group_by(names.c.scenario, rows.c.kernel, runs.c.version, rows.c.outcome))
+    groups: dict[tuple[str, str, str], dict[str, int]] = {}
+    for row in found:
+        key = (row.scenario, row.kernel or "", row.version or "")
+        groups.setdefault(key, {})[row.outcome] = row.times
+    ranked = [Disagreement(*key, chance_to_disagree(outcomes), outcomes)
+              for key, outcomes in groups.items() if chance_to_disagree(outcomes)]
+    return sorted(ranked, key=lambda each: (-each.chance, -each.times, each.scenario))
+
+
+def chance_to_disagree(outcomes: Mapping[str, int]) -> float:
+    """Return how probable it is that of two runs one failed and one did not."""
+    failed = sum(times for word, times in outcomes.items() if word in FAILED)
+    times = sum(outcomes.values())
+    return 2 * failed * (times - failed) / (times * (times - 1)) if times > 1 else 0.0
+
+
+FAILED = frozenset({Outcome.FAIL, Outcome.KNOWN})
+"""Outcomes of a verdict that says FAIL."""

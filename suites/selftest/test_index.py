@@ -1,0 +1,232 @@
+"""The index: what it holds, whatever the runs' folders look like, and who reads it at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from results import index, questions
+from results.errors import MachineLostError
+from results.index import INDEX, LAYOUT, opened
+from results.store import HISTORY, RUN, VERDICT, write_json
+from results.verdict import Outcome
+
+Outcomes = dict[str, str]
+
+
+def verdict(scenario: str, outcome: str, **figures: float) -> dict[str, Any]:
+    """Return what verdict.json holds."""
+    word = {"KNOWN": "FAIL", "FIXED": "PASS"}.get(outcome, outcome)
+    return {
+        "scenario": scenario, "verdict": word, "outcome": outcome, "decided_by": "ledger",
+        "known": {"id": "issue", "link": "x"} if outcome in {"KNOWN", "FIXED"} else None,
+        "checks": [{"name": "ledger", "verdict": word, "reason": "3 I/Os never ended",
+                    "evidence": [], "signatures": []}],
+        "figures": {name: {"value": value, "unit": "s"} for name, value in figures.items()}}
+
+
+def make_run(
+    results: Path, name: str, outcomes: Outcomes, *, version: str = "1", ended: bool = True,
+    figures: dict[str, float] | None = None,
+) -> Path:
+    """Make the folder of a run; a scenario without an outcome was under way."""
+    run = results / name
+    run.mkdir(parents=True)
+    record: dict[str, Any] = {
+        "run": name, "started": name[:4], "target": {"name": "lio", "version": version},
+        "kernels": [{"name": "6.1", "release": "6.1.0-1"}, {"name": "6.12", "release": "6.12.9"}],
+        "accelerator": {"name": "tcg"}, "host": {"name": "lab"}, "seed": 7}
+    write_json(run / RUN, {**record, **({"ended": name[:4]} if ended else {})})
+    for folder, outcome in outcomes.items():
+        (run / folder).mkdir()
+        (run / folder / HISTORY).touch()
+        if outcome:
+            scenario = folder.partition("~")[0]
+            write_json(run / folder / VERDICT, verdict(scenario, outcome, **(figures or {})))
+    return run
+
+
+ONE = {"lio-6.1-a": "PASS", "lio-6.1-a~2": "FAIL", "lio-6.12-b": "KNOWN"}
+
+
+def outcomes(results: Path, run: str = "2026-a") -> dict[str, str]:
+    """Return what the index says of a run's folders."""
+    with opened(results) as connection:
+        return {each.folder: each.outcome for each in questions.samples(connection, run)}
+
+
+def test_a_run_is_found_with_its_scenarios(tmp_path: Path) -> None:
+    make_run(tmp_path, "2026-a", ONE, figures={"teardown_time": 1.5})
+    with opened(tmp_path) as connection:
+        found = questions.samples(connection, "2026-a")
+        past = questions.history(connection, "lio-6.12-b")
+        assert questions.conditions(connection, "2026-a") == questions.Conditions(
+            "lio", "tcg", "lab")
+        assert questions.scenarios(connection, "lio-6.1") == ["lio-6.1-a", "lio-6.12-b"]
+    assert sorted(each.outcome for each in found) == ["FAIL", "KNOWN", "PASS"]
+    assert {each.scenario for each in found} == {"lio-6.1-a", "lio-6.12-b"}
+    assert {each.figure("teardown_time") for each in found} == {1.5}
+    assert [each.reason for each in found if each.outcome is Outcome.FAIL] == [
+        "3 I/Os never ended"]
+    assert [(each.kernel, each.known) for each in past] == [("6.12.9", "issue")]
+
+
+def test_new_runs_are_added_and_removed_ones_go(tmp_path: Path) -> None:
+    first = make_run(tmp_path, "2026-a", ONE)
+    assert len(outcomes(tmp_path)) == 3
+    make_run(tmp_path, "2027-b", ONE)
+    assert len(outcomes(tmp_path, "2027-b")) == 3
+    shutil.rmtree(first)
+    assert outcomes(tmp_path) == {}
+    assert len(outcomes(tmp_path, "2027-b")) == 3
+
+
+def test_a_run_under_way_grows(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "2026-a", {"lio-6.1-a": "PASS", "lio-6.1-b": ""}, ended=False)
+    assert outcomes(tmp_path) == {"lio-6.1-a": "PASS", "lio-6.1-b": "UNKNOWN"}
+    write_json(run / "lio-6.1-b" / VERDICT, verdict("lio-6.1-b", "FAIL"))
+    assert outcomes(tmp_path) == {"lio-6.1-a": "PASS", "lio-6.1-b": "FAIL"}
+
+
+def test_what_killed_pytest_left_is_read_with_every_finished_scenario(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "2026-a", {"lio-6.1-a": "PASS", "lio-6.1-b": ""}, ended=False)
+    (run / "boot-1-6.1.log").touch()
+    (run / "lio-6.1-c").mkdir()  # killed before it wrote a byte
+    (run / "lio-6.1-a" / ".verdict.json.00112233").write_text('{"scena')
+    with opened(tmp_path) as connection:
+        found = {each.folder: each for each in questions.samples(connection, "2026-a")}
+    assert {name: each.outcome for name, each in found.items()} == {
+        "lio-6.1-a": "PASS", "lio-6.1-b": "UNKNOWN"}
+    assert found["lio-6.1-b"].reason == index.UNJUDGED
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"verdict": "MAYBE"}', b'{"verdict": 3}',
+    b'{"verdict": ["PASS"]}'])
+def test_a_verdict_that_cannot_be_read_is_unknown(tmp_path: Path, content: bytes) -> None:
+    run = make_run(tmp_path, "2026-a", ONE)
+    (run / "lio-6.1-a" / VERDICT).write_bytes(content)
+    assert outcomes(tmp_path)["lio-6.1-a"] == "UNKNOWN"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"target": 3, "kernels": [1], "seed": "x"}',
+                                     b'{"seed": 1e400, "started": null}'])
+def test_a_run_whose_record_cannot_be_read_keeps_its_scenarios(
+    tmp_path: Path, content: bytes,
+) -> None:
+    run = make_run(tmp_path, "2026-a", ONE)
+    (run / RUN).write_bytes(content)
+    assert len(outcomes(tmp_path)) == 3
+
+
+def test_figures_that_are_none(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "2026-a", {"lio-6.1-a": "PASS"})
+    record = verdict("lio-6.1-a", "PASS")
+    record["figures"] = {"teardown_time": {"value": "x"}, "longest_command": 3,
+                         "wall_time": {"value": True}}
+    (run / "lio-6.1-a" / VERDICT).write_text(json.dumps(record))
+    with opened(tmp_path) as connection:
+        (found,) = questions.samples(connection, "2026-a")
+    assert found.figure("teardown_time") is None
+    assert found.figure("longest_command") is None
+
+
+def test_the_link_to_the_latest_is_no_run(tmp_path: Path) -> None:
+    make_run(tmp_path, "2026-a", ONE)
+    (tmp_path / "latest").symlink_to("2026-a")
+    with opened(tmp_path) as connection:
+        assert connection.scalar(select(func.count()).select_from(index.runs)) == 1
+
+
+@pytest.mark.parametrize("layout", [0, LAYOUT - 1, LAYOUT + 1])
+def test_an_index_of_another_layout_is_made_anew(tmp_path: Path, layout: int) -> None:
+    make_run(tmp_path, "2026-a", ONE)
+    with sqlite3.connect(tmp_path / INDEX) as other:
+        other.execute("CREATE TABLE run (quite TEXT, another TEXT)")
+        other.execute(f"PRAGMA user_version = {layout}")
+    assert len(outcomes(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + bytes(5000)])
+def test_a_damaged_index_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    make_run(tmp_path, "2026-a", ONE)
+    (tmp_path / INDEX).write_bytes(content)
+    assert len(outcomes(tmp_path)) == 3
+
+
+def test_damage_that_is_found_late_says_what_to_do(tmp_path: Path) -> None:
+    make_run(tmp_path, "2026-a", ONE)
+    outcomes(tmp_path)
+    with pytest.raises(MachineLostError, match="stf index --rebuild"), \
+            opened(tmp_path) as connection:
+        connection.exec_driver_sql("SELECT * FROM no_such_table")
+
+
+def test_rebuilding_sees_what_was_changed_behind_its_back(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "2026-a", {"lio-6.1-a": "PASS"})
+    outcomes(tmp_path)
+    write_json(run / "lio-6.1-a" / VERDICT, verdict("lio-6.1-a", "FAIL"))
+    with opened(tmp_path, rebuild=True) as connection:
+        assert [each.outcome for each in questions.samples(connection, "2026-a")] == ["FAIL"]
+
+
+def test_where_it_cannot_be_written_it_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_run(tmp_path, "2026-a", ONE)
+    monkeypatch.setattr(index, "INDEX", "no/such/folder.sqlite")
+    assert len(outcomes(tmp_path)) == 3
+
+
+def test_on_a_full_disk_it_is_in_memory(tmp_path: Path) -> None:
+    make_run(tmp_path, "2026-a", {f"lio-6.1-{number}": "PASS" for number in range(300)})
+    program = (
+        "import resource, sys, pathlib, signal\n"
+        "from results import index, questions\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "with index.opened(pathlib.Path(sys.argv[1])) as found:\n"
+        "    print(len(questions.samples(found, '2026-a')))\n")
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True,
+                          text=True, check=False, cwd=Path(__file__).parents[2])
+    assert (done.stdout, done.returncode) == ("300\n", 0), done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+def test_several_programs_at_once(tmp_path: Path) -> None:
+    for number in range(20):
+        make_run(tmp_path, f"20{number:02}-a", ONE)
+    program = ("import sys, pathlib\n"
+               "from results import index, questions\n"
+               "for _ in range(5):\n"
+               "    with index.opened(pathlib.Path(sys.argv[1])) as found:\n"
+               "        assert len(questions.history(found, 'lio-6.1-a')) == 40\n")
+    started = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)],
+                                stderr=subprocess.PIPE, cwd=Path(__file__).parents[2])
+               for _ in range(4)]
+    for each in started:
+        _, words = each.communicate()
+        assert each.returncode == 0, words
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [INDEX]
+
+
+def test_who_disagrees_with_itself(tmp_path: Path) -> None:
+    make_run(tmp_path, "2025-z", {"lio-6.1-a": "FAIL", "lio-6.1-b": "FAIL"}, version="0")
+    make_run(tmp_path, "2026-a", {"lio-6.1-a": "PASS", "lio-6.1-b": "PASS", "lio-6.1-c": "PASS"})
+    make_run(tmp_path, "2026-b", {"lio-6.1-a": "PASS", "lio-6.1-b": "FAIL", "lio-6.1-c": "FIXED"})
+    make_run(tmp_path, "2026-c", {"lio-6.1-a": "PASS", "lio-6.1-b": "PASS",
+                                  "lio-6.1-c": "UNKNOWN"})
+    with opened(tmp_path) as connection:
+        (found,) = questions.disagreements(connection)
+        assert questions.disagreements(connection, besides=["2026-b"]) == []
+        assert questions.disagreements(connection, target="tgt") == []
+    assert (found.scenario, found.times) == ("lio-6.1-b", 3)
+    assert found.chance == pytest.approx(2 / 3)

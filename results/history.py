@@ -110,7 +110,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -169,6 +169,25 @@ class History:
         complete = lines[:-1]  # what follows the last newline was never finished
         return cls.of(Event.from_json(line) for line in complete if line)
 
+    @classmethod
+    def salvage(cls, path: Path, wanted: Callable[[bytes], bool] | None = None) -> Salvage:
+        """Read what can be read of ``history.jsonl``, line by line: what is no event is counted.
+
+        ``wanted`` is asked of each line before it is parsed. Raises OSError only.
+        """
+        events = []
+        broken = 0
+        with path.open("rb") as lines:
+            for line in lines:
+                if not line.strip() or (wanted and not wanted(line)):
+                    continue
+                try:
+                    events.append(Event.from_json(line.decode(errors="replace")))
+                except ValueError:
+                    # The last line may be cut: its writer was killed, or the disk was full.
+                    broken += line.endswith(b"\n")
+        return Salvage(cls.of(events), broken)
+
     def select(self, source: str, *kinds: str) -> Iterator[Event]:
         """Yield the events of one source, of the given kinds (of any when none is named)."""
         return (
@@ -186,6 +205,14 @@ class History:
         for found in self.select(source, *kinds):  # noqa: B007
             pass
         return found
+
+
+@dataclass(frozen=True)
+class Salvage:
+    """What a history file held. ``broken``: its whole lines that are no events."""
+
+    history: History
+    broken: int
 
 
 class Recorder:

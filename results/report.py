@@ -5,6 +5,7 @@ Its first line names the cause as far as it was seen: who spins or waits, and fo
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,9 +66,9 @@ def text(
     sections = (
         ("Verdict", _verdict(judgement)),
         ("Stuck commands", list(_tables(stuck))),
-        ("Spinning and blocked tasks", list(_tasks(judgement, waiters))),
+        ("Spinning and blocked tasks", list(standing(judgement, waiters))),
         ("Kernel reports", list(_reports(judgement))),
-        ("Commands in flight", list(_in_flight(history))),
+        ("Commands in flight", list(in_flight(history))),
         ("Time line", _times(judgement, history)),
         ("Run it again", list(_replay(history, command))),
         ("Files", list(files)),
@@ -86,7 +87,7 @@ def cause(
     """Return one line: what the kernel says broke, and who spins or waits for which command."""
     if judgement.verdict is not Verdict.FAIL:
         return f"{judgement.verdict}: {judgement.reason}"
-    broken = [each["title"] for each in _quoted(judgement) if each["kind"] not in STALLS]
+    broken = [each["title"] for each in quoted(judgement) if each["kind"] not in STALLS]
     stall = [*_spinning(judgement), *_waiting(judgement, waiters)]
     commands = [row for row in stuck if "handle" in row or "tag" in row]
     words = [*Counter(broken), *_sentences(stall, commands)]
@@ -137,7 +138,7 @@ def _spinning(judgement: Judgement) -> list[Standstill]:
     """Return who spins, by the samples or, where there were none any more, by the console."""
     comms = [str(each["spinning"]["comm"]) for each in _evidence(judgement, threads.NAME)
              if "spinning" in each]
-    comms += [str(each["task"]) for each in _quoted(judgement)
+    comms += [str(each["task"]) for each in quoted(judgement)
               if each["task"] and each["kind"] in {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP}]
     tasks = {comm[:COMM_MAX]: Standstill(comm, spins=True) for comm in reversed(comms)}
     return list(tasks.values())[::-1]
@@ -153,7 +154,7 @@ def _waiting(judgement: Judgement, waiters: Sequence[Row]) -> list[Standstill]:
         telling = (frame for frame in stack_of(task) if not is_machinery(frame))
         sampled = Standstill(str(task["comm"]), False, next(telling, ""), _modules(task))
         found.setdefault(sampled.short, sampled)
-    for each in _quoted(judgement):
+    for each in quoted(judgement):
         if each["task"] and each["kind"] == Kind.HUNG_TASK:
             hung = Standstill(str(each["task"]), False, each["frame"] or "")
             found.setdefault(hung.short, hung)
@@ -226,19 +227,24 @@ def _verdict(judgement: Judgement) -> list[str]:
 
 
 def _tables(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a table for each kind of row."""
+    """Yield the lines of a table for each kind of row, aligned under the names of its columns."""
+    for cells in alike(rows):
+        yield from _table(cells)
+
+
+def alike(rows: Sequence[Row]) -> list[list[list[str]]]:
+    """Return a table of cells, its heading first, for each kind of row."""
     kinds: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         kinds.setdefault(tuple(sorted(row)), []).append(row)
-    for alike in kinds.values():
-        yield from _table(alike)
+    return [
+        [list(kind[0]), *([_cell(row, column) for column in kind[0]] for row in kind)]
+        for kind in kinds.values()
+    ]
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
-    """Return rows aligned under the names of their columns."""
-    columns = list(rows[0])
-    cells = [columns, *([_cell(row, column) for column in columns] for row in rows)]
-    wide = [max(len(line[number]) for line in cells) for number in range(len(columns))]
+def _table(cells: Sequence[Sequence[str]]) -> list[str]:
+    wide = [max(len(line[number]) for line in cells) for number in range(len(cells[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, wide, strict=True)).rstrip()
         for line in cells
@@ -254,7 +260,8 @@ def _cell(row: Row, column: str) -> str:
     return _opcode(value) if column == "opcode" else str(value)
 
 
-def _tasks(judgement: Judgement, waiters: Sequence[Row]) -> Iterator[str]:
+def standing(judgement: Judgement, waiters: Sequence[Row] = ()) -> Iterator[str]:
+    """Yield lines on the tasks that spin, or wait in D state, with their stacks."""
     for each in _evidence(judgement, threads.NAME):
         if "spinning" in each:
             spin = each["spinning"]
@@ -272,7 +279,7 @@ def _tasks(judgement: Judgement, waiters: Sequence[Row]) -> Iterator[str]:
 
 
 def _reports(judgement: Judgement) -> Iterator[str]:
-    reports = _quoted(judgement)
+    reports = quoted(judgement)
     times = Counter(each["title"] for each in reports)
     first = {each["title"]: each for each in reversed(reports)}
     for title, number in times.items():
@@ -287,8 +294,8 @@ def _reports(judgement: Judgement) -> Iterator[str]:
             yield "    ... (console.log has the rest)"
 
 
-def _in_flight(history: History) -> Iterator[str]:
-    """Yield what was open at the end: at the initiator's block layer, and in the backend."""
+def in_flight(history: History) -> Iterator[str]:
+    """Yield lines on what was open at the end, at the block layer and in the backend."""
     open_ios = account(history).open
     yield from (f"{io.describe()}, issued at {io.issued:.3f} s" for io in open_ios[:LINES_MAX])
     if len(open_ios) > LINES_MAX:
@@ -308,6 +315,17 @@ def _in_flight(history: History) -> Iterator[str]:
         yield f"... and {len(unanswered) - LINES_MAX} more"
 
 
+PARTICULAR = re.compile(": (?:tag|number) ")
+"""Where the words of the time line come to what is one command's own."""
+
+
+def _ending(data: Mapping[str, Any]) -> str:
+    """Say how a command ended: its error, or else its status."""
+    if data.get("error") or data.get("status") is None:
+        return str(data.get("error") or "done")
+    return f"status {data['status']:#04x}"
+
+
 WORDS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("harness", "phase"): lambda data: f"phase {data['name']}",
     ("harness", "error"): lambda data: f"{data['family']}: {data['message']}",
@@ -325,10 +343,54 @@ WORDS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("backend", "exit"): lambda data: f"ends with status {data['status']}",
     ("scsi", "timeout"): lambda data: f"command timed out: tag {data['tag']} on {data['host']}",
     ("workload", "begin"): lambda data: f"{data['job']} begins on {data['disk']}",
+    ("workload", "command"): lambda data: f"issues {data['name']}: number {data['number']}",
+    ("workload", "answer"): lambda data: f"has an answer: number {data['number']}, "
+                                         f"{_ending(data)}, after {data['seconds']:.2f} s",
+    ("workload", "function"): lambda data: f"asks for {data['name']}: number {data['number']}",
+    ("workload", "response"): lambda data: f"has a response: number {data['number']}, "
+                                           f"{data.get('response') or data.get('error')}, "
+                                           f"after {data['seconds']:.2f} s",
     ("workload", "end"): lambda data: f"{data['job']} ends: {data['ios']} I/Os, "
                                       f"{data['errors']} errors, exit {data['exit']}",
 }
 """What the time line says of the events that it shows."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A line of the time line. ``time``: seconds of the guest's clock."""
+
+    time: float
+    source: str
+    words: str
+
+    @property
+    def group(self) -> str:
+        """What it has in common with others that only differ in the command they name."""
+        return f"{self.source}: {PARTICULAR.split(self.words, maxsplit=1)[0]}"
+
+
+def moments(judgement: Judgement, history: History) -> list[Moment]:
+    """Return the key events of a scenario in order, what repeats three times and then counted."""
+    shown = [
+        Moment(event.time, event.source, WORDS[event.source, event.kind](event.data))
+        for event in history.events if (event.source, event.kind) in WORDS
+    ]
+    shown += [Moment(each["time"], "console", each["title"]) for each in quoted(judgement)
+              if each["time"] is not None]
+    origin = zero(Timeline.of(history)) if history.events else 0.0
+    for check in judgement.checks:
+        figure = judgement.figures.get(f"{check.name}_detected_after")
+        if figure and figure.value is not None and check.verdict is Verdict.FAIL:
+            shown.append(
+                Moment(origin + figure.value, "first evidence of", check.name))
+    shown.sort(key=lambda each: each.time)
+    return list(_thinned(shown))
+
+
+def zero(timeline: Timeline) -> float:
+    """Return the time from which a scenario's times are counted: the fault, or else the begin."""
+    return timeline.begin if timeline.fired is None else timeline.fired
 
 
 def _times(judgement: Judgement, history: History) -> list[str]:
@@ -336,34 +398,23 @@ def _times(judgement: Judgement, history: History) -> list[str]:
     if not history.events:
         return []
     timeline = Timeline.of(history)
-    origin = timeline.begin if timeline.fired is None else timeline.fired
-    shown = [
-        (event.time, f"{event.source}: {WORDS[event.source, event.kind](event.data)}")
-        for event in history.events if (event.source, event.kind) in WORDS
-    ]
-    shown += [(each["time"], f"console: {each['title']}") for each in _quoted(judgement)
-              if each["time"] is not None]
-    for check in judgement.checks:
-        figure = judgement.figures.get(f"{check.name}_detected_after")
-        if figure and figure.value is not None and check.verdict is Verdict.FAIL:
-            shown.append((origin + figure.value, f"first evidence of: {check.name}"))
-    shown.sort(key=lambda each: each[0])
     since = "begin" if timeline.fired is None else "fault"
     return [f"s from the {since}",
-            *(f"{time - origin:+10.3f}  {words}" for time, words in _thinned(shown))]
+            *(f"{each.time - zero(timeline):+10.3f}  {each.source}: {each.words}"
+              for each in moments(judgement, history))]
 
 
-def _thinned(shown: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]]:
+def _thinned(shown: Sequence[Moment]) -> Iterator[Moment]:
     """Leave out all but the first three of events that repeat but for their last words."""
     counts: Counter[str] = Counter()
-    for time, words in shown:
-        kind = words.split(": tag", maxsplit=1)[0]
-        counts[kind] += 1
-        if counts[kind] <= 3:
-            yield time, words
-    for kind, number in counts.items():
+    for moment in shown:
+        counts[moment.group] += 1
+        if counts[moment.group] <= 3:
+            yield moment
+    for group, number in counts.items():
         if number > 3:
-            yield shown[-1][0], f"({kind}: {number} times in all)"
+            source, _, words = group.partition(": ")
+            yield Moment(shown[-1].time, source, f"{words}: {number} times in all")
 
 
 def _replay(history: History, command: str | None) -> Iterator[str]:
@@ -387,7 +438,8 @@ def _evidence(judgement: Judgement, name: str) -> list[Mapping[str, Any]]:
     ]
 
 
-def _quoted(judgement: Judgement) -> list[Mapping[str, Any]]:
+def quoted(judgement: Judgement) -> list[Mapping[str, Any]]:
+    """Return the kernel's reports as the judgement quotes them (checkers.kernel_health)."""
     return [each for each in _evidence(judgement, kernel_health.NAME) if "title" in each]
 
 

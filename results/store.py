@@ -14,12 +14,12 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from results.errors import WrongUsageError
 from results.judge import Judgement
@@ -170,12 +170,19 @@ def kernel_in_id(name: str) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all: into a file beside it, which then takes its name."""
+    """Write a JSON file whole or not at all."""
+    with whole(path) as file:
+        json.dump(value, file, indent=2, default=str)
+        file.write("\n")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[str]]:
+    """Provide a text file that is there whole or not at all: it takes its name when it is."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with beside.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, default=str)
-            file.write("\n")
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -1,0 +1,333 @@
+"""The digest: what the page shows of one scenario, small and clean, kept in the scenario's folder.
+
+A history has megabytes, of which the page shows kilobytes. The digest is made when the scenario
+has ended and kept beside the files that it is made of; where it is missing, or those have
+changed since, it is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from results import report
+from results.checkers import kernel_health
+from results.history import History
+from results.judge import Judgement
+from results.kernel_log.frames import FRAME, POINTER
+from results.page import latency
+from results.page.clean import is_script, quoted, script, text
+from results.store import HISTORY, VERDICT, ScenarioRecord
+from results.timeline import Timeline
+from results.verdict import Check, Verdict
+
+DIGEST = ".page.json"
+FORMAT = 1
+"""Counted up when a digest that is on disk would no longer be shown rightly."""
+
+EVIDENCE = "evidence"
+STUCK = f"{EVIDENCE}/stuck.json"
+WAITERS = f"{EVIDENCE}/waiters.json"
+ACCOUNT = f"{EVIDENCE}/evidence.json"
+SOURCES = (VERDICT, HISTORY, STUCK, WAITERS, ACCOUNT)
+"""What a digest is made of, relative to the scenario's folder."""
+
+HISTORY_MAX = 256 << 20
+JSON_MAX = 32 << 20
+"""Bytes of a file that is read at all; what is larger is linked to."""
+
+POINTS = {True: 120, False: 600}
+"""Points of the chart of a scenario that passed, and of one that did not."""
+
+MOMENTS_MAX = 120
+REPORTS_MAX = 8
+REPORT_LINES = 60
+ROWS_MAX = 60
+LINES_MAX = 200
+QUOTED_MAX = 6
+
+UNFINISHED = "UNFINISHED"
+"""Outcome of a scenario that was begun and has no verdict."""
+BROKEN = "BROKEN"
+"""Outcome of a scenario whose verdict cannot be read."""
+
+UNSEEN = (b'"source":"console"', b'"source":"sampler"', b'"source":"scsi","kind":"start"',
+          b'"source":"scsi","kind":"done"', b'"kind":"writing"', b'"kind":"wrote"',
+          b'"source":"workload","kind":"read"', b'"kind":"found"')
+"""Beginnings of lines that no part of the page looks at, nine in ten of a history."""
+
+STEP = b'"source":"backend","kind":"step"'
+"""Those that only a scenario that did not pass is asked for."""
+
+HEAD = 120
+"""Bytes of a line within which its source and kind stand."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Digest:
+    """``row``: for the list and the matrix. ``detail``: what is shown when it is opened, as JSON
+    that can stand in a script element (``clean.script``). ``replay``: of the scenario's record,
+    what it takes to run it again.
+    """
+
+    row: Mapping[str, Any]
+    replay: Mapping[str, Any] | None
+    detail: str
+
+
+def digest(folder: Path) -> Digest:
+    """Return a scenario's digest: the one kept if it still holds, or a new one, which is kept.
+
+    Raises nothing of what may be wrong with a scenario's files: the digest says it.
+    """
+    sources = _stamps(folder)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        head, detail = (folder / DIGEST).read_text(encoding="ascii").splitlines()
+        kept = json.loads(head)
+        # It goes into the page as it is, and may have come with a run from anywhere.
+        if (kept["format"], kept["sources"]) == (FORMAT, sources) and is_script(detail):
+            return Digest(kept["row"], kept["replay"], detail)
+    made = _Maker(folder).digest()
+    head = script({"format": FORMAT, "sources": sources, "row": made.row, "replay": made.replay})
+    with suppress(OSError):  # a full disk, or somebody else's run
+        beside = folder / f"{DIGEST}.{os.getpid()}"
+        beside.write_text(f"{head}\n{made.detail}\n", encoding="ascii")
+        beside.replace(folder / DIGEST)
+    return made
+
+
+def _stamps(folder: Path) -> dict[str, list[int]]:
+    """Return size and time of each source that there is."""
+    stamps = {}
+    for name in SOURCES:
+        with suppress(OSError):
+            status = (folder / name).stat()
+            stamps[name] = [status.st_size, status.st_mtime_ns]
+    return stamps
+
+
+@dataclass
+class _Maker:
+    """Makes one digest; what goes wrong is a problem that the page shows."""
+
+    folder: Path
+    problems: list[str] = field(default_factory=list)
+
+    def digest(self) -> Digest:
+        judgement = self._try(VERDICT, self._judgement)
+        outcome = str(judgement.outcome) if judgement else (
+            BROKEN if (self.folder / VERDICT).exists() else UNFINISHED)
+        passed = judgement is not None and judgement.verdict is Verdict.PASS
+        history = self._try(HISTORY, lambda: self._history(passed, judgement is None))
+        history = history or History(())
+        said = judgement or self._overheard(history)
+        detail = self._try("the time line", lambda: self._of_history(said, history, passed)) or {}
+        stuck, waiters = self._rows(STUCK), self._rows(WAITERS)
+        rest = self._try("the evidence", lambda: self._of_evidence(said, stuck, waiters)) or {}
+        told = self._try("the checks", lambda: self._of_judgement(said, stuck, waiters)) or {}
+        scenario = self._try("the scenario's record", lambda: self._scenario(history)) or {}
+        row = {
+            "id": text(self.folder.name, 255), "outcome": outcome,
+            "by": text(judgement.decided_by.name, 40) if judgement and judgement.decided_by else "",
+            "why": self._why(judgement, outcome, history),
+            "known": text(judgement.known.id, 80) if judgement and judgement.known else "",
+            "axes": scenario.get("axes", {}),
+            "figures": {name: _number(said.figures[name].value) for name in
+                        ("longest_command", "teardown_time", "wall_time") if name in said.figures},
+            "titles": sorted({text(each["title"], 200) for each in report.quoted(said)}),
+        }
+        detail = {**told, **rest, **detail, "problems": [text(each) for each in self.problems]}
+        return Digest(row, scenario.get("replay"),
+                      script({name: value for name, value in detail.items() if value}))
+
+    def _try(self, what: str, action: Callable[[], Result]) -> Result | None:
+        """Do one part; what it stumbles over is shown, and hides no other part."""
+        try:
+            return action()
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            self.problems.append(f"{what} cannot be shown: {type(error).__name__}: {error}")
+            return None
+
+    def _judgement(self) -> Judgement:
+        if (self.folder / VERDICT).stat().st_size > JSON_MAX:
+            raise ValueError("it is too large")
+        return ScenarioRecord(self.folder).load()
+
+    def _history(self, passed: bool, console: bool) -> History:
+        """Read what the page shows of the history; its console lines only where nobody judged."""
+        path = self.folder / HISTORY
+        if path.stat().st_size > HISTORY_MAX:
+            raise ValueError(f"it has {path.stat().st_size >> 20} MiB")
+        unseen = (*(UNSEEN[1:] if console else UNSEEN), *((STEP,) if passed else ()))
+        found = History.salvage(path, lambda line: not any(
+            each in line[:HEAD] for each in unseen))
+        if found.broken:
+            self.problems.append(f"{found.broken} lines of {HISTORY} are no events")
+        return found.history
+
+    def _overheard(self, history: History) -> Judgement:
+        """Return what the kernel had said of a scenario that nobody came to judge."""
+        check = self._try("the console", lambda: kernel_health.check(history))
+        heard = check is not None and check.verdict is Verdict.FAIL
+        return Judgement(self.folder.name, (check,) if check and heard else ())
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / name
+        read = self._try(name, lambda: json.loads(path.read_text(errors="replace"))
+                         if path.stat().st_size <= JSON_MAX else None)
+        return [each for each in read if isinstance(each, dict)] if isinstance(read, list) else []
+
+    def _why(self, judgement: Judgement | None, outcome: str, history: History) -> str:
+        if judgement:
+            check = judgement.decided_by
+            return text(check.reason, 300) if check else "nothing was checked"
+        if outcome == BROKEN:
+            return text(next((each for each in self.problems if each.startswith(VERDICT)),
+                             f"{VERDICT} cannot be read"), 300)
+        if history.first("harness", "scenario") is None:
+            return "it has records and no verdict: no scenario, or one that had hardly begun"
+        phase = history.last("harness", "phase")
+        where = f" in phase {phase.data.get('name')}" if phase else ""
+        return text(f"it was begun and not judged: its record ends{where}", 300)
+
+    def _of_judgement(
+        self, judgement: Judgement, stuck: list[dict[str, Any]], waiters: list[dict[str, Any]],
+    ) -> dict[str, Any]:
+        first = judgement.decided_by
+        checks = sorted(judgement.checks, key=lambda check: check is not first)
+        detail: dict[str, Any] = {
+            "checks": [[str(each.verdict), text(each.name, 40), text(each.reason)]
+                       for each in checks],
+            "figures": [[text(name, 60), _number(figure.value), text(figure.unit, 10)]
+                        for name, figure in sorted(judgement.figures.items())],
+            "reports": _reports(judgement),
+        }
+        if judgement.known:
+            detail["known"] = [text(judgement.known.id, 80), text(judgement.known.link)]
+        if judgement.verdict is Verdict.FAIL:
+            detail["cause"] = text(report.cause(judgement, stuck, waiters), 1000)
+        if first and judgement.verdict is not Verdict.PASS:
+            detail["evidence"] = _excerpts(first)
+        return detail
+
+    def _of_evidence(
+        self, judgement: Judgement, stuck: list[dict[str, Any]], waiters: list[dict[str, Any]],
+    ) -> dict[str, Any]:
+        account = self._try(ACCOUNT, lambda: json.loads((self.folder / ACCOUNT).read_text()))
+        missing = account.get("missing", []) if isinstance(account, dict) else []
+        return {
+            "stuck": [[[text(cell, 120) for cell in cells] for cells in table[:ROWS_MAX]]
+                      for table in report.alike(stuck)],
+            "tasks": [text(line, 200) for line in report.standing(judgement, waiters)][:LINES_MAX],
+            "missing": [text(each) for each in missing][:ROWS_MAX],
+        }
+
+    def _of_history(self, judgement: Judgement, history: History, passed: bool) -> dict[str, Any]:
+        if not history.events:
+            return {}
+        timeline = Timeline.of(history)
+        origin = report.zero(timeline)
+        moments = report.moments(judgement, history)
+        detail: dict[str, Any] = {
+            "since": "begin" if timeline.fired is None else "fault",
+            "times": [[round(each.time - origin, 3), text(each.source, 40), text(each.words, 300)]
+                      for each in moments[:MOMENTS_MAX]],
+        }
+        if not passed:
+            detail["flying"] = [text(line, 300) for line in report.in_flight(history)]
+        if found := latency.samples(history, timeline):
+            detail["chart"] = latency.drawing(history, timeline, found, POINTS[passed])
+            detail["chart"]["reports"] = [
+                round(each["time"] - origin, 3) for each in report.quoted(judgement)
+                if each["time"] is not None][:ROWS_MAX]
+            detail["spread"] = latency.distribution(timeline, found)
+        return detail
+
+    def _scenario(self, history: History) -> dict[str, Any]:
+        event = history.first("harness", "scenario")
+        if event is None:
+            return {}
+        data = event.data
+        return {
+            "axes": {name: text(value, 80) for name, value in axes(data).items()},
+            "replay": {name: data[name] if isinstance(data.get(name), int)
+                       else text(data.get(name, ""), 255) for name in ("id", "kernel", "seed")},
+        }
+
+
+def axes(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a scenario's record says of it that can be an axis of the matrix.
+
+    Options of the device are each an axis by their own names.
+    """
+    point = scenario.get("point") or {}
+    device = scenario.get("device") or {}
+    commands, functions = scenario.get("commands") or {}, scenario.get("functions") or {}
+    named = {
+        "point": point.get("state") if point.get("count") else "none",
+        "mechanism": scenario.get("fault"),
+        "target": scenario.get("target"),
+        "kernel": scenario.get("kernel"),
+        "transport": scenario.get("transport"),
+        "commands": commands.get("kind") or point.get("direction"),
+        "commands held": point.get("count"),
+        "function": functions.get("function"),
+        "order": functions.get("order"),
+        "variant": scenario.get("variant") or None,
+        "story": str(scenario.get("story") or "").rpartition(".")[2] or None,
+        **{name: device.get(name) for name in ("handler", "threads", "multi")},
+        **(device.get("options") or {}),
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _reports(judgement: Judgement) -> list[dict[str, Any]]:
+    """Return the kernel's reports, each title once, with the lines that name it."""
+    found = report.quoted(judgement)
+    first: dict[str, Mapping[str, Any]] = {}
+    for each in found:
+        first.setdefault(each["title"], each)
+    return [
+        {"title": text(title, 200), "times": sum(each["title"] == title for each in found),
+         "frame": text(each["frame"] or "", 120),
+         "facts": [text(f"{name} {each[name]}", 120) for name in ("task", "cpu")
+                   if each.get(name) is not None],
+         "lines": [text(line, 300) for line in each["lines"][:REPORT_LINES]],
+         "naming": _naming(each),
+         "cut": len(each["lines"]) > REPORT_LINES}
+        for title, each in list(first.items())[:REPORTS_MAX]
+    ]
+
+
+def _naming(quote: Mapping[str, Any]) -> list[int]:
+    """Return which lines show the frame that names a report; without one, its first line."""
+    frame = quote["frame"]
+    lines = [str(line) for line in quote["lines"][:REPORT_LINES]]
+    named = [
+        number for number, line in enumerate(lines)
+        for found in (POINTER.search(line), FRAME.search(line))
+        if frame and found and found["function"] == frame
+    ]
+    named += [number for number, line in enumerate(lines) if frame and frame in line]
+    return named[:1] or [0][:len(lines)]
+
+
+def _excerpts(check: Check) -> list[str]:
+    """Return what a check rests on, as lines of JSON; reports are shown by themselves."""
+    return [
+        text(json.dumps(quoted(each), ensure_ascii=False), 800) for each in check.evidence
+        if not (isinstance(each, Mapping) and "title" in each)
+    ][:QUOTED_MAX]
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

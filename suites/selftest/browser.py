@@ -1,0 +1,175 @@
+"""A real browser for tests: headless Chromium, spoken to by the DevTools protocol over a pipe.
+
+No socket is listened on, and nothing is fetched: name resolution is off, and the profile is a
+temporary directory. https://chromedevtools.github.io/devtools-protocol/
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+BOUND = 60.0
+"""Seconds for one answer of the browser: a tool's bound, on a machine that is busy."""
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+SWITCHES = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
+    "--disable-extensions", "--disable-background-networking", "--disable-component-update",
+    "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
+)
+"""``--no-sandbox``: tests run as root in containers, on a page that they made themselves."""
+
+
+class BrowserError(Exception):
+    """The browser did not do what it was told."""
+
+
+def where() -> str | None:
+    """Return the browser's path, or None where there is none."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class Browser:
+    """A page in a browser; ``said`` keeps what it reported: method, parameters."""
+
+    def __init__(self, orders: int, answers: int) -> None:
+        self.said: list[tuple[str, Mapping[str, Any]]] = []
+        self._orders = os.fdopen(orders, "wb", buffering=0)
+        self._lines: SimpleQueue[bytes | None] = SimpleQueue()
+        self._number = 0
+        self._session: str | None = None
+        threading.Thread(target=self._listen, args=[answers], daemon=True).start()
+        target = self.tell("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.tell(
+            "Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.tell(f"{domain}.enable")
+
+    def _listen(self, answers: int) -> None:
+        rest = b""
+        with os.fdopen(answers, "rb", buffering=0) as source:
+            while data := source.read(1 << 16):
+                *lines, rest = (rest + data).split(b"\0")
+                for line in lines:
+                    self._lines.put(line)
+        self._lines.put(None)
+
+    def tell(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Give an order and return its result. Raises BrowserError."""
+        self._number += 1
+        order: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            order["sessionId"] = self._session
+        self._orders.write(json.dumps(order).encode() + b"\0")
+        while True:
+            heard = self._hear()
+            if heard.get("id") == self._number:
+                if "error" in heard:
+                    raise BrowserError(f"{method}: {heard['error']}")
+                result: dict[str, Any] = heard["result"]
+                return result
+
+    def _hear(self) -> dict[str, Any]:
+        try:
+            line = self._lines.get(timeout=BOUND)
+        except Empty:
+            raise BrowserError(f"nothing was heard for {BOUND} s") from None
+        if line is None:
+            raise BrowserError("the browser has gone")
+        heard: dict[str, Any] = json.loads(line)
+        if "method" in heard:
+            self.said.append((heard["method"], heard["params"]))
+        return heard
+
+    def open(self, address: str) -> None:
+        """Load a page and wait until all of it is there."""
+        begin = len(self.said)
+        self.tell("Page.navigate", url=address)
+        while not any(method == "Page.loadEventFired" for method, _ in self.said[begin:]):
+            self._hear()
+
+    def ask(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression, or of the promise it is.
+
+        Raises BrowserError with what it threw.
+        """
+        result = self.tell("Runtime.evaluate", expression=expression, returnByValue=True,
+                           awaitPromise=True)
+        if "exceptionDetails" in result:
+            raise BrowserError(json.dumps(result["exceptionDetails"])[:2000])
+        return result["result"].get("value")
+
+    def press(self, key: str) -> None:
+        """Press a key and let it go."""
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        codes = {"Enter": 13, "Escape": 27, "ArrowUp": 38, "ArrowDown": 40, "ArrowRight": 39,
+                 "Tab": 9}
+        for kind in ("keyDown", "keyUp"):
+            self.tell("Input.dispatchKeyEvent", type=kind, key=key, text=text,
+                      windowsVirtualKeyCode=codes.get(key, ord(key[0].upper())))
+
+    def type(self, words: str) -> None:
+        """Type words where the focus is."""
+        for letter in words:
+            self.press(letter)
+
+    def size(self, width: int, height: int = 900, scale: float = 1.0) -> None:
+        """Give the page a width, in CSS pixels."""
+        self.tell("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                  deviceScaleFactor=scale, mobile=False)
+
+    def media(self, medium: str = "", scheme: str = "light") -> None:
+        """Let the page be for a medium ("print"), dark or light."""
+        self.tell("Emulation.setEmulatedMedia", media=medium, features=[
+            {"name": "prefers-color-scheme", "value": scheme}])
+
+    def picture(self, path: Path, *, whole: bool = False) -> Path:
+        """Take a picture of what is seen, or of the whole page."""
+        taken = self.tell("Page.captureScreenshot", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(taken["data"]))
+        return path
+
+    def print(self, path: Path) -> Path:
+        """Print the page into a PDF."""
+        path.write_bytes(base64.b64decode(self.tell("Page.printToPDF")["data"]))
+        return path
+
+    def reported(self, method: str) -> list[Mapping[str, Any]]:
+        """Return what was reported by that name."""
+        self.ask("1")  # all that was said before this answer has been heard then
+        return [parameters for name, parameters in self.said if name == method]
+
+
+@contextmanager
+def chromium(path: str) -> Iterator[Browser]:
+    """Run a browser with one page; end it with all its processes."""
+    with tempfile.TemporaryDirectory(prefix="stf-browser-", ignore_cleanup_errors=True) as profile:
+        ours_in, theirs_out = os.pipe()
+        theirs_in, ours_out = os.pipe()
+        # Chromium reads orders from descriptor 3 and writes answers to 4.
+        program = subprocess.Popen(
+            ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", path, *SWITCHES,
+             f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True)
+        os.close(theirs_in)
+        os.close(theirs_out)
+        try:
+            yield Browser(ours_out, ours_in)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGKILL)
+            program.wait()

@@ -42,24 +42,26 @@ class Tgtd:
         self.orders: list[str] = []
         self.spawned: list[FakeProcess] = []
         self.clock = 0.0
+        self.files: dict[str, str] = {}
 
     def now(self) -> float:
         self.clock += 0.01
         return self.clock
 
     def exists(self, path: str) -> bool:
-        return path == daemon.PID_FILE or (path == "/proc/7" and self.alive)
+        return (path in (daemon.PID_FILE, *self.files)
+                or (path == "/proc/7" and self.alive))
 
-    def read(self, _path: str) -> str:
-        return "7\n"
+    def read(self, path: str) -> str:
+        return self.files.get(path, "7\n")
 
-    def write(self, _path: str, _text: str) -> None:
-        pass
+    def write(self, path: str, text: str) -> None:
+        self.files[path] = text
 
     def spawn(self, name: str, *, module: str | None = None, argv: Any = (), on_message: Any = None,
               on_exit: Any = None) -> FakeProcess:
         if name == "tgtd":
-            self.alive, self.deaf, self.things = True, False, set()
+            self.alive, self.deaf, self.things, self.files = True, False, set(), {}
         process = FakeProcess(on_message, on_exit)
         self.spawned.append(process)
         if on_message is not None:
@@ -71,7 +73,8 @@ class Tgtd:
         status, out = 0, ""
         if argv[0] == "kill":
             self.deaf = argv[1] == "-STOP"
-            self.alive = self.alive and argv[1] != "-KILL"
+            if argv[1] == "-KILL":
+                self.die(9)
         elif argv[0] == "timeout":
             status = 0 if self.alive and not self.deaf else 124
             if "--mode target" in words and "target" in self.things:
@@ -82,6 +85,11 @@ class Tgtd:
             elif "--mode portal" in words and "portal" in self.things:
                 out = f"Portal: {PORTAL},1\n"
         return Completed(tuple(argv), status, out, "")
+
+    def die(self, signal_number: int) -> None:
+        """Have the daemon end, and the shell around it say of what."""
+        self.alive = False
+        self.files[daemon.EXIT_FILE] = f"{128 + signal_number}\n"
 
     def begin(self, verb: str, argv: list[str]) -> FakePending:
         assert (verb, argv[:4]) == ("run", ["tgtadm", "--lld", "iscsi", "--op"])
@@ -215,6 +223,29 @@ def test_removal_whatever_the_daemon_is_doing(state: str, recorder: Recorder) ->
     machine = Tgtd()
     deployment = deploy(machine, recorder)
     machine.alive, machine.deaf = state != "dead", state == "stopped"
+    deployment.remove()
+    assert machine.alive and not machine.things
+
+
+def test_a_daemon_that_died_by_itself_is_replaced_and_told_of(recorder: Recorder) -> None:
+    machine = Tgtd()
+    deployment = deploy(machine, recorder)
+    machine.files[daemon.LOG] = "tgtd: this and that\ndouble free or corruption\n"
+    machine.die(signal.SIGABRT)
+    words = "tgtd died by itself: SIGABRT; the last in its log: double free or corruption"
+    with pytest.raises(TargetFailedError, match=words):
+        deployment.reachable()
+    with pytest.raises(TargetFailedError, match=words):
+        deployment.remove()
+    assert machine.alive and not machine.things
+    deploy(machine, recorder).remove()
+
+
+def test_a_daemon_that_was_killed_did_not_die_by_itself(recorder: Recorder) -> None:
+    machine = Tgtd()
+    deployment = deploy(machine, recorder)
+    deployment.begin("daemon-kill").finish(0.3)
+    assert not daemon.died(machine)  # type: ignore[arg-type]
     deployment.remove()
     assert machine.alive and not machine.things
 

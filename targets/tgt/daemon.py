@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from signal import Signals
 
 from results.errors import TargetFailedError
 from targets.machine import Machine
@@ -17,9 +18,21 @@ SPARE_PORTAL = "127.0.0.1:3261"
 Initiators are given another one, once there is a target: one that logs in again before finds a
 closed door and knocks on, instead of hearing that there is no such target."""
 
-COMMAND = f"echo $$ > {PID_FILE}; exec tgtd -f --iscsi portal={SPARE_PORTAL} >> {LOG} 2>&1"
+EXIT_FILE = "/run/tgtd.exit"
+"""What the shell says of its end: its status, or 128 and the signal."""
+
+MEANT_FILE = "/run/tgtd.meant"
+"""There once its end was asked for."""
+
+COMMAND = (f"rm -f {EXIT_FILE} {MEANT_FILE}; "
+           f"tgtd -f --iscsi portal={SPARE_PORTAL} >> {LOG} 2>&1 & "
+           f"echo $! > {PID_FILE}; wait $!; echo $? > {EXIT_FILE}.new; "
+           f"mv {EXIT_FILE}.new {EXIT_FILE}")
 """In the foreground, as Debian's tgt.service has it; one that goes to the background by itself
 forks a logger, which outlives a SIGKILL."""
+
+LAST_WORDS = 160
+"""Characters of its log that are told with its end."""
 
 ANSWER = 3.0
 """Seconds in which a tgtd that is well shows what it has."""
@@ -47,8 +60,26 @@ def start(machine: Machine, deadline: float) -> None:
         raise TargetFailedError(f"tgtd did not come up in {deadline:g} s")
 
 
+def died(machine: Machine) -> str:
+    """Return in words how it ended that was asked by nobody to; "" if it has not."""
+    if not machine.exists(EXIT_FILE) or machine.exists(MEANT_FILE):
+        return ""
+    status = int(machine.read(EXIT_FILE))
+    how = Signals(status - 128).name if status > 128 else f"status {status}"
+    words = machine.read(LOG).strip().rpartition("\n")[2][:LAST_WORDS]
+    return f"tgtd died by itself: {how}; the last in its log: {words}"
+
+
+def require_alive(machine: Machine) -> None:
+    """Raise TargetFailedError if it died by itself."""
+    if words := died(machine):
+        raise TargetFailedError(words)
+
+
 def send(machine: Machine, signal: str) -> None:
     """Send it a signal, by its name without SIG; fine if it has gone."""
+    if signal == "KILL":
+        machine.write(MEANT_FILE, signal)
     machine.run(["kill", f"-{signal}", str(pid(machine))], check=False)
 
 
@@ -61,18 +92,22 @@ def wait_gone(machine: Machine, deadline: float) -> None:
 def stop(machine: Machine, deadline: float) -> None:
     """End it as its administrator does: it has to have no target any more."""
     if running(machine):
+        machine.write(MEANT_FILE, "delete")
         admin.give(machine, deadline, admin.order("delete", "sys"))
         wait_gone(machine, deadline)
     with suppress(FileNotFoundError):
         machine.unlink(PID_FILE)
 
 
-def revive(machine: Machine, deadline: float) -> None:
-    """See that there is one and that it obeys: continue a stopped one, replace a dead one."""
+def revive(machine: Machine, deadline: float) -> str:
+    """See that there is one and that it obeys: continue a stopped one, replace a dead one. Returns
+    what ``died`` says of that."""
+    words = died(machine)
     if running(machine):
         send(machine, "CONT")
         if answers(machine):
-            return
+            return words
         send(machine, "KILL")
         wait_gone(machine, deadline)
     start(machine, deadline)
+    return words

@@ -198,7 +198,8 @@ class TgtDeployment:
         return 0
 
     def reachable(self) -> bool:
-        """Whether the target has the LUN."""
+        """Whether the target has the LUN. Raises TargetFailedError if the daemon died by itself."""
+        daemon.require_alive(self.machine)
         return self.present()
 
     def end_process(self, pid: int) -> None:
@@ -219,11 +220,16 @@ class TgtDeployment:
         self.export.delete_lun(self.ladder.teardown)
 
     def remove(self) -> None:
-        """See that somebody obeys and no command is held, then delete the target."""
+        """See that somebody obeys and no command is held, then delete the target.
+
+        Raises TargetFailedError, when all that is done, if the daemon had died by itself.
+        """
         if self.backend.serving(self.ladder.step):
             self.backend.release(self.ladder.step)
         else:
             self.backend.end(self.ladder.step)
-        daemon.revive(self.machine, self.ladder.step)
+        died = daemon.revive(self.machine, self.ladder.step)
         self.export.delete(self.ladder.step)
         self.backend.end(self.ladder.step)
+        if died:
+            raise TargetFailedError(died)

@@ -57,7 +57,7 @@ class Desk:
         monkeypatch.setattr(plugin, "run_scenario", self._run)
         monkeypatch.setattr(plugin, "guest_image", lambda progress: Image(self.top, self.top))
         monkeypatch.setattr(Gallery, "_draw", staticmethod(lambda folder: None))
-        pytester.makepyfile(SUITE)
+        self.suite = pytester.makepyfile(SUITE).stem
         self.kernel = self.kernel_directory("kernel", RELEASE)
 
     def kernel_directory(self, name: str, release: str) -> Path:
@@ -197,6 +197,16 @@ def test_results_that_cannot_be_written(desk: Desk) -> None:
     ("--repeat", "0"), ("--repeat", "-1")])
 def test_a_repetition_that_cannot_be(desk: Desk, options: tuple[str, ...]) -> None:
     assert refusal(desk, desk.run(*options)) == "--repeat takes a whole number from 1"
+
+
+def test_a_suite_that_refuses_what_it_is_asked(desk: Desk) -> None:
+    (desk.top / f"{desk.suite}.py").write_text(
+        "from results.errors import WrongUsageError\n"
+        "def plans(target, config):\n"
+        "    raise WrongUsageError(f'there is no {target} in the sky')\n"
+        "def test_it(judgement):\n"
+        "    pass\n")
+    assert refusal(desk, desk.run()) == "there is no lio in the sky"
 
 
 def test_kvm_that_is_not_there(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

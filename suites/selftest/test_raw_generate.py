@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections import Counter
 from functools import cache
 
 import pytest
 
-from fixtures.initiator.raw.generate import Item, Stream
+from fixtures.initiator.raw import generate
+from fixtures.initiator.raw.generate import AVOIDED, TRAPS, Item, Stream, fingerprint
 from fixtures.initiator.raw.logins import LOGINS
 from fixtures.initiator.raw.malform import MALFORMATIONS
 from fixtures.initiator.raw.pdu import Digests, Op, Pdu, wire
@@ -21,7 +23,8 @@ from results.checkers import pdus
 from results.errors import WrongUsageError
 from results.history import Event, History
 from results.verdict import Verdict
-from suites.transport.test_malformed import PART, chosen, jobs, plan
+from suites.transport import traps
+from suites.transport.test_malformed import AVOID, PART, chosen, jobs, plan
 
 IQN = "iqn.2026-01.org.scsi-target-faults:t"
 STREAMS, PDUS = 60, 300
@@ -81,6 +84,42 @@ def test_writes_stay_below_what_is_another_s() -> None:
                 assert end * 512 <= WRITTEN
 
 
+def test_what_is_left_out_leaves_the_others_as_they_are() -> None:
+    """Every item can be asked, whatever it states; the traps are looked at one by one."""
+    left_out = Counter[str]()
+    for number in range(40):
+        drawn = stream(number)
+        for item in map(drawn.item, range(50)):
+            caught = [name for name, catches in TRAPS.items()
+                      if any(catches(pdu) for pdu in item.sending.pdus)]
+            left_out.update(caught)
+            again = Stream.of("1/1", number, IQN, tuple(TRAPS)).item(item.number)
+            assert (again.malformed == AVOIDED) == bool(caught)
+            assert caught or again == item
+    assert set(left_out) == set(TRAPS)
+
+
+@pytest.mark.parametrize(("name", "target"), [
+    (name, target) for name, trap in traps.TRAPS.items() for target in trap.targets])
+def test_a_campaign_leaves_out_what_is_sent_by_itself(name: str, target: str) -> None:
+    assert any(TRAPS[each](step.pdu) for each in AVOID[target]
+               for step in traps.TRAPS[name].steps)
+
+
+def test_nothing_is_left_out_but_what_is_sent_by_itself() -> None:
+    for target, names in AVOID.items():
+        mine = [step.pdu for trap in traps.TRAPS.values() if target in trap.targets
+                for step in trap.steps]
+        assert all(any(map(TRAPS[name], mine)) for name in names)
+
+
+def test_another_generator_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = fingerprint()
+    assert fingerprint.__wrapped__() == drawn
+    monkeypatch.setattr(generate, "VALID", generate.VALID + 0.001)
+    assert fingerprint.__wrapped__() != drawn
+
+
 def test_numbers_are_filled_in() -> None:
     """What a PDU leaves out is due; what it states, or moves, is not."""
     ours, theirs = socket.socketpair()
@@ -114,14 +153,28 @@ def test_a_few_again() -> None:
     assert chosen("3:7:2-5").only == (7, 2, 5)
     assert chosen("3:7:2").only == (7, 2, 2)
     assert chosen("3:7") == PduJob(streams=8, part=3, threads=1, only=(7, 0, PART.pdus - 1))
+    assert chosen(f"3:7@{fingerprint()}") == chosen("3:7")
+
+
+@pytest.mark.parametrize(("some", "words"), [
+    ("all", "--pdu takes PART:STREAM"), ("0:1", "parts from 1"), ("1:2:5-3", "no PDUs from 5 to 3"),
+    ("", "--pdu takes"), ("1:2@0123456789ab", f"this generator is {fingerprint()}")])
+def test_some_that_cannot_be(some: str, words: str) -> None:
+    with pytest.raises(WrongUsageError, match=re.escape(words)):
+        chosen(some)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_none_at_all(count: int) -> None:
     with pytest.raises(WrongUsageError):
-        chosen("all")
+        jobs(count)
 
 
 def test_the_record_has_what_a_replay_needs() -> None:
     record = plan("lio", PduJob(part=4)).on("6.1").seeded(99).record()
     assert record["pdus"] == {"streams": 20, "pdus": 25, "part": 4, "threads": 6, "seed": 99,
-                              "avoid": ("data-without-write", "abort-task"), "only": None}
+                              "avoid": ("data-without-write", "abort-task"), "only": None,
+                              "generator": fingerprint()}
     assert Plan("lio", "release").on("6.1").seeded(1).record()["pdus"] is None
 
 

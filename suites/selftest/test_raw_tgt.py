@@ -174,6 +174,18 @@ def test_it_obeys(connection: Connection, capfd: pytest.CaptureFixture[str]) -> 
     assert '"tag": 22, "status": 0, "bytes": 4096' in said
 
 
+def test_it_sends_what_it_is_given(
+    connection: Connection, capfd: pytest.CaptureFixture[str],
+) -> None:
+    initiator = Obedient(connection)
+    initiator.obey({"do": "put", "op": 0, "fields": {
+        "F": 1, "I": 1, "InitiatorTaskTag": 5, "TargetTransferTag": NO_TAG}, "data": "70696e67"})
+    initiator.obey({"do": "hear", "seconds": SOON, "op": int(Op.NOP_IN)})
+    said = capfd.readouterr().out
+    assert '"kind": "put", "bytes": 52, "crc": "' in said
+    assert '"kind": "heard", "words": ["nop in"]' in said
+
+
 def test_valid_items_are_answered(tgtd: Tgtd) -> None:
     """Behind what the generator draws unmalformed the ping is answered."""
     job = Job(tgtd.portal, IQN, "1/1", 1, 25, patience=2.0, lun=1)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from fixtures.initiator.disk import Disk
 from fixtures.initiator.raw.generate import NAME
-from fixtures.initiator.raw.pdu import NO_TAG
+from fixtures.initiator.raw.session import OF_A_UNIT
+from fixtures.program import EXIT, Program
 from fixtures.stage import Stage
 from fixtures.story import clean_up, drain, start_loads
 from fixtures.workload.pdus import LOGIN, send_pdus
 from suites.transport.digests import ALLOWED, DOES, Rule
+from suites.transport.traps import TARGET_NAME, TRAPS, Step, Trap
 from targets.scst.sysfs import TARGETS
-from targets.target import Deployment
+from targets.target import Address, Deployment
 
 OBEDIENT = "fixtures.initiator.raw.obey"
 DIGESTS = "fixtures.initiator.raw.digests"
@@ -23,14 +25,7 @@ DIGESTS = "fixtures.initiator.raw.digests"
 PATIENCE = 1.5
 """Seconds for which an answer to a PDU with a wrong digest is waited for."""
 
-MISNUMBERED = 0x7777
-"""A CmdSN that no command has."""
-
-READS, READ_BYTES = 16, 4096
-
-DATAOUT_TIMEOUT = 5.0
-"""Seconds until what a target began for the READs has had its time: LIO's Data-Out timer runs for 3
-(NA_DATAOUT_TIMEOUT, iscsi_target_core.h)."""
+SPRUNG = "what the target is known to die of was sent"
 
 CASE = 6.0
 """Seconds that a case of a wrong digest may take, with its logins."""
@@ -47,66 +42,73 @@ def malformed(stage: Stage) -> None:
         answers_login(stage, deployment)
 
 
-def read_with_data(stage: Stage) -> None:
-    """Send READs that come with as much immediate data as they read."""
-    _reads(stage, READ_BYTES)
-
-
-def read_with_some_data(stage: Stage) -> None:
-    """Send READs that come with less immediate data than they read."""
-    _reads(stage, 1)
-
-
-def nameless(stage: Stage) -> None:
-    """Log in with an empty InitiatorName, which is no name (RFC 7143 4.2.7)."""
+def trap(stage: Stage) -> None:
+    """Send the PDUs that a target is known to die of: the plan's variant names them."""
+    what = TRAPS[stage.plan.variant]
     with beside_a_load(stage) as (deployment, _):
-        program = stage.program("raw initiator", OBEDIENT, {
-            "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": ""})
-        program.wait(lambda: bool(program.told("ready") or program.told("exit")), LOGIN)
-        if program.running:
-            program.process.signal(9)
-            program.process.wait(stage.ladder.step)
+        sent = 0
+        for _ in range(what.times):
+            sent = max(sent, spring(stage, deployment.address, what))
+        stage.expect(SPRUNG, sent == len(what.steps), f"{sent} of {len(what.steps)} PDUs were")
         answers_login(stage, deployment)
 
 
-def abort_misnumbered(stage: Stage) -> None:
-    """Abort a WRITE that waits for its data, with a RefCmdSN that is not its CmdSN and the tag that
-    is no task's; take in the answer, acknowledge it by another command, hang up."""
-    with beside_a_load(stage) as (deployment, _):
-        address, bound = deployment.address, stage.ladder.step
-        program = stage.program("raw initiator", OBEDIENT, {
-            "portal": address.portal, "iqn": address.iqn, "name": NAME})
-        program.wait_ready(LOGIN + bound)
-        program.order(do="send", tag=1, cdb="2a000000000000000800", bytes=4096, direction="write")
-        stage.must(program.wait(lambda: bool(program.told("sent")), bound), "nothing was sent")
-        program.order(do="abort", tag=NO_TAG, of=1, number=MISNUMBERED)
-        stage.must(program.wait(lambda: bool(program.told("aborted")), bound),
-                   f"ABORT TASK has no answer after {bound:g} s")
-        program.order(do="send", tag=3, cdb="000000000000", bytes=0, direction="none")
-        program.order(do="read", until=[3])
-        stage.must(program.wait(lambda: bool(program.told("response")), bound),
-                   "TEST UNIT READY does not end")
-        program.process.signal(9)
-        program.process.wait(bound)
-        answers_login(stage, deployment)
+def spring(stage: Stage, address: Address, what: Trap) -> int:
+    """Send a trap's PDUs once, in a session of their own; return how many were sent. Fewer than
+    there are when the target hangs up, or takes no login any more."""
+    spec = {"portal": address.portal, "iqn": address.iqn, "keys": dict(what.keys)}
+    program = stage.program("raw initiator", OBEDIENT, {
+        **spec, **({"name": NAME} if what.session else {})})
+    sender = Sender(program, address, LOGIN + stage.ladder.step)
+    if sender.ready() and all(sender.put(step) for step in what.steps):
+        sender.hear(None, what.aftermath)
+    program.process.signal(9)
+    program.process.wait(stage.ladder.step)
+    return sender.sent
 
 
-def _reads(stage: Stage, data: int) -> None:
-    with beside_a_load(stage) as (deployment, _):
-        address = deployment.address
-        program = stage.program("raw initiator", OBEDIENT, {
-            "portal": address.portal, "iqn": address.iqn, "name": NAME,
-            "keys": {"ImmediateData": "Yes"}})
-        program.wait_ready(LOGIN + stage.ladder.step)
-        blocks = READ_BYTES // stage.plan.device.block_size
-        for tag in range(1, READS + 1):
-            program.order(do="send", tag=tag, cdb=f"28000000000000{blocks:04x}00",
-                          bytes=READ_BYTES, direction="read", data=data)
-        program.wait(lambda: len(program.told("sent")) == READS, stage.ladder.step)
-        time.sleep(DATAOUT_TIMEOUT)
-        program.process.signal(9)
-        program.process.wait(stage.ladder.step)
-        answers_login(stage, deployment)
+@dataclass(frozen=True)
+class Sender:
+    """Has a raw initiator send PDUs, one behind the other. ``bound``: seconds for each."""
+
+    program: Program
+    address: Address
+    bound: float
+
+    @property
+    def sent(self) -> int:
+        """How many PDUs it has sent."""
+        return len(self.program.told("put"))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the target has not hung up."""
+        return not (self.program.told("lost") or self.program.told(EXIT))
+
+    def ready(self) -> bool:
+        """Wait until it can begin; tell whether it can."""
+        return self._told("ready", 1, self.bound)
+
+    def put(self, step: Step) -> bool:
+        """Send a step's PDU, and hear what is to come of it; tell whether one can go on."""
+        pdu, count = step.pdu, self.sent + 1
+        at = {"LUN": self.address.lun << 48} if pdu.op in OF_A_UNIT else {}
+        self.program.order(
+            do="put", op=int(pdu.op), fields={**at, **pdu.fields}, ahs=pdu.ahs.hex(),
+            data=pdu.data.replace(TARGET_NAME, str(self.address.iqn).encode()).hex())
+        return self._told("put", count, self.bound) and (
+            step.until is None or self.hear(step.until, self.bound))
+
+    def hear(self, op: int | None, seconds: float) -> bool:
+        """Take in what comes, until there is a PDU of a kind; tell whether one can go on."""
+        count = len(self.program.told("heard")) + 1
+        self.program.order(do="hear", seconds=seconds, op=op)
+        return self._told("heard", count, self.bound + seconds)
+
+    def _told(self, kind: str, count: int, bound: float) -> bool:
+        self.program.wait(
+            lambda: len(self.program.told(kind)) >= count or not self.goes_on, bound)
+        return len(self.program.told(kind)) >= count and self.goes_on
 
 
 def digests(stage: Stage) -> None:
@@ -132,7 +134,8 @@ def allow_digest(stage: Stage, attribute: str) -> None:
 
 
 def expect_digest(stage: Stage, name: str, rule: Rule, told: Mapping[str, Any] | None) -> None:
-    """State what must come of a wrong digest: by the standard, and as this target does it."""
+    """State what must come of a wrong digest, by the standard; note what this target did otherwise
+    than before."""
     if told is None:
         stage.expect(f"{name}: the target says something", False, "the program did not get there")
         return
@@ -144,12 +147,13 @@ def expect_digest(stage: Stage, name: str, rule: Rule, told: Mapping[str, Any] |
     if kept is not None:
         stage.expect(f"{name}: the block is not written", bool(kept))
     does = DOES.get(stage.plan.target, {}).get(name)
-    if does is not None:
-        stage.expect(f"{name}: {stage.plan.target} does as it has done", said == does, str(said))
+    if does is not None and said != does:
+        stage.note("otherwise", case=name, said=said, did=does)
 
 
 def answers_login(stage: Stage, deployment: Deployment) -> None:
-    """State that the target takes a login; raises TargetFailedError if it does not."""
+    """See that the target is there and takes a login; raises TargetFailedError if it does not."""
+    stage.must(deployment.reachable(), "the target does not have its LUN any more")
     program = stage.program("raw initiator", OBEDIENT, {
         "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": NAME})
     program.wait_ready(LOGIN + stage.ladder.step)

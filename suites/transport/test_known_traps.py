@@ -10,16 +10,13 @@ from inject.point import NOTHING_HELD
 from inject.wire import MALFORMED
 from results.judge import Judgement
 from suites.transport.test_malformed import BESIDE
+from suites.transport.traps import TRAPS
 
 
 def plans(target: str) -> list[Plan]:
-    """Return a plan for a READ with all of its data, one with a part of them, others."""
+    """Return a plan for each trap of any target: what kills one may kill another."""
     return [Plan(target, MALFORMED.name, point=NOTHING_HELD, workload=None, stamps=BESIDE,
-                 variant=variant, story=f"suites.transport.stories:{story}")
-            for variant, story in (("read-with-data", "read_with_data"),
-                                   ("read-with-some-data", "read_with_some_data"),
-                                   ("nameless", "nameless"),
-                                   ("abort-misnumbered", "abort_misnumbered"))]
+                 variant=name, story="suites.transport.stories:trap") for name in TRAPS]
 
 
 def test_known_traps(judgement: Judgement, request: pytest.FixtureRequest) -> None:

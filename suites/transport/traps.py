@@ -1,0 +1,122 @@
+"""What single targets are known to die of, as data: the fewest PDUs that do it.
+
+A campaign leaves them out (test_malformed, AVOID); test_known_traps sends them by themselves. The
+causes stand in suites/known_issues.toml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from fixtures.initiator.raw.malform import ahs
+from fixtures.initiator.raw.pdu import NO_TAG, Op, Pdu
+from fixtures.initiator.raw.session import KEYS, PATTERN, login, scsi_command
+
+TAG = 1
+BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Step:
+    """A PDU; ``until``: the answer that is waited for before anything else is sent."""
+
+    pdu: Pdu
+    until: Op | None = None
+
+
+@dataclass(frozen=True)
+class Trap:
+    """Steps, ``times`` over, each time in a session of its own.
+
+    ``targets``: those that are known to die of them. ``keys``: what the login offers beside the
+    usual; ``session``: whether there is a login before. ``aftermath``: seconds in which the target
+    takes harm, if it does.
+    """
+
+    targets: tuple[str, ...]
+    steps: tuple[Step, ...]
+    keys: Mapping[str, str] = field(default_factory=dict)
+    times: int = 1
+    session: bool = True
+    aftermath: float = 1.0
+
+
+def rw(opcode: int, blocks: int) -> bytes:
+    """Return a READ(10) or WRITE(10) of the first blocks."""
+    return bytes((opcode, 0, 0, 0, 0, 0, 0)) + blocks.to_bytes(2, "big") + b"\0"
+
+
+INQUIRY = bytes((0x12, 0, 0, 0, 96, 0))
+TEST_UNIT_READY = bytes(6)
+
+EMPTY_EXTENDED_CDB = bytes((0, 0, 1)) + bytes(9)
+"""Of type Extended CDB, with AHSLength 0, which is at least 1: for the reserved byte
+(RFC 7143 11.2.2.1, 11.2.2.3)."""
+
+LONG = ahs(0x3F, bytes(1017))
+"""An AHS of no type, as long as a header can announce."""
+
+DATAOUT_TIMEOUT = 5.0
+"""Seconds until what a target began for the READs has had its time: LIO's Data-Out timer runs for 3
+(NA_DATAOUT_TIMEOUT, iscsi_target_core.h)."""
+
+IMMEDIATE = {"ImmediateData": "Yes"}
+
+
+def reads_with(data: int) -> tuple[Step, ...]:
+    """Return READs of 8 blocks that come with immediate data."""
+    return tuple(Step(scsi_command(tag, rw(0x28, 8), 8 * BLOCK, "read", PATTERN * data))
+                 for tag in range(1, 17))
+
+
+MISNUMBERED = (
+    Step(scsi_command(1, rw(0x2A, 8), 8 * BLOCK, "write"), Op.R2T),
+    Step(Pdu(Op.TASK_MANAGEMENT, {
+        "F": 1, "Function": 1, "InitiatorTaskTag": NO_TAG, "ReferencedTaskTag": 1,
+        "RefCmdSN": 0x7777}), Op.TASK_MANAGEMENT_RESPONSE),
+    Step(scsi_command(3, TEST_UNIT_READY), Op.SCSI_RESPONSE),
+)
+"""ABORT TASK of a WRITE that waits for its data, with a RefCmdSN that is not its CmdSN; its answer
+is acknowledged by another command."""
+
+TARGET_NAME = b"TARGET-NAME"
+"""Stands for the target's name."""
+
+NAMELESS = login({**KEYS, "InitiatorName": "", "TargetName": TARGET_NAME.decode()})
+"""An empty InitiatorName is no name (4.2.7)."""
+
+COMMAND = scsi_command(TAG, INQUIRY, 96, "read")
+PING = Pdu(Op.NOP_OUT, {"F": 1, "I": 1, "InitiatorTaskTag": 2, "TargetTransferTag": NO_TAG})
+ABORT_ALL = Pdu(Op.TASK_MANAGEMENT, {
+    "F": 1, "I": 1, "Function": 2, "InitiatorTaskTag": 2, "ReferencedTaskTag": NO_TAG})
+ASK = Pdu(Op.TEXT, {"F": 1, "I": 1, "InitiatorTaskTag": 99, "TargetTransferTag": NO_TAG},
+          data=b"SendTargets=All\0")
+MUCH = PATTERN * 65536
+
+TRAPS: Mapping[str, Trap] = {
+    "read-with-data": Trap(("lio",), reads_with(8 * BLOCK), IMMEDIATE, aftermath=DATAOUT_TIMEOUT),
+    "read-with-some-data": Trap(("lio",), reads_with(1), IMMEDIATE, aftermath=DATAOUT_TIMEOUT),
+    "abort-misnumbered": Trap(("lio",), MISNUMBERED),
+    "nameless": Trap(("scst",), (Step(NAMELESS),), session=False),
+    "empty-extended-cdb": Trap(
+        ("scst", "tgt"), (Step(replace(COMMAND, ahs=EMPTY_EXTENDED_CDB)),)),
+    "negative-read": Trap(
+        ("scst", "tgt"),
+        (Step(scsi_command(TAG, bytes((0xA0, *bytes(8), 16, 0, 0)), 0xFFFFFFFF, "read")),)),
+    "stray-ahs": Trap(
+        ("tgt",), (Step(replace(COMMAND, ahs=LONG), Op.DATA_IN), Step(replace(PING, ahs=LONG))),
+        times=4),
+    "stray-data": Trap(("tgt",), (Step(COMMAND), Step(replace(ABORT_ALL, data=MUCH))), times=4),
+    "excess-data": Trap(
+        ("tgt",), (Step(scsi_command(TAG, rw(0x2A, 1), BLOCK, "write", PATTERN * 8192), Op.R2T),
+                   Step(Pdu(Op.DATA_OUT, {"F": 1}))), IMMEDIATE, times=4),
+    "not-simple": Trap(
+        ("tgt",), (Step(scsi_command(1, rw(0x28, 16384), 16384 * BLOCK, "read").having(ATTR=2)),
+                   *(Step(scsi_command(tag, INQUIRY, 96, "read")) for tag in range(2, 10)),
+                   Step(ASK)), times=8),
+    "wild-data-out": Trap(
+        ("tgt",), (Step(scsi_command(TAG, rw(0x2A, 1), BLOCK, "write"), Op.R2T),
+                   Step(Pdu(Op.DATA_OUT, {"F": 1}, data=MUCH))), times=4),
+}
+"""By name."""

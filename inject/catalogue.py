@@ -14,6 +14,7 @@ from inject.lun_race import LunRace
 from inject.lun_remove import LunRemove
 from inject.pair import PAIRS
 from inject.release import Release
+from inject.storage import FAULTS as STORAGE
 from inject.system import SYSTEM
 from inject.target_operation import OPERATIONS
 from inject.wire import WIRE
@@ -29,7 +30,7 @@ MECHANISMS: tuple[Fault, ...] = (*BACKEND, LunRemove(), LunRace(), *OPERATIONS)
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
-        Release(), *MECHANISMS, *SYSTEM, *PAIRS, *LIES, *ANSWERS, FOR_ANOTHER,
+        Release(), *MECHANISMS, *SYSTEM, *PAIRS, *STORAGE, *LIES, *ANSWERS, FOR_ANOTHER,
         FREED_IN_BACKGROUND, *WIRE)
 }
 

@@ -10,6 +10,7 @@ what the fault leaves of those who could answer it (inject.fault.Held):
 - It has its answer already (BACKGROUND, ON_FREE_CMD): that stands.
 - The initiator has lost its way to it: it ends the command by itself.
 - Its backend answers it wrongly: as the answer's own data say (inject.answers).
+- The disk below its target errs: as the target's sources say (inject.storage).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from inject.answers import CHECK_CONDITION, Answer, Outcome
 from inject.fault import Fault, Held
 from inject.pair import Pair
 from inject.point import ANSWERED, TASK_MANAGEMENT, State
+from inject.storage import sensed
 from results.checkers.outcome import status_word
 
 GOOD = "GOOD"
@@ -56,7 +58,8 @@ BY_FAULT: Mapping[str, Sequence[str]] = {
     "lun-clear": (GOOD, *LOST_WAY),
     "lun-delete-while-device-goes": (GOOD, NOT_SUPPORTED, *LOST_WAY),
     **{f"black-hole-{kind}": (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT) for kind in range(1, 5)},
-    **dict.fromkeys(("backend-stop-long", "memory-pressure"),
+    **dict.fromkeys(("backend-stop-long", "memory-pressure", "storage-stall-long",
+                     "storage-stall-longer"),
                     (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT)),
 }
 """What a fault leads to whatever the state. A black hole swallows the answers of these, too."""
@@ -85,6 +88,8 @@ PATIENCE: Mapping[str, float] = {
     "target-offline": 12.0,
     "daemon-kill": 12.0,
     "malformed-pdus": 12.0,
+    "storage-stall-long": 12.0,
+    "storage-stall-longer": 20.0,
 }
 """Seconds beyond the ladder's that commands may take which come while a fault lasts, by its name.
 
@@ -106,12 +111,19 @@ def patience(fault: Fault, state: State) -> float:
                RESET_SECONDS if state in TASK_MANAGEMENT else 0.0)
 
 
-def allowed(fault: Fault, state: State) -> Sequence[str]:
-    """Return the outcomes that a fault may lead to for a command in a state; empty: any."""
+def allowed(
+    fault: Fault, state: State, target: str = "", direction: str = "none",
+) -> Sequence[str]:
+    """Return the outcomes that a fault may lead to for a command in a state; empty: any.
+
+    ``target``, ``direction``: the command's ("write", "read", "none"), which some faults ask for.
+    """
     if isinstance(fault, Pair):
         return allowed(fault.teardown, state)
-    if isinstance(fault, Answer):
-        return answered(fault.outcome)
+    told = answered(fault.outcome) if isinstance(fault, Answer) \
+        else sensed(fault, target, direction)
+    if told is not None:
+        return told
     if state in ANSWERED:
         return (GOOD,)
     if fault.name in BY_FAULT:

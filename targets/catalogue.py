@@ -34,6 +34,9 @@ TARGETS: Mapping[str, Callable[[str | None], Target]] = {"lio": _lio, "scst": _s
 BACKENDS = {"lio": "tcmu", "scst": "scst_user", "tgt": "nbd"}
 """By target: the name of the protocol between kernel and backend."""
 
+STORAGE_BACKENDS = {"lio": "iblock", "scst": "vdisk_blockio", "tgt": "block"}
+"""By target: the handler of a device that is a block device (targets.storage)."""
+
 NO_LOOPBACK = frozenset({"tgt"})
 """Targets that a machine reaches over iSCSI only."""
 

@@ -10,8 +10,8 @@ from results.errors import TargetFailedError
 from results.ladder import Ladder
 from targets.machine import Machine
 from targets.scst.driver import Layout, scst_local
+from targets.scst.prefix import TREE
 from targets.scst.sysfs import DEVICES, wait_until
-from targets.scst.target import TREE
 from targets.target import Address, Transport
 
 PROGRAM = "usr/local/bin/scst/fileio_tgt"

@@ -20,7 +20,7 @@ from suites.selftest.test_scst_target import (
     StagedMachine,
     StagedPrefix,
 )
-from targets import system
+from targets import storage, system
 from targets.lio import operations as lio
 from targets.operation import Step
 from targets.scst import operations as scst
@@ -233,7 +233,8 @@ def test_faults_name_operations_that_there_are() -> None:
         for target, known in (("scst", scst.OPERATIONS), ("lio", lio.OPERATIONS),
                               ("tgt", tgt.OPERATIONS)):
             if target in wanted:
-                operation: Any = {**system.OPERATIONS, **known}[fault.operation]
+                every: dict[str, Any] = {**system.OPERATIONS, **storage.ILLNESSES, **known}
+                operation = every[fault.operation]
                 ends = getattr(operation, "ends_device", False)
                 assert ends or not fault.ends_device, fault.name
 

@@ -233,7 +233,8 @@ def test_load_with_parameters(machine: StagedMachine) -> None:
 
 def test_unload_what_is_loaded(scst: Scst, machine: StagedMachine) -> None:
     scst.unload(machine, LADDER)
-    assert machine.log == ["kill 55", "unlink /run/iscsi-scstd.pid", "rmmod scst_user"]
+    assert machine.log == ["kill -CONT 55", "kill -TERM 55", "unlink /run/iscsi-scstd.pid",
+                           "rmmod scst_user"]
 
 
 def test_deploy_over_iscsi_and_remove(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from results.errors import WrongUsageError
+from targets.scst.sysfs import wait_until
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,33 @@ class NoProcess:
     status: int | None = None
 
 
+class Gate(Protocol):
+    """Something below the target that can hold commands in a backend's stead."""
+
+    def hold(self, direction: str | None, deadline: float) -> None:
+        """Hold what comes: "read", "write", or all (None)."""
+
+    def held(self) -> int:
+        """How many are held."""
+
+    def release(self, deadline: float) -> None:
+        """Let all go on."""
+
+
+HELD_AT = "EXEC"
+"""The only point that a gate knows: the target has given the command to what is below it."""
+
+
 @dataclass(frozen=True)
 class NoBackend:
     """What stands for the backend where there is none: it serves, and obeys nothing.
 
-    ``why``: "vdisk_fileio is in the kernel", for who asks more of it.
+    ``why``: "vdisk_fileio is in the kernel", for who asks more of it. ``gate``: what holds
+    commands, or None. It tells them by their direction only, and holds all that come.
     """
 
     why: str
+    gate: Gate | None = None
     process: NoProcess = NoProcess()
 
     def _cannot(self, what: str) -> WrongUsageError:
@@ -40,16 +60,22 @@ class NoBackend:
 
     def hold(self, point: str, count: int, *, deadline: float,
              opcodes: Sequence[int] | None = None, direction: str | None = None) -> None:
-        """Hold none; one that is to hold some raises WrongUsageError."""
-        if count:
+        """Hold what comes at the gate; without one, or elsewhere, raises WrongUsageError."""
+        if count and (self.gate is None or point != HELD_AT):
             raise self._cannot(f"hold commands in {point}")
+        if count and self.gate is not None:
+            self.gate.hold(direction, deadline)
 
     def wait_held(self, count: int, deadline: float) -> bool:
-        """Tell that none are held."""
-        return not count
+        """Wait until ``count`` commands are held; tell whether they are."""
+        gate = self.gate
+        return not count or (gate is not None and wait_until(
+            lambda: gate.held() >= count, deadline))
 
     def release(self, deadline: float) -> None:
-        """Nothing is held."""
+        """Let what is held go on."""
+        if self.gate is not None:
+            self.gate.release(deadline)
 
     def lie(self, how: str, count: int, *, deadline: float, direction: str | None = None,
             medium: str | None = None) -> None:

@@ -14,6 +14,7 @@ from targets.machine import Machine
 CONFIGFS = "/sys/kernel/config"
 TARGET = f"{CONFIGFS}/target"
 HBA = f"{TARGET}/core/user_0"
+BLOCK_HBA = f"{TARGET}/core/iblock_0"
 
 
 class Configfs:

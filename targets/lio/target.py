@@ -1,4 +1,5 @@
-"""LIO, the kernel's own SCSI target, with a TCMU backstore; set up through configfs by hand."""
+"""LIO, the kernel's own SCSI target, with a TCMU backstore or a block device; set up through
+configfs by hand."""
 
 from __future__ import annotations
 
@@ -8,16 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from results.errors import MachineLostError, TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
-from targets import system
+from targets import storage, system
+from targets.backend.absent import NoBackend
 from targets.backend.client import Backend
 from targets.backend.disk import MAX_TRANSFER
 from targets.lio import operations
-from targets.lio.configfs import CONFIGFS, HBA, TARGET, Configfs
+from targets.lio.configfs import BLOCK_HBA, CONFIGFS, HBA, TARGET, Configfs
 from targets.lio.fabric import FABRICS, Export
 from targets.lio.operations import Site
 from targets.machine import Machine, Process
@@ -42,12 +44,16 @@ default, 30 (TCMU_TIME_OUT), is longer than any bound of the ladder."""
 
 OPTIONS = ("cmd_time_out",)
 
+IBLOCK = "iblock"
+"""The handler of a device that is a block device's, and has no backend of ours."""
+
 KERNEL_THREADS = (
     "iscsi_np", "iscsi_ttx", "iscsi_trx",
     # The work queues' rescuers; Linux 6.8 and later have another prefix.
     "target_completi", "target_submissi", "xcopy_wq", "kworker/R-targe", "kworker/R-xcopy")
 
-MODULES = (*(fabric.module for fabric in FABRICS.values()), "target_core_user")
+MODULES = (*(fabric.module for fabric in FABRICS.values()), "target_core_user",
+           "target_core_iblock")
 """In the order in which they can be unloaded."""
 
 SLABS = (
@@ -59,7 +65,7 @@ SLABS = (
     "tcm_loop_cmd_cache",  # tcm_loop.c
 )
 
-SHARED = (*(fabric.directory for fabric in FABRICS.values()), HBA)
+SHARED = (*(fabric.directory for fabric in FABRICS.values()), HBA, BLOCK_HBA)
 """The directories in configfs below which every deployment makes its own."""
 
 
@@ -135,17 +141,23 @@ class Lio:
         self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
         recorder: Recorder,
     ) -> Deployment:
-        """Deploy a TCMU device with its backend."""
+        """Deploy a TCMU device with its backend, or a block device."""
         cmd_time_out(device)
         one_lun(device)
         config = Configfs(machine, ladder.step)
         undo = ExitStack()
+        below: storage.Storage | None = None
         try:
-            backstore = make_backstore(config, device, undo)
-            backend = Backend(machine, f"tcmu {device.name}", BACKEND, backend_argv(device),
-                              recorder)
-            undo.callback(backend.end, ladder.step)
-            backend.wait_ready(ladder.step)
+            if device.handler == IBLOCK:
+                below = storage.make_storage(machine, device, medium(device), undo, ladder.step)
+                backstore = make_block_backstore(config, device, below.path, undo)
+                backend = cast(Backend, NoBackend("iblock is in the kernel", below))
+            else:
+                backstore = make_backstore(config, device, undo)
+                backend = Backend(machine, f"tcmu {device.name}", BACKEND, backend_argv(device),
+                                  recorder)
+                undo.callback(backend.end, ladder.step)
+                backend.wait_ready(ladder.step)
             export = FABRICS[transport].export(config, device.name, backstore, undo)
         except BaseException as error:
             config.allow(ladder.step)
@@ -157,7 +169,8 @@ class Lio:
         address = Address(transport, 0, VENDOR, serial(device), export.portal, export.iqn,
                           export.scsi_host)
         return LioDeployment(
-            machine, device, backend, address, ladder, config, backstore, export, undo, recorder)
+            machine, device, backend, address, ladder, config, backstore, export, undo, recorder,
+            below)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:
         """Remove the shared directories, then the modules."""
@@ -167,13 +180,27 @@ class Lio:
         machine.rmmod(*MODULES, deadline=ladder.step)
 
 
-def make_backstore(config: Configfs, device: Device, undo: ExitStack) -> str:
-    """Make and enable a TCMU backstore; return its directory."""
-    path = f"{HBA}/{device.name}"
+def make_block_backstore(config: Configfs, device: Device, below: str, undo: ExitStack) -> str:
+    """Make and enable a backstore of a block device's; return its directory."""
+    path = _backstore_directory(config, f"{BLOCK_HBA}/{device.name}", undo)
+    config.write(f"{path}/control", f"udev_path={below}")
+    config.write(f"{path}/enable", "1")
+    config.write(f"{path}/wwn/vendor_id", VENDOR)
+    config.write(f"{path}/wwn/vpd_unit_serial", serial(device))
+    return path
+
+
+def _backstore_directory(config: Configfs, path: str, undo: ExitStack) -> str:
     if config.exists(path):
         raise TargetFailedError(f"{path} is there already: an earlier deployment was not removed")
     config.mkdir(path)
     undo.callback(config.remove_directory, path)
+    return path
+
+
+def make_backstore(config: Configfs, device: Device, undo: ExitStack) -> str:
+    """Make and enable a TCMU backstore; return its directory."""
+    path = _backstore_directory(config, f"{HBA}/{device.name}", undo)
     config.write(f"{path}/control", ",".join([
         f"dev_config={DEV_CONFIG}", f"dev_size={device.size}",
         f"hw_block_size={device.block_size}",
@@ -190,7 +217,8 @@ def make_backstore(config: Configfs, device: Device, undo: ExitStack) -> str:
 
 @dataclass(frozen=True)
 class LioDeployment:
-    """One TCMU device, exported by one fabric. ``backstore``: its directory in configfs."""
+    """One device, exported by one fabric. ``backstore``: its directory in configfs. ``below``: what
+    a block device's is over."""
 
     machine: Machine
     device: Device
@@ -202,12 +230,15 @@ class LioDeployment:
     export: Export
     undo: ExitStack
     recorder: Recorder
+    below: storage.Storage | None = None
     kernel_threads: tuple[str, ...] = KERNEL_THREADS
 
     @cached_property
     def _operations(self) -> Operations:
         place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend)
-        return Operations({**operations.table(self._site), **system.table(place)})
+        ill = storage.operations(self.machine, self.recorder, self.below, self.ladder.step) \
+            if self.below else {}
+        return Operations({**operations.table(self._site), **system.table(place), **ill})
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -245,6 +276,8 @@ class LioDeployment:
         }
 
     def _ring(self) -> str:
+        if self.below:
+            return "a block device has none\n"
         if self.backend.process.status is not None:
             return f"the backend has ended with status {self.backend.process.status}\n"
         try:

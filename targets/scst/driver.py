@@ -88,6 +88,13 @@ def iscsi(
     return export
 
 
+def iscsi_again(machine: Machine, export: Export, deadline: float) -> None:
+    """Make a target anew that has gone with the daemon: what undoes the first undoes this one."""
+    _add_target(machine, export, ExitStack(), deadline)
+    _add_luns(machine, export, deadline)
+    write(machine, f"{export.target}/enabled", "1", deadline)
+
+
 def scst_local(
     machine: Machine, name: str, layout: Layout, undo: ExitStack, deadline: float
 ) -> Export:

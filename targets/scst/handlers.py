@@ -1,8 +1,8 @@
 """SCST's device handlers: what is behind a LUN.
 
 ``scst_user``: a backend of the project's own, a process whose every step is seen. ``vdisk_fileio``,
-``vdisk_blockio`` and ``vdisk_nullio``: in the kernel, over a file, a loop device on the same file,
-or nothing at all; there is no process that could hold commands or be killed.
+``vdisk_blockio`` and ``vdisk_nullio``: in the kernel, over a file, a block device on the same file
+(targets.storage), or nothing at all; there is no process that could be killed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from results.errors import WrongUsageError
 from targets.machine import Machine
 from targets.scst.sysfs import DEVICES, HANDLERS, write
+from targets.storage import Storage, make_storage
 from targets.target import Device
 
 USER = "scst_user"
@@ -34,30 +35,31 @@ def medium(device: Device) -> str:
     return f"/dev/shm/stf-{device.name}"
 
 
-def file_parameters(machine: Machine, device: Device, _undo: ExitStack) -> str:
-    """Return vdisk_fileio's parameters for a file of the device's size."""
+Below = tuple[str, Storage | None]
+"""A vdisk handler's parameters that say what is below it, and that itself, where it is a device."""
+
+
+def over_file(machine: Machine, device: Device, _undo: ExitStack, _deadline: float) -> Below:
+    """Return what vdisk_fileio has: a file of the device's size."""
     machine.run(["truncate", "-s", str(device.size), medium(device)])
-    return f"filename={medium(device)}; blocksize={device.block_size}"
+    return f"filename={medium(device)}; blocksize={device.block_size}", None
 
 
-def block_parameters(machine: Machine, device: Device, undo: ExitStack) -> str:
-    """Return vdisk_blockio's parameters for a loop device on such a file."""
-    machine.modprobe("loop")
-    machine.run(["truncate", "-s", str(device.size), medium(device)])
-    loop = machine.run(["losetup", "-f", "--show", medium(device)]).stdout.strip()
-    undo.callback(machine.run, ["losetup", "-d", loop])
-    return f"filename={loop}; blocksize={device.block_size}"
+def over_storage(machine: Machine, device: Device, undo: ExitStack, deadline: float) -> Below:
+    """Return what vdisk_blockio has: a block device on such a file."""
+    storage = make_storage(machine, device, medium(device), undo, deadline)
+    return f"filename={storage.path}; blocksize={device.block_size}", storage
 
 
-def null_parameters(_machine: Machine, device: Device, _undo: ExitStack) -> str:
-    """Return vdisk_nullio's parameters: nothing is behind it."""
-    return f"size={device.size}; blocksize={device.block_size}"
+def over_nothing(_machine: Machine, device: Device, _undo: ExitStack, _deadline: float) -> Below:
+    """Return what vdisk_nullio has: nothing."""
+    return f"size={device.size}; blocksize={device.block_size}", None
 
 
-VDISKS: Mapping[str, Callable[[Machine, Device, ExitStack], str]] = {
-    "vdisk_fileio": file_parameters,
-    "vdisk_blockio": block_parameters,
-    "vdisk_nullio": null_parameters,
+VDISKS: Mapping[str, Callable[[Machine, Device, ExitStack, float], Below]] = {
+    "vdisk_fileio": over_file,
+    "vdisk_blockio": over_storage,
+    "vdisk_nullio": over_nothing,
 }
 NAMES = (USER, *VDISKS)
 
@@ -86,17 +88,19 @@ def vdisk_options(device: Device) -> str:
 def add_vdisk(
     machine: Machine, device: Device, identity: Mapping[str, str], undo: ExitStack,
     deadline: float,
-) -> None:
-    """Add a device of a vdisk handler; put its removal on ``undo``.
+) -> Storage | None:
+    """Add a device of a vdisk handler; put its removal on ``undo``. Return what is below it.
 
     ``identity``: attributes to set before anybody sees it (t10_vend_id, usn).
     """
-    parameters = VDISKS[device.handler](machine, device, undo) + vdisk_options(device)
+    parameters, storage = VDISKS[device.handler](machine, device, undo, deadline)
     manage = f"{HANDLERS}/{device.handler}/mgmt"
-    write(machine, manage, f"add_device {device.name} {parameters}", deadline)
+    write(machine, manage, f"add_device {device.name} {parameters}{vdisk_options(device)}",
+          deadline)
     undo.callback(delete_vdisk, machine, device, deadline)
     for name, value in identity.items():
         write(machine, f"{DEVICES}/{device.name}/{name}", value, deadline)
+    return storage
 
 
 def delete_vdisk(machine: Machine, device: Device, deadline: float) -> None:

@@ -14,10 +14,12 @@ from functools import partial
 from results.errors import TargetFailedError
 from results.history import Recorder
 from results.ladder import Ladder
+from targets.daemon import Signalled
 from targets.machine import Machine
 from targets.operation import Program, Running
-from targets.scst import sysfs
-from targets.scst.driver import LUN, Export
+from targets.scst import daemon, sysfs
+from targets.scst.daemon import SCSTD
+from targets.scst.driver import LUN, Export, iscsi_again
 from targets.scst.handlers import SPARE, VDISKS, add_spare, delete_spare
 from targets.scst.sysfs import DEVICES, HANDLERS, SCST, TARGETS
 
@@ -174,6 +176,38 @@ class Unload:
         return Running(self.name, site.machine, site.recorder, work)
 
 
+@dataclass(frozen=True)
+class ToDaemon:
+    """A signal to the iSCSI daemon. ``ends``: whether it ends of it."""
+
+    name: str
+    signal: str
+    undo: Callable[[Site, float], None]
+    ends: bool = False
+    ends_device: bool = False
+
+    def applies(self, site: Site) -> bool:
+        """Tell whether a site's target driver has the daemon."""
+        return site.export.driver == "iscsi"
+
+    def begin(self, site: Site) -> Running:
+        """Send it."""
+        work = Signalled(site.machine, SCSTD, self.signal, self.ends)
+        return Running(self.name, site.machine, site.recorder, work, partial(self.undo, site))
+
+
+def go_on(site: Site, _deadline: float) -> None:
+    """Continue a stopped daemon."""
+    SCSTD.send(site.machine, "CONT")
+
+
+def respawn(site: Site, deadline: float) -> None:
+    """Start a daemon in place of the dead one, with the same target."""
+    daemon.start(site.machine)
+    iscsi_again(site.machine, site.export, deadline)
+    daemon.enable(site.machine)
+
+
 def must_be_refused(module: str, answer: Mapping[str, object]) -> None:
     """Raise TargetFailedError unless rmmod says that a module is in use."""
     words = f"{answer['stdout']}{answer['stderr']}".strip()
@@ -203,7 +237,7 @@ ADD = (MGMT, "add {device} {lun}")
 GONE = "{luns}/{lun}"
 VDISK = tuple(VDISKS)
 
-Kind = Order | Change | Unload
+Kind = Order | Change | Unload | ToDaemon
 
 KINDS: tuple[Kind, ...] = (
     Order("lun-delete", MGMT, "del {lun}", ADD, gone=GONE, ends_device=True),
@@ -236,6 +270,8 @@ KINDS: tuple[Kind, ...] = (
     Change("threads", "{dev}/threads_num", lambda before: str(int(before) + 3), VDISK),
     Change("threads-pool-type", "{dev}/threads_pool_type",
            lambda before: "shared" if before == "per_initiator" else "per_initiator", VDISK),
+    ToDaemon("daemon-stop", "STOP", go_on),
+    ToDaemon("daemon-kill", "KILL", respawn, ends=True),
     Unload("module-unload-handler", handler_module),
     Unload("module-unload-driver", driver_module),
     Unload("module-unload-core", lambda _: "scst"),

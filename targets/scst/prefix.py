@@ -26,6 +26,9 @@ OPTIONAL = ("scst_vdisk",)
 
 DAEMON = "usr/local/sbin/iscsi-scstd"
 
+TREE = "/scst"
+"""Where the machine sees the installation."""
+
 HANDSHAKE = re.compile(rb"(?<=\0)(\d+\.\d+[!-~]*[0-9a-f]{80})(?=\0)")
 """SCST's version name followed by two SHA-1 sums in hex (DEV_USER_VERSION, scst_user.h)."""
 

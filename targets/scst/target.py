@@ -10,22 +10,19 @@ from typing import Any, cast
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
-from targets import system
+from targets import storage, system
 from targets.backend.absent import NoBackend
 from targets.backend.client import Backend
 from targets.machine import Machine
 from targets.operation import Operations, Running
-from targets.scst import handlers, operations, sysfs
+from targets.scst import daemon, handlers, operations, sysfs
 from targets.scst.driver import DRIVERS, LUN, Export, Layout
 from targets.scst.handlers import USER, medium
 from targets.scst.operations import Site
-from targets.scst.prefix import DAEMON, MODULES, OPTIONAL, Prefix
+from targets.scst.prefix import MODULES, OPTIONAL, TREE, Prefix
 from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS, wait_until
 from targets.scst.user_spec import DeviceSpec, argument, check_options
 from targets.target import Address, Deployment, Device, Transport
-
-TREE = "/scst"
-"""Where the machine sees the installation."""
 
 VENDOR = "STF"
 PRODUCT = "scst_user disk"
@@ -40,8 +37,6 @@ DISK_MODULE = "sd_mod"
 
 MODULE_ARGUMENTS = {"scst_local": ["add_default_tgt=0"]}
 """Every deployment makes a target of its own: the default one's host would stay."""
-
-PID_FILE = "/run/iscsi-scstd.pid"
 
 REFERENCES = "/sys/module/scst_user/refcnt"
 """Counts registered devices. A device's reference is put last of all, by the thread
@@ -127,8 +122,8 @@ class Scst:
             file = self.prefix.module(machine.release, module).relative_to(self.prefix.path)
             machine.run(["insmod", f"{TREE}/{file}", *MODULE_ARGUMENTS.get(module, []),
                          *self.parameters.get(module, [])])
-        machine.run([f"{TREE}/{DAEMON}", "-a", "127.0.0.1"])  # returns once it listens
-        machine.write(f"{TARGETS}/iscsi/enabled", "1")
+        daemon.start(machine)
+        daemon.enable(machine)
 
     def deploy(
         self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
@@ -138,6 +133,7 @@ class Scst:
         handlers.check(device)
         layout = Layout(device.layout(), device.group)
         undo = ExitStack()
+        below: storage.Storage | None = None
         try:
             devices = [KernelDevice(machine, each.name) for each in device.family]
             undo.callback(handlers.delete_spare, machine, ladder.step)
@@ -148,8 +144,8 @@ class Scst:
                 undo.callback(backend.end, ladder.step)
                 backend.wait_ready(ladder.step)
             else:
-                backend = cast(Backend, NoBackend(f"{device.handler} is in the kernel"))
-                add_vdisks(machine, device, undo, ladder.teardown)
+                below = add_vdisks(machine, device, undo, ladder.teardown)
+                backend = cast(Backend, NoBackend(f"{device.handler} is in the kernel", below))
             exports = [DRIVERS[transport](machine, name, layout, undo, ladder.step)
                        for name in target_names(device)]
         except BaseException as error:
@@ -161,7 +157,7 @@ class Scst:
             raise
         return ScstDeployment(
             machine, ladder, recorder, device=device, backend=backend, devices=devices,
-            exports=exports, transport=transport, undo=undo)
+            exports=exports, transport=transport, undo=undo, below=below)
 
     def _start_backend(self, machine: Machine, device: Device, recorder: Recorder) -> Backend:
         version = self.prefix.version_string(machine.release)
@@ -174,29 +170,21 @@ class Scst:
         scst.ko itself stays: its exit sleeps 3 s whatever happened (scst_sysfs_cleanup,
         scst_sysfs.c), and what holds it are the others.
         """
-        stop_daemon(machine, ladder.step)
+        daemon.stop(machine, ladder.step)
         loaded = [name for module in reversed((*MODULES, *OPTIONAL)) if module != CORE
                   if machine.exists(f"/sys/module/{(name := module.replace('-', '_'))}")]
         machine.rmmod(*loaded, deadline=ladder.step)
 
 
-def stop_daemon(machine: Machine, deadline: float) -> None:
-    """End iscsi-scstd, if it runs, and wait until it has gone. Raises TargetFailedError."""
-    try:
-        pid = machine.read(PID_FILE).strip()
-    except FileNotFoundError:
-        return
-    machine.run(["kill", pid], check=False)
-    if not wait_until(lambda: not machine.exists(f"/proc/{pid}"), deadline):
-        raise TargetFailedError(f"iscsi-scstd has not ended {deadline:g} s after SIGTERM")
-    machine.unlink(PID_FILE)
-
-
-def add_vdisks(machine: Machine, device: Device, undo: ExitStack, deadline: float) -> None:
-    """Add a device of a handler in the kernel, and its siblings."""
-    for each in device.family:
-        identity = {"t10_vend_id": VENDOR, "usn": serial_of(each.name)}
-        handlers.add_vdisk(machine, each, identity, undo, deadline)
+def add_vdisks(
+    machine: Machine, device: Device, undo: ExitStack, deadline: float,
+) -> storage.Storage | None:
+    """Add a device of a handler in the kernel, and its siblings; return what the first is over."""
+    below = [
+        handlers.add_vdisk(machine, each, {"t10_vend_id": VENDOR, "usn": serial_of(each.name)},
+                           undo, deadline)
+        for each in device.family]
+    return below[0]
 
 
 def target_names(device: Device) -> list[str]:
@@ -266,7 +254,7 @@ class ScstDeployment:
     def __init__(
         self, machine: Machine, ladder: Ladder, recorder: Recorder, *, device: Device,
         backend: Backend, devices: Sequence[KernelDevice], exports: Sequence[Export],
-        transport: Transport, undo: ExitStack,
+        transport: Transport, undo: ExitStack, below: storage.Storage | None = None,
     ) -> None:
         self.machine = machine
         self.device = device
@@ -279,7 +267,9 @@ class ScstDeployment:
             machine, exports[0], device.name, device.handler, ladder, recorder)
         self._undo = undo
         place = system.Place(machine, recorder, ladder.step, backend)
-        self._operations = Operations({**operations.table(self._site), **system.table(place)})
+        self._operations = Operations({
+            **operations.table(self._site), **system.table(place),
+            **(storage.operations(machine, recorder, below, ladder.step) if below else {})})
 
     @property
     def address(self) -> Address:

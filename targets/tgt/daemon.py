@@ -6,6 +6,7 @@ from contextlib import suppress
 from signal import Signals
 
 from results.errors import TargetFailedError
+from targets.daemon import Daemon
 from targets.machine import Machine
 from targets.scst.sysfs import wait_until
 from targets.tgt import admin
@@ -38,14 +39,7 @@ ANSWER = 3.0
 """Seconds in which a tgtd that is well shows what it has."""
 
 
-def pid(machine: Machine) -> int:
-    """Return the daemon's process id, of the one that ran last."""
-    return int(machine.read(PID_FILE))
-
-
-def running(machine: Machine) -> bool:
-    """Whether it is there, in whatever state."""
-    return machine.exists(PID_FILE) and machine.exists(f"/proc/{pid(machine)}")
+TGTD = Daemon("tgtd", PID_FILE, MEANT_FILE)
 
 
 def answers(machine: Machine) -> bool:
@@ -76,25 +70,12 @@ def require_alive(machine: Machine) -> None:
         raise TargetFailedError(words)
 
 
-def send(machine: Machine, signal: str) -> None:
-    """Send it a signal, by its name without SIG; fine if it has gone."""
-    if signal == "KILL":
-        machine.write(MEANT_FILE, signal)
-    machine.run(["kill", f"-{signal}", str(pid(machine))], check=False)
-
-
-def wait_gone(machine: Machine, deadline: float) -> None:
-    """Wait until it has gone, with all its threads. Raises TargetFailedError."""
-    if not wait_until(lambda: not running(machine), deadline):
-        raise TargetFailedError(f"tgtd has not gone after {deadline:g} s")
-
-
 def stop(machine: Machine, deadline: float) -> None:
     """End it as its administrator does: it has to have no target any more."""
-    if running(machine):
+    if TGTD.running(machine):
         machine.write(MEANT_FILE, "delete")
         admin.give(machine, deadline, admin.order("delete", "sys"))
-        wait_gone(machine, deadline)
+        TGTD.wait_gone(machine, deadline)
     with suppress(FileNotFoundError):
         machine.unlink(PID_FILE)
 
@@ -103,11 +84,11 @@ def revive(machine: Machine, deadline: float) -> str:
     """See that there is one and that it obeys: continue a stopped one, replace a dead one. Returns
     what ``died`` says of that."""
     words = died(machine)
-    if running(machine):
-        send(machine, "CONT")
+    if TGTD.running(machine):
+        TGTD.send(machine, "CONT")
         if answers(machine):
             return words
-        send(machine, "KILL")
-        wait_gone(machine, deadline)
+        TGTD.send(machine, "KILL")
+        TGTD.wait_gone(machine, deadline)
     start(machine, deadline)
     return words

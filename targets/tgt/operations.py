@@ -33,6 +33,7 @@ from functools import partial
 
 from results.errors import TargetFailedError
 from results.history import Recorder
+from targets.daemon import Signalled
 from targets.machine import Machine
 from targets.operation import Running, Work
 from targets.tgt import admin, daemon
@@ -47,36 +48,6 @@ class Site:
     machine: Machine
     export: Export
     recorder: Recorder
-
-
-@dataclass(frozen=True)
-class Signalled:
-    """A signal that was sent to the daemon (a targets.operation.Work). ``ends``: whether it has
-    to end of it; else it has to go on obeying, unless ``deaf``."""
-
-    machine: Machine
-    signal: str
-    ends: bool = False
-    deaf: bool = False
-
-    def __post_init__(self) -> None:
-        daemon.send(self.machine, self.signal)
-
-    @property
-    def done(self) -> bool:
-        """Whether it has had its effect, as far as can be seen."""
-        return not self.ends or not daemon.running(self.machine)
-
-    def waits(self) -> bool:
-        """Whether the daemon is still there: its threads wait for the backing store."""
-        return not self.done
-
-    def finish(self, deadline: float) -> None:
-        """See the effect. Raises TargetFailedError when it is another."""
-        if self.ends:
-            daemon.wait_gone(self.machine, deadline)
-        elif not self.deaf and not daemon.answers(self.machine):
-            raise TargetFailedError(f"tgtd does not obey after SIG{self.signal}")
 
 
 @dataclass(frozen=True)
@@ -102,8 +73,9 @@ def orders(op: str, mode: str, refused: str = "", **options: str | int) -> Calla
 
 
 def signals(signal: str, *, ends: bool = False, deaf: bool = False) -> Callable[[Site], Work]:
-    """Return what sends the daemon a signal."""
-    return lambda site: Signalled(site.machine, signal, ends, deaf)
+    """Return what sends the daemon a signal. ``deaf``: whether it need not obey after it."""
+    return lambda site: Signalled(site.machine, daemon.TGTD, signal, ends,
+                                  None if deaf else daemon.answers)
 
 
 def connection_delete(site: Site) -> Work:
@@ -159,7 +131,7 @@ OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
     Operation("daemon-term", signals("TERM")),
     Operation("daemon-delete", orders("delete", "sys", refused=admin.INVALID)),
     Operation("daemon-stop", signals("STOP", deaf=True),
-              lambda site, _: daemon.send(site.machine, "CONT")),
+              lambda site, _: daemon.TGTD.send(site.machine, "CONT")),
     Operation("daemon-kill", signals("KILL", ends=True), respawn),
 )}
 

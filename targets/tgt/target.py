@@ -11,7 +11,7 @@ from typing import Any, cast
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
-from targets import system
+from targets import storage, system
 from targets.backend.absent import NoBackend
 from targets.backend.client import Backend
 from targets.machine import Machine
@@ -33,13 +33,15 @@ NBD_SETTINGS = {
 }
 
 FILE = "file"
+BLOCK = "block"
 
-BACKINGS: Mapping[str, Mapping[str, str]] = {
-    NBD: {"bsoflags": "direct"},  # through no cache: what the backend holds, tgtd waits for
-    FILE: {},
-}
-"""What is behind the LUN, and how tgtd opens it: a network block device that our backend serves,
-or a file in memory that needs nobody, where no command can be held."""
+DIRECT = {"bsoflags": "direct"}
+"""Through no cache: what is behind holds, tgtd waits for."""
+
+BACKINGS: Mapping[str, Mapping[str, str]] = {NBD: DIRECT, FILE: {}, BLOCK: DIRECT}
+"""What is behind the LUN, and how tgtd opens it: a network block device that our backend serves; a
+file in memory that needs nobody, where no command can be held; or a block device on such a file
+(targets.storage)."""
 
 BACKING_STORES = ("rdwr", "aio")
 """tgtd's own ways to read and write (usr/bs_rdwr.c: 16 threads; usr/bs_aio.c)."""
@@ -120,11 +122,15 @@ class Tgt:
             raise TargetFailedError("tgtd has a target already: an earlier deployment was not "
                                     "removed")
         options = {"bstype": chosen["bstype"], **BACKINGS[backing]}
-        export = Export(machine, device.name, serial_of(device.name),
-                        NBD_DEVICE if backing == NBD else medium(device), device.block_size,
-                        tuple(options.items()), ladder.step)
-        with ExitStack() as undo:
-            if backing == NBD:
+        below: storage.Storage | None = None
+        path = NBD_DEVICE if backing == NBD else medium(device)
+        undo = ExitStack()
+        with undo:
+            if backing == BLOCK:
+                below = storage.make_storage(machine, device, medium(device), undo, ladder.step)
+                path = below.path
+                backend = cast(Backend, NoBackend("the LUN is a block device's", below))
+            elif backing == NBD:
                 backend = Backend(machine, f"tgt {device.name}", BACKEND, backend_argv(device),
                                   recorder)
                 undo.callback(backend.end, ladder.step)
@@ -132,11 +138,13 @@ class Tgt:
             else:
                 machine.run(["truncate", "-s", str(device.size), medium(device)])
                 backend = cast(Backend, NoBackend("the LUN is a file that nobody serves"))
+            export = Export(machine, device.name, serial_of(device.name), path,
+                            device.block_size, tuple(options.items()), ladder.step)
             undo.callback(export.delete, ladder.step)
             export.add()
-            undo.pop_all()
+            undo = undo.pop_all()
         address = Address(transport, LUN, VENDOR, export.serial, PORTAL, export.iqn)
-        return TgtDeployment(machine, backend, address, ladder, export, recorder)
+        return TgtDeployment(machine, backend, address, ladder, export, recorder, below, undo)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:
         """End the daemon, then unload the module."""
@@ -154,13 +162,17 @@ class TgtDeployment:
     ladder: Ladder
     export: Export
     recorder: Recorder
+    below: storage.Storage | None
+    undo: ExitStack
     kernel_threads: tuple[str, ...] = ()
 
     @cached_property
     def _operations(self) -> Operations:
         site = Site(self.machine, self.export, self.recorder)
         place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend)
-        return Operations({**operations.table(site), **system.table(place)})
+        ill = storage.operations(self.machine, self.recorder, self.below, self.ladder.step) \
+            if self.below else {}
+        return Operations({**operations.table(site), **system.table(place), **ill})
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -229,7 +241,6 @@ class TgtDeployment:
         else:
             self.backend.end(self.ladder.step)
         died = daemon.revive(self.machine, self.ladder.step)
-        self.export.delete(self.ladder.step)
-        self.backend.end(self.ladder.step)
+        self.undo.close()
         if died:
             raise TargetFailedError(died)

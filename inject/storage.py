@@ -1,0 +1,142 @@
+"""The disk below a target that is all in the kernel falls ill, and is healed.
+
+What was held at the disk's gate (targets.storage) meets the illness. What it must lead to, by the
+targets' own sources:
+
+- A disk that errs: CHECK CONDITION, with the sense data of SENSE; the midlayer makes EIO of it, or
+  ENODATA of an unrecovered read error (scsi_check_sense, drivers/scsi/scsi_error.c).
+- A disk that is slow, or stalls for less than the initiator's command timer (4 s,
+  fixtures.initiator.openiscsi): nothing but time is lost.
+- A disk that stalls for longer: what is in flight is aborted and sent again, as the initiator's
+  error handling has it. Once its patience of 4 + 2 + 2 + 2 + 2 s (command, ABORT TASK, the resets,
+  a new session) is over, it ends the commands with EIO, and its disk may be offline.
+- A disk that lies, by dropping or changing what it acknowledges: no target can notice, integrity
+  has to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from inject.fault import Fault, Held, Needs, Subject
+from inject.target_operation import OPERATIONS, TargetOperation
+from inject.waiting import until
+
+STORAGE = Needs(backends=frozenset({"iblock", "vdisk_blockio", "block"}))
+"""LIO's and SCST's handlers of a block device, and tgtd's file that is one."""
+
+SICK = 0.5
+"""Seconds for which a disk errs or lies: a few I/Os of each thread of the workload."""
+
+SHORT, LONG, LONGER = 1.0, 5.0, 12.5
+"""Seconds for which it stalls: less than the initiator's command timer of 4 s; more; more than all
+that its error handling tries."""
+
+REPORTED = ("EIO", "ENODATA")
+
+ERRORS: tuple[TargetOperation, ...] = tuple(
+    TargetOperation(name, name, needs=STORAGE, seconds=SICK, errors=REPORTED)
+    for name in ("storage-error", "storage-error-writes", "storage-error-reads"))
+
+STALLS: tuple[TargetOperation, ...] = (
+    TargetOperation("storage-slow", "storage-slow", needs=STORAGE, seconds=SHORT, errors=()),
+    TargetOperation("storage-stall", "storage-stall", held=Held.KEPT, needs=STORAGE,
+                    seconds=SHORT, errors=()),
+    TargetOperation("storage-suspend", "storage-suspend", held=Held.KEPT, needs=STORAGE,
+                    seconds=SHORT, errors=()),
+    TargetOperation("storage-stall-long", "storage-stall", held=Held.KEPT, needs=STORAGE,
+                    seconds=LONG, errors=()),
+    TargetOperation("storage-stall-longer", "storage-stall", held=Held.KEPT, needs=STORAGE,
+                    seconds=LONGER),
+)
+
+LYING: tuple[TargetOperation, ...] = tuple(
+    TargetOperation(name, name, needs=STORAGE, seconds=SICK, errors=())
+    for name in ("storage-drop-writes", "storage-corrupt-writes"))
+
+SENSE: Mapping[str, Mapping[str, str]] = {
+    "lio": dict.fromkeys(("read", "write"), "02/08/00"),
+    "scst": {"write": "03/03/00", "read": "03/11/00"},
+    "tgt": dict.fromkeys(("read", "write"), "03/11/00"),
+}
+"""Sense key/ASC/ASCQ of a command whose I/O the disk ended with an error, by target and direction.
+
+lio: LOGICAL UNIT COMMUNICATION FAILURE, whatever the disk said (iblock_complete_cmd,
+target_core_iblock.c; target_complete_cmd and sense_detail_table, target_core_transport.c: NOT
+READY, so that initiators try again). scst: PERIPHERAL DEVICE WRITE FAULT, UNRECOVERED READ ERROR
+(blockio_endio, scst_vdisk.c). tgt: UNRECOVERED READ ERROR, of WRITEs too (set_medium_error,
+usr/bs_rdwr.c).
+"""
+
+
+def sense(target: str, direction: str) -> str:
+    """Return how a command ends for which the disk errs, in results.checkers.outcome's words."""
+    return f"CHECK CONDITION {SENSE[target][direction]}"
+
+
+@dataclass(frozen=True)
+class StalledTeardown:
+    """The device is taken away while its disk stalls; the disk is healed once that waits.
+
+    A target may not forget a command that its disk has: the teardown waits, and has to end once
+    the disk goes on. ``seconds``: how long the disk stalls once the teardown has begun.
+    """
+
+    stall: TargetOperation
+    teardown: TargetOperation
+    seconds: float = SICK
+    breaks: bool = True
+    ends_device: bool = True
+    held: Held = Held.ANSWERED
+
+    @property
+    def name(self) -> str:
+        """The names of both."""
+        return f"{self.stall.name}+{self.teardown.name}"
+
+    @property
+    def needs(self) -> Needs:
+        """What both need."""
+        return self.stall.needs & self.teardown.needs
+
+    def fire(self, subject: Subject, deadline: float) -> None:
+        """Stall the disk, see it felt, begin the teardown, see it wait; heal the disk, see it end.
+
+        Raises what the teardown raises.
+        """
+        subject.begin(self.stall.operation).finish(deadline)
+        try:
+            running = subject.begin(self.teardown.operation)
+            until(lambda: running.done or running.waits(), deadline)
+            time.sleep(self.seconds)
+        finally:
+            subject.heal(self.stall.operation, deadline)
+            subject.backend.release(deadline)
+        running.finish(deadline)
+
+    def undo(self, subject: Subject, deadline: float) -> None:
+        """End what is left of the device."""
+        subject.take_device_away()
+
+
+STALLED: tuple[TargetOperation, ...] = tuple(
+    each for each in STALLS if each.name in ("storage-stall", "storage-suspend"))
+
+TEARDOWNS: tuple[TargetOperation, ...] = tuple(
+    each for each in OPERATIONS
+    if each.name in ("lun-delete", "lun-clear", "device-delete"))
+
+STALLED_TEARDOWNS: tuple[StalledTeardown, ...] = tuple(
+    StalledTeardown(stall, teardown) for stall in STALLED for teardown in TEARDOWNS)
+
+FAULTS: tuple[Fault, ...] = (*ERRORS, *STALLS, *LYING, *STALLED_TEARDOWNS)
+
+
+def sensed(fault: Fault, target: str, direction: str) -> Sequence[str] | None:
+    """Return how a command may end that is at a disk which errs; None when that does not."""
+    if fault.name not in {each.name for each in ERRORS}:
+        return None
+    spared = {"storage-error-writes": "read", "storage-error-reads": "write"}
+    return ("GOOD",) if spared.get(fault.name) == direction else (sense(target, direction),)

@@ -1,0 +1,148 @@
+"""The storage below a handler in the kernel: what it asks of device-mapper, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from inject.catalogue import FAULTS
+from inject.outcomes import allowed
+from inject.point import State
+from inject.storage import STALLED_TEARDOWNS
+from results.errors import TargetFailedError, WrongUsageError
+from targets.backend.absent import NoBackend
+from targets.machine import Completed
+from targets.storage import ILLNESSES, Counts, Storage, make_storage
+from targets.target import Device
+
+
+class StagedMachine:
+    """A machine with a device-mapper: it keeps what it was told. ``counts``: of the front."""
+
+    def __init__(self) -> None:
+        self.scripts: list[str] = []
+        self.made = 0
+        self.counts = (0, 0, 0, 0)
+
+    def modprobe(self, *modules: str) -> None:
+        """Load modules."""
+
+    def run(self, argv: Sequence[str], *, deadline: float | None = None) -> Completed:
+        """Keep a script, and answer as losetup and dmsetup do."""
+        self.scripts.append(argv[-1] if argv[0] == "sh" else " ".join(argv))
+        said = ""
+        if argv[0] == "losetup":
+            said = "/dev/loop0\n"
+        if "dmsetup create" in argv[-1]:
+            said, self.made = f"dm-{self.made}\n", self.made + 1
+        return Completed(tuple(argv), 0, said, "")
+
+    def read(self, path: str) -> str:
+        """Read the front's counts."""
+        reads, writes, reading, writing = self.counts
+        if path == "/sys/class/block/dm-3/inflight":
+            return f"{reading:8} {writing:8}\n"
+        assert path == "/sys/class/block/dm-3/stat"
+        return f"{reads} 0 0 0 {writes} 0 0 0 {reading + writing} 0 0 0 0 0 0 0 0\n"
+
+
+@pytest.fixture
+def machine() -> Any:
+    """Give a machine."""
+    return StagedMachine()
+
+
+@pytest.fixture
+def storage(machine: Any) -> Storage:
+    """Give the storage of a device of 1 MiB."""
+    made = make_storage(machine, Device(size=1 << 20), "/dev/shm/medium", ExitStack(), 1.0)
+    machine.scripts.clear()
+    return made
+
+
+def test_it_is_made_and_unmade(machine: Any) -> None:
+    with ExitStack() as undo:
+        assert make_storage(machine, Device(size=1 << 20), "/dev/shm/medium", undo,
+                            1.0).path == "/dev/dm-3"
+    made = [each.partition(";")[0].split("--noudevsync ")[-1] for each in machine.scripts]
+    assert made == [
+        "truncate -s 1048576 /dev/shm/medium", "losetup -f --show -b 512 /dev/shm/medium",
+        "stf-stf0-dead --table '0 2048 error'",
+        "stf-stf0-disk --table '0 2048 linear /dev/loop0 0'",
+        "stf-stf0-gate --table '0 2048 linear /dev/dm-1 0'",
+        "stf-stf0 --table '0 2048 linear /dev/dm-2 0'",
+        "stf-stf0", "stf-stf0-gate", "stf-stf0-disk", "stf-stf0-dead", "losetup -d /dev/loop0"]
+
+
+def test_the_gate_holds_and_lets_go(storage: Storage, machine: Any) -> None:
+    backend = NoBackend("it is in the kernel", storage)
+    backend.hold("EXEC", 2, deadline=1.0, direction="write")
+    assert "load stf-stf0-gate --table '0 2048 delay /dev/dm-1 0 0 /dev/dm-1 0 " in \
+        machine.scripts[-1]
+    machine.counts = (0, 0, 5, 1)
+    assert not backend.wait_held(2, 0.1)  # READs are not held
+    machine.counts = (0, 0, 5, 2)
+    assert backend.wait_held(2, 0.1)
+    backend.release(1.0)
+    assert "load stf-stf0-gate --table '0 2048 linear /dev/dm-1 0'" in machine.scripts[-1]
+
+
+def test_a_gate_knows_one_point_only(storage: Storage) -> None:
+    with pytest.raises(WrongUsageError, match="it is in the kernel: it cannot hold"):
+        NoBackend("it is in the kernel", storage).hold("PARSE", 1, deadline=1.0)
+
+
+@pytest.mark.parametrize(("name", "unfelt", "felt"), [
+    ("storage-error", (2, 1, 9, 9), (2, 2, 0, 0)),
+    ("storage-error-writes", (9, 3, 9, 9), (0, 4, 0, 0)),
+    ("storage-error-reads", (3, 9, 9, 9), (4, 0, 0, 0)),
+    ("storage-drop-writes", (9, 3, 9, 9), (0, 4, 0, 0)),
+    ("storage-stall", (9, 9, 2, 1), (0, 0, 2, 2)),
+    ("storage-suspend", (9, 9, 2, 1), (0, 0, 2, 2)),
+])
+def test_an_illness_has_to_be_felt(
+    name: str, unfelt: tuple[int, ...], felt: tuple[int, ...], storage: Storage, machine: Any,
+) -> None:
+    outbreak = storage.fall_ill(name, 1.0)
+    machine.counts = unfelt
+    assert not outbreak.done
+    with pytest.raises(TargetFailedError, match="no 4 I/Os met it"):
+        outbreak.finish(0.05)
+    machine.counts = felt
+    outbreak.finish(0.05)
+
+
+@pytest.mark.parametrize("name", ILLNESSES)
+def test_an_illness_is_healed(name: str, storage: Storage, machine: Any) -> None:
+    storage.fall_ill(name, 1.0)
+    storage.heal(1.0)
+    assert "load stf-stf0-disk --table '0 2048 linear /dev/loop0 0'" in machine.scripts[-1]
+    assert machine.scripts[-1].endswith("resume --noudevrules --noudevsync stf-stf0-disk")
+
+
+def test_counts_are_the_kernels() -> None:
+    """Words of Documentation/block/stat.rst."""
+    counts = Counts.of("11 0 88 2 22 0 176 9 3 11 11 0 0 0 0 0 0\n", "       1        2\n")
+    assert counts == Counts(11, 22, 1, 2)
+    assert [counts.in_flight(each) for each in ("read", "write", None)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("target", "direction", "words"), [
+    ("lio", "write", "02/08/00"), ("scst", "write", "03/03/00"), ("scst", "read", "03/11/00"),
+    ("tgt", "write", "03/11/00")])
+def test_what_a_target_says_of_a_disk_that_errs(target: str, direction: str, words: str) -> None:
+    error, reads = FAULTS["storage-error"], FAULTS["storage-error-reads"]
+    assert allowed(error, State.EXEC, target, direction) == (f"CHECK CONDITION {words}",)
+    spared = direction == "write"
+    assert (allowed(reads, State.EXEC, target, direction) == ("GOOD",)) == spared
+
+
+def test_a_stalled_teardown_is_for_what_can_be_done() -> None:
+    names = {fault.name for fault in STALLED_TEARDOWNS
+             if fault.needs.met("lio", "iblock", "iscsi")}
+    assert names == {"storage-stall+lun-delete", "storage-suspend+lun-delete"}
+    assert any(fault.needs.met("scst", "vdisk_blockio", "iscsi")
+               for fault in STALLED_TEARDOWNS if fault.teardown.name == "device-delete")

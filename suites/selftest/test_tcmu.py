@@ -324,6 +324,35 @@ def test_short_data_is_told_and_stale_bytes_are_cleared(bench: Bench) -> None:
     assert not any(kernel.page(0)[96:])
 
 
+def test_a_transfer_that_is_shorter_than_its_command_is_refused(bench: Bench) -> None:
+    bench.kernel.page(4)[:] = b"a" * PAGE
+    bench.kernel.command(1, write10(5, 2), pages=(4,))
+    bench.kernel.command(2, read10(5, 2), pages=(9,))
+    bench.run()
+    assert {number: answer[0] for number, answer in bench.kernel.answers.items()} == {1: 2, 2: 2}
+    assert not any(bench.disk.data[5 * PAGE:7 * PAGE])
+
+
+def test_a_longer_one_moves_what_the_command_says(bench: Bench) -> None:
+    for number in (4, 5, 9, 10):
+        bench.kernel.page(number)[:] = b"!" * PAGE
+    bench.kernel.command(1, write10(5), pages=(4, 5))
+    bench.kernel.command(2, read10(5), pages=(9, 10))
+    bench.run()
+    assert bench.kernel.answers[1][0] == 0 and not any(bench.disk.data[6 * PAGE:7 * PAGE])
+    assert bench.kernel.answers[2][:3] == (0, abi.UFLAG_READ_LEN, PAGE)
+    assert not any(bench.kernel.page(10))
+
+
+def test_only_what_has_as_many_bytes_is_held(bench: Bench) -> None:
+    bench.order("hold", point="EXEC", count=1, direction="write", least=2 * PAGE)
+    bench.run()
+    bench.kernel.command(1, write10(0), pages=(0,))
+    bench.kernel.command(2, write10(1, 2), pages=(1, 2))
+    bench.run()
+    assert set(bench.kernel.answers) == {1}
+
+
 def test_a_refused_command_has_sense_and_no_data(bench: Bench) -> None:
     bench.kernel.command(1, read10(1 << 20), pages=(0,))
     events = bench.run()

@@ -111,13 +111,15 @@ class Backend:
 
     def hold(
         self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
-        direction: str | None = None, device: str | None = None,
+        direction: str | None = None, device: str | None = None, least: int = 0,
     ) -> None:
         """Order it to hold the next ``count`` matching commands at ``point``.
 
-        ``device``: of which of its devices, by name; None: of any.
+        ``device``: of which of its devices, by name; None: of any. ``least``: bytes of data that
+        they must have.
         """
-        named = {} if device is None else {"device": device}
+        named = {**({} if device is None else {"device": device}),
+                 **({"least": least} if least else {})}
         self.call("hold", deadline=deadline, point=point, count=count, opcodes=opcodes,
                   direction=direction, **named)
 

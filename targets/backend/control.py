@@ -8,8 +8,9 @@ Commands (standard input), each answered by ``{"kind": "reply", "id": ..., "ok":
 do       arguments and effect
 =======  =====================================================================
 hold     point, count, opcodes (list or null: any), direction (write, read, none or
-         null: any), device (null: any): hold the next ``count`` commands that match at
-         that point; say ``held`` once all are held; later ones pass
+         null: any), device (null: any), least (bytes of data; 0 if left out): hold the
+         next ``count`` commands that match at that point; say ``held`` once all are
+         held; later ones pass
 release  device (null: all): let every held command go on, and hold no further ones
 close    close the device's descriptors (the process stays)
 exit     leave
@@ -137,6 +138,7 @@ class Channel:
 class Hold:
     """One order to hold ``count`` commands at ``point``, of one device or (None) of any.
 
+    ``least``: bytes of data that one must have, where a backend cannot see the opcode.
     ``released``: the devices for which it holds no longer.
     """
 
@@ -145,6 +147,7 @@ class Hold:
     opcodes: frozenset[int] | None = None
     direction: str | None = None
     device: str | None = None
+    least: int = 0
     handles: list[int] = field(default_factory=list)
     devices: list[str | None] = field(default_factory=list)
     released: set[str | None] = field(default_factory=set)
@@ -153,13 +156,16 @@ class Hold:
         """Tell whether commands of a device may have to be held for it."""
         return self.device in (None, device) and device not in self.released
 
-    def matches(self, point: str, opcode: int, direction: str, device: str | None) -> bool:
+    def matches(
+        self, point: str, opcode: int, direction: str, device: str | None, length: int,
+    ) -> bool:
         """Tell whether a command at a point is one of those to hold."""
         return (
             len(self.handles) < self.count
             and self.point == point
             and (self.opcodes is None or opcode in self.opcodes)
             and (self.direction is None or direction == self.direction)
+            and length >= self.least
             and self.concerns(device)
         )
 
@@ -191,24 +197,25 @@ class Holds:
 
     def order(
         self, point: str, count: int, opcodes: list[int] | None = None,
-        direction: str | None = None, device: str | None = None,
+        direction: str | None = None, device: str | None = None, *, least: int = 0,
     ) -> None:
         """Take an order: the handler of the ``hold`` command."""
         wanted = None if opcodes is None else frozenset(opcodes)
         with self._lock:
-            self._orders.append(Hold(point, count, wanted, direction, device))
+            self._orders.append(Hold(point, count, wanted, direction, device, least))
 
     def wanted(self, device: str | None = None) -> bool:
         """Tell whether there is an order that commands of a device may have to be held for."""
         return any(hold.concerns(device) for hold in self._orders)
 
     def takes(
-        self, point: str, handle: int, opcode: int, direction: str, device: str | None = None
+        self, point: str, handle: int, opcode: int, direction: str, device: str | None = None,
+        *, length: int = 0,
     ) -> bool:
         """Tell whether this command is to be held here; count it if so."""
         with self._lock:
             for hold in self._orders:
-                if hold.matches(point, opcode, direction, device):
+                if hold.matches(point, opcode, direction, device, length):
                     if hold.take(handle, device):
                         self._channel.emit("held", **hold.held())
                         self._channel.flush()

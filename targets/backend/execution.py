@@ -60,7 +60,7 @@ class Execution(Generic[What]):
                                  "handle": handle, "opcode": int(opcode)}
         self.step("received", facts)
         task = Task(handle, what, access, facts)
-        if self._holds.takes(POINT, handle, opcode, direction):
+        if self._holds.takes(POINT, handle, opcode, direction, length=length):
             self._held[handle] = task
             self.step("held", facts)
         else:

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from targets.backend.control import Channel
-from targets.backend.disk import GOOD, Access, RamDisk, direction, extent
+from targets.backend.disk import CHECK_CONDITION, GOOD, Access, RamDisk, direction, extent
+from targets.backend.disk.sense import bad_length
 from targets.backend.execution import Execution, Task
 from targets.backend.lies import How, Lie
 from targets.lio.ring import TMR_NAMES, BrokenRingError, Command, Ring, TaskManagement
@@ -179,10 +180,24 @@ class Server:
             self._channel.emit("refused", handle=task.handle, error=str(error))
 
     def _transfer(self, ring: Ring, command: Command, access: Access, lie: Lie | None) -> int:
-        """Move a READ's or WRITE's data, and answer it."""
+        """Move a READ's or WRITE's data, and answer it.
+
+        LIO hands a CDB over with as much room as the initiator expects to move, and compares them
+        by nothing: with less than the CDB's it is refused, or who reads would not hear of it.
+        """
+        room = sum(length for _, length in command.iov)
+        if room < access.length:
+            ring.complete(command.cmd_id, CHECK_CONDITION, bad_length().sense)
+            return CHECK_CONDITION
         if access.direction == "read":
-            self._scatter(ring, command, self._execution.lies.source(lie, access))
-        elif lie is None or lie.how is not How.SKIP:
+            data = self._execution.lies.source(lie, access)
+            if room > access.length:  # the pages still hold what earlier commands moved
+                data = memoryview(bytes(data).ljust(room, b"\0"))
+            self._scatter(ring, command, data)
+            ring.complete(command.cmd_id, GOOD, b"",
+                          access.length if room > access.length else None)
+            return GOOD
+        if lie is None or lie.how is not How.SKIP:
             self._gather(ring, command, access)
             self._execution.lies.spoil(lie, access)
         ring.complete(command.cmd_id, GOOD)

@@ -76,7 +76,8 @@ workload   wrote        job, disk, block, version, error (errno name or null): i
 workload   read         job, disk, block, STAMP, error, issued_after (the highest version of the
                         block that had been acknowledged when the read was issued; 0: none)
 workload   command      job, disk, number (from 1), name, cdb (hexadecimal), direction, bytes, reset
-                        (null, lun-reset, target-reset): a chosen command is about to be issued
+                        (null, lun-reset, target-reset), allowed (with what this one may end, where
+                        that is its own affair): a chosen command is about to be issued
 workload   answer       job, disk, number, seconds, error (errno name or null), and of a CDB status,
                         host and driver (bytes of struct sg_io_hdr), residual, sense
                         (hexadecimal), key, asc, ascq (of what sense data there are)
@@ -84,9 +85,10 @@ workload   function     job, disk, number (in one count with the commands), sess
                         11.5.1), command: the number of the one that ABORT TASK is for, or null
 workload   response     job, disk, number, seconds, response (name, RFC 7143 11.6.1), error: what
                         became of a function that had none (lost, rejected, unanswered)
-workload   nexus        job, disk, session, action (logged in, refused, lost, logged out), error: a
-                        session of libiscsi's. Commands of one have its name as ``session``, and as
-                        ``error`` aborted, lost, rejected or unanswered where there is no status
+workload   nexus        job, disk, session, action (logged in, refused, lost, logged out, dropped),
+                        error: a session of libiscsi's. Commands of one have its name as
+                        ``session``, and as ``error`` aborted, lost, rejected or unanswered where
+                        there is no status
 workload   breach       job, disk, session, words: what a target must not: answer a command twice
 workload   pdu          job, disk, stream, number, request, malformed (how; "" when it is valid),
                         outcome, said (the answers in words), crc (CRC-32 of its bytes): one

@@ -3,7 +3,9 @@
 Judged from commands issued by SG_IO, of which status and sense data are known. The fault's
 ``armed`` event says with what they may end, in words: a status of SAM-6 5.3.1 ("GOOD", "BUSY"),
 for CHECK CONDITION with sense key/ASC/ASCQ in hexadecimal ("CHECK CONDITION 05/25/00"), "host
-NAME" for a command that the initiator ended by itself, the errno for one that it refused.
+NAME" for a command that the initiator ended by itself, the errno for one that it refused. Where
+each command may end otherwise, its own event says with what. A residual (RFC 7143 11.4.5) is asked
+for behind the words: "GOOD residual 512" (underflow), "GOOD residual -512" (overflow).
 """
 
 from __future__ import annotations
@@ -40,21 +42,25 @@ HOSTS = {
 def check(history: History) -> Check | None:
     """FAIL for a command that ended otherwise, or not at all; None when nothing was asked."""
     expect = expected(history)
-    allowed = expect.get("commands")
-    issued = _by_number(history, "command")
-    if not allowed or not issued:
+    for_all: list[str] = list(expect.get("commands") or ())
+    issued = {number: event for number, event in _by_number(history, "command").items()
+              if for_all or event.data.get("allowed")}
+    if not issued:
         return None
-    answers = _by_number(history, "answer")
+    answers = {number: event for number, event in _by_number(history, "answer").items()
+               if number in issued}
     timeline = Timeline.of(history)
     figures = {"commands_issued": Figure(len(issued), "1"),
                "commands_answered": Figure(len(answers), "1")}
-    wrong = [event for event in answers.values()
-             if timeline.witnessed(event.time) and not _allowed(event, allowed)]
+    own = {number: event.data.get("allowed") or for_all for number, event in issued.items()}
+    wrong = [event for number, event in answers.items()
+             if timeline.witnessed(event.time) and not _allowed(event, own[number])]
     if wrong:
-        words = _words(wrong)
+        number = int(wrong[0].data["number"])
+        first = f"{_name(issued, wrong[0])} " if issued[number].data.get("allowed") else ""
         return Check(
-            NAME, Verdict.FAIL, f"{len(wrong)} of {len(issued)} commands ended with {words}, "
-            f"allowed: {' or '.join(allowed)}", _quote(wrong),
+            NAME, Verdict.FAIL, f"{len(wrong)} of {len(issued)} commands ended with "
+            f"{_words(wrong)}, {first}allowed: {' or '.join(own[number])}", _quote(wrong),
             {**figures, **timeline.detected(NAME, wrong[0].time)},
             [Signature.of("outcome", _name(issued, each), outcome(each.data)) for each in wrong])
     if missing := [event for key, event in issued.items() if key not in answers]:
@@ -84,7 +90,9 @@ def outcome(data: Mapping[str, Any]) -> str:
 
 
 def _allowed(event: Event, allowed: list[str]) -> bool:
-    return any(fnmatchcase(outcome(event.data), pattern) for pattern in allowed)
+    words = outcome(event.data)
+    said = (words, f"{words} residual {event.data.get('residual', 0)}")
+    return any(fnmatchcase(each, pattern) for pattern in allowed for each in said)
 
 
 def _missing(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from inject.catalogue import MECHANISMS
@@ -94,6 +96,30 @@ def test_a_status_with_reserved_bits_is_read_by_the_others() -> None:
     event = Event(1.0, "workload", "answer", {"status": 0x03, "host": 0, **{
         "key": 2, "asc": 4, "ascq": 1}})
     assert outcome(event.data) == "CHECK CONDITION 02/04/01"
+
+
+def own(allowed: list[str], **answer: object) -> Check:
+    """Return what is said of a command that has its own word of how it may end."""
+    story = commanded(allowed=())
+    story.events = [replace(event, data={**event.data, "allowed": allowed})
+                    if event.kind == "command" else event for event in story.events]
+    for number in (1, 2):
+        story.at(14.4 + number / 10, "workload", "answer", job="commands", disk="sda",
+                 number=number, seconds=1.0, error=None, host=0, **answer)
+    return check(story)
+
+
+def test_a_command_has_its_own_word() -> None:
+    assert own(["GOOD"], status=0).verdict is Verdict.PASS
+    found = own(["CHECK CONDITION 05/20/00"], status=0)
+    assert found.verdict is Verdict.FAIL
+    assert found.reason.endswith("ended with GOOD, WRITE(16) allowed: CHECK CONDITION 05/20/00")
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(512, Verdict.PASS), (0, Verdict.FAIL),
+                                                (-512, Verdict.FAIL)])
+def test_a_residual_that_is_asked_for(count: int, verdict: Verdict) -> None:
+    assert own(["GOOD residual 512"], status=0, residual=count).verdict is verdict
 
 
 def expecting(*met: bool) -> Story:

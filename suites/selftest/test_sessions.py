@@ -78,6 +78,35 @@ def test_a_login_that_is_refused(agent: LocalAgent, tgtd: Tgtd, tmp_path: Path) 
         assert sessions.wait(SOON) is not None
 
 
+def test_a_session_ends_with_commands_in_flight(
+    agent: LocalAgent, tgtd: Tgtd, tmp_path: Path
+) -> None:
+    """By a logout and by hanging up: nothing is left without an end, and another initiator's
+    commands end well."""
+    address = Address(Transport.ISCSI, LUN, "STF", None, tgtd.portal, tgtd.iqn)
+    port: dict[str, str | int] = {"initiator": "iqn.2026-11.faults.stf:one", "isid": 7}
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        sessions = Sessions(agent.machine, "commands", address, DISK, recorder)
+        assert sessions.login("b", SOON)
+        for number, end in enumerate(("logged out", "dropped"), 1):
+            assert sessions.login("a", SOON, **port), sessions.nexus
+            with tgtd.io_held():
+                for name in "ab":
+                    sessions.issue(name, CommandJob("write", 1).commands(BLOCK))
+                assert sessions.wait_issued(2 * number, SOON)
+                if end == "dropped":
+                    sessions.drop("a")
+                else:
+                    sessions.begin_logout("a", SOON)
+                assert sessions.wait_nexus("a", end, SOON)
+            assert sessions.wait_settled(SOON)
+            mine, others = sessions.issued["a"][-1], sessions.issued["b"][-1]
+            assert sessions.answers[mine]["error"] == "unanswered"
+            assert sessions.answers[others]["status"] == 0
+        sessions.stop()
+        assert sessions.wait(SOON) is not None
+
+
 def managed(*ends: dict[str, object], allowed: tuple[str, ...] = ("FUNC_COMPLETE",)) -> Story:
     """Return a story with as many functions at the fault (14.0), answered after ``after`` s."""
     story = healthy().without("fault", "armed")

@@ -66,6 +66,22 @@ def responses(target: str, function: str, fault: Fault, state: State) -> Sequenc
     return tuple(dict.fromkeys((refused or COMPLETE, *single, *gone, *cold)))
 
 
+def to_all(target: str, asked: Sequence[str], fault: Fault, state: State) -> Sequence[str]:
+    """Return how any of several functions may be answered that are asked for at once. One may find
+    that another has ended the task (RFC 7143 11.6.1)."""
+    late = (NO_TASK,) if "ABORT_TASK" in asked and len(asked) > 1 else ()
+    answers = [answer for each in asked for answer in responses(target, each, fault, state)]
+    return tuple(dict.fromkeys((*answers, *late)))
+
+
+def allowed_beside_all(
+    target: str, asked: Sequence[str], fault: Fault, state: State,
+) -> Sequence[str]:
+    """Return how commands may end that several functions are for."""
+    return tuple(dict.fromkeys(
+        end for each in asked for end in allowed_beside(target, each, fault, state)))
+
+
 def allowed_beside(target: str, function: str, fault: Fault, state: State) -> Sequence[str]:
     """Return how commands may end in a state that a function is for, while a fault strikes.
 

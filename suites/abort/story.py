@@ -54,11 +54,12 @@ def prepare(stage: Stage, deployment: Deployment, disk: Disk | None) -> Beside:
 
 
 def ask(stage: Stage, sessions: Sessions, job: FunctionJob) -> None:
-    """Ask for the function."""
-    one = sessions.commands[0] if job.function == "ABORT_TASK" else None
-    for _ in range(job.storm):
-        sessions.manage(SESSION, job.function, one)
-    stage.must(sessions.wait_asked(job.storm, stage.ladder.step), "the function was not asked for")
+    """Ask for the function, or for all of a storm."""
+    for function in job.asked:
+        sessions.manage(SESSION, function,
+                        sessions.commands[0] if function == "ABORT_TASK" else None)
+    stage.must(sessions.wait_asked(len(job.asked), stage.ladder.step),
+               "the function was not asked for")
 
 
 def see(stage: Stage, sessions: Sessions) -> None:

@@ -1,4 +1,5 @@
-"""What an initiator sends is wrong: PDUs that break RFC 7143, digests that do not fit.
+"""What an initiator sends is wrong: PDUs that break RFC 7143, digests that do not fit, commands
+that do not mean what they say.
 
 Not done to the target's machine or backend but by an initiator of the story's own, while another
 one's session to the same target must not suffer.
@@ -16,7 +17,7 @@ ISCSI = Needs(transports=frozenset({"iscsi"}))
 
 @dataclass(frozen=True)
 class Wire:
-    """One kind of them; the story (suites.transport.stories) sends them."""
+    """One kind of them; the story (suites.transport.stories, suites.commands.story) sends them."""
 
     name: str
     breaks: bool = True
@@ -36,5 +37,6 @@ class Wire:
 
 MALFORMED = Wire("malformed-pdus")
 DIGESTS = Wire("wrong-digests")
+COMMANDS = Wire("odd-commands")
 
-WIRE = (MALFORMED, DIGESTS)
+WIRE = (MALFORMED, DIGESTS, COMMANDS)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.initiator.raw.pdu import (
+    EXTENDED_CDB,
     LAYOUTS,
     NO_TAG,
     Digests,
@@ -129,3 +130,12 @@ def test_keys() -> None:
 def test_a_ping_and_a_command() -> None:
     assert ping(7)["TargetTransferTag"] == NO_TAG
     assert scsi_command(1, bytes(6)).header()[:2] == b"\x01\x81"
+
+
+def test_a_long_cdb_goes_by_an_ahs() -> None:
+    """AHSLength counts the reserved byte and what is beyond the 16th (RFC 7143 11.2.2.3)."""
+    cdb = bytes(range(32))
+    pdu = scsi_command(1, cdb, 4096, "read")
+    assert pdu.ahs == bytes((0, 17, EXTENDED_CDB, 0)) + cdb[16:]
+    assert pdu.header()[4] == 5 and pdu.header()[32:48] == cdb[:16]
+    assert not scsi_command(1, cdb[:16]).ahs

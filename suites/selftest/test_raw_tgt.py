@@ -17,7 +17,7 @@ from tenacity import retry, stop_after_delay, wait_fixed
 from fixtures.initiator.raw.generate import Stream
 from fixtures.initiator.raw.obey import Obedient
 from fixtures.initiator.raw.pdu import NO_TAG, Op, Pdu, keys, text
-from fixtures.initiator.raw.send import Job, Outcome, Sender, words
+from fixtures.initiator.raw.send import Job, Outcome, Sender
 from fixtures.initiator.raw.session import (
     KEYS,
     PATTERN,
@@ -26,6 +26,7 @@ from fixtures.initiator.raw.session import (
     ping,
     scsi_command,
 )
+from fixtures.initiator.raw.words import words
 
 IQN = "iqn.2026-01.org.scsi-target-faults:selftest"
 NAME = "iqn.2026-01.org.scsi-target-faults:raw"

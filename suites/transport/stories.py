@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fixtures.initiator.disk import Disk
 from fixtures.initiator.raw.generate import NAME
 from fixtures.initiator.raw.session import OF_A_UNIT
 from fixtures.program import EXIT, Program
 from fixtures.stage import Stage
-from fixtures.story import clean_up, drain, start_loads
+from fixtures.story import beside_a_load
 from fixtures.workload.pdus import LOGIN, send_pdus
 from suites.transport.digests import ALLOWED, DOES, Rule
 from suites.transport.traps import TARGET_NAME, TRAPS, Step, Trap
@@ -159,22 +157,3 @@ def answers_login(stage: Stage, deployment: Deployment) -> None:
     program.wait_ready(LOGIN + stage.ladder.step)
     program.process.signal(9)
     program.process.wait(stage.ladder.step)
-
-
-@contextmanager
-def beside_a_load(stage: Stage) -> Iterator[tuple[Deployment, Disk]]:
-    """Provide a deployment whose disk is driven by another initiator; take all away afterwards."""
-    stage.resources.baseline()
-    deployment, disk = stage.deploy()
-    with stage.traced(disk) as trace:
-        stage.phase("baseline")
-        loads = list(start_loads(stage, disk, trace))
-        stage.armed()
-        stage.phase("fault")
-        stage.fired()
-        yield deployment, disk
-        stage.undone()
-        stage.must(drain(stage, trace, list(loads)),
-                   "the load beside does not end: its I/O does not come back")
-    clean_up(stage, deployment)
-    stage.recover()

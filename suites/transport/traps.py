@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from fixtures.initiator.raw.malform import ahs
-from fixtures.initiator.raw.pdu import NO_TAG, Op, Pdu
+from fixtures.initiator.raw.pdu import NO_TAG, Op, Pdu, ahs
 from fixtures.initiator.raw.session import KEYS, PATTERN, login, scsi_command
 
 TAG = 1

@@ -1,0 +1,1 @@
+"""Commands that an initiator should not issue, or seldom does: how each ends."""

@@ -1,0 +1,265 @@
+"""The commands, and how each has to end: by the standards, and as targets do it that differ.
+
+Words are results.checkers.outcome's. A residual is asked for wherever a command ends well: RFC 7143
+11.4.5 has one for every command that did not move what was expected.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from fixtures.workload.commands import Command
+from targets.backend.disk.cdb import Opcode
+
+BLOCK = 512
+AT = 0x4000
+"""LBA of what is written here: the load beside is elsewhere (fixtures.workload.stamps)."""
+
+BLOCKS = 8
+BYTES = BLOCKS * BLOCK
+
+OURS, OTHER = "5a", "a5"
+"""What is on the medium, and what must not come there."""
+
+GOOD = ("GOOD residual 0",)
+NO_OPCODE = ("CHECK CONDITION 05/20/00", "CHECK CONDITION 05/24/00", "CHECK CONDITION 05/49/00")
+"""INVALID COMMAND OPERATION CODE (SPC-6 4.2.1). A target's core that knows it of another type of
+device looks at its fields and at its direction first (SCST's scst_scsi_op_table)."""
+OUT_OF_RANGE = ("CHECK CONDITION 05/21/00",)
+"""LOGICAL BLOCK ADDRESS OUT OF RANGE (SBC-4 4.2)."""
+NO_LUN = ("CHECK CONDITION 05/25/00",)
+"""LOGICAL UNIT NOT SUPPORTED (SPC-6 5.3, SAM-6 5.12)."""
+REFUSED = ("CHECK CONDITION 05/*", "CHECK CONDITION 0b/*")
+"""Whatever words a target has for it: no standard says which."""
+
+ANOTHER_LUN = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command and what it may end with. ``clause``: by which. ``differs``: by target, what one
+    does otherwise, that its documentation or source says."""
+
+    command: Command
+    allowed: tuple[str, ...]
+    clause: str
+    differs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def ten(opcode: int, lba: int = AT, blocks: int = BLOCKS, flags: int = 0) -> str:
+    """Return a CDB of 10 bytes."""
+    return struct.pack(">BBIxHx", opcode, flags, lba, blocks).hex()
+
+
+def sixteen(opcode: int, lba: int, blocks: int = BLOCKS) -> str:
+    """Return a CDB of 16 bytes."""
+    return struct.pack(">BxQIxx", opcode, lba, blocks).hex()
+
+
+def read(name: str, cdb: str, count: int = BYTES) -> Command:
+    """Return a command that reads."""
+    return Command(name, cdb, "read" if count else "none", count)
+
+
+def write(name: str, cdb: str, count: int = BYTES, data: str = OURS) -> Command:
+    """Return a command that writes."""
+    return Command(name, cdb, "write", count, data)
+
+
+def residual(count: int) -> tuple[str, ...]:
+    """Return GOOD with a residual: underflow above 0, overflow below."""
+    return (f"GOOD residual {count}",)
+
+
+def ours(when: str) -> Case:
+    """Return a WRITE of what is to be on the medium."""
+    return Case(write(f"WRITE(10) {when}", ten(Opcode.WRITE_10)), GOOD, "SBC-4 5.40")
+
+
+def verified(what: str, lba: int = AT, blocks: int = BLOCKS) -> Case:
+    """Return a VERIFY(10) of what is on the medium, byte by byte (SBC-4 5.32, BYTCHK 01b)."""
+    return Case(write(f"VERIFY(10): {what}", ten(Opcode.VERIFY_10, lba, blocks, 2), blocks * BLOCK),
+                GOOD, "SBC-4 5.32: else MISCOMPARE 0e/1d/00")
+
+
+LENGTHS = (
+    Case(write("WRITE(10), before all", ten(Opcode.WRITE_10, blocks=2 * BLOCKS), 2 * BYTES), GOOD,
+         "SBC-4 5.40"),
+    *(Case(write(f"WRITE({size})", cdb), GOOD, f"SBC-4: a CDB of {size} bytes") for size, cdb in (
+        (6, struct.pack(">IBx", Opcode.WRITE_6 << 24 | AT, BLOCKS).hex()),
+        (10, ten(Opcode.WRITE_10)),
+        (12, struct.pack(">BxIIxx", Opcode.WRITE_12, AT, BLOCKS).hex()),
+        (16, sixteen(Opcode.WRITE_16, AT)))),
+    *(Case(read(f"READ({size})", cdb), GOOD, f"SBC-4: a CDB of {size} bytes") for size, cdb in (
+        (6, struct.pack(">IBx", Opcode.READ_6 << 24 | AT, BLOCKS).hex()),
+        (10, ten(Opcode.READ_10)),
+        (12, struct.pack(">BxIIxx", Opcode.READ_12, AT, BLOCKS).hex()),
+        (16, sixteen(Opcode.READ_16, AT)))),
+    verified("all WRITEs wrote"),
+)
+
+PASSED_THROUGH: Mapping[str, tuple[str, ...]] = {"lio": GOOD}
+"""LIO with TCMU takes the initiator's length for the command's: it does not read the CDB's
+(passthrough_parse_cdb, target_core_device.c), and a backend can only tell of a READ or an INQUIRY
+that had less, and not nothing (TCMU_UFLAG_READ_LEN, tcmu_handle_completion)."""
+
+RESIDUAL = "RFC 7143 11.4.5: residual, or refused"
+
+TRANSFERS = (
+    Case(read("READ(10), less expected", ten(Opcode.READ_10), BYTES // 2),
+         (*residual(-BYTES // 2), *REFUSED), RESIDUAL),
+    Case(read("READ(10), nothing expected", ten(Opcode.READ_10), 0),
+         (*residual(-BYTES), *REFUSED), RESIDUAL),
+    Case(read("READ(10), more expected", ten(Opcode.READ_10), 2 * BYTES), residual(BYTES),
+         "RFC 7143 11.4.5: underflow"),
+    Case(read("READ(10) of no blocks, some expected", ten(Opcode.READ_10, blocks=0), BYTES),
+         residual(BYTES), "SBC-4 5.12: no blocks are no error",
+         {**PASSED_THROUGH, "scst": REFUSED}),
+    Case(read("INQUIRY, more expected", "120000002400", 96), residual(60),
+         "SPC-6 4.2.5.6: no more than the allocation length"),
+    Case(read("INQUIRY, less expected", "120000002400", 16), (*residual(-20), *REFUSED), RESIDUAL,
+         PASSED_THROUGH),
+    Case(read("TEST UNIT READY, data expected", "000000000000", BLOCK), residual(BLOCK),
+         "RFC 7143 11.4.5: underflow", PASSED_THROUGH),
+    Case(write("WRITE(10), more sent", ten(Opcode.WRITE_10), 2 * BYTES,
+               OURS * BYTES + OTHER * BYTES),
+         (*residual(BYTES), *REFUSED), RESIDUAL, PASSED_THROUGH),
+    verified("more than the CDB's is not written", AT + BLOCKS),
+    ours("before less is sent"),
+    Case(write("WRITE(10), less sent", ten(Opcode.WRITE_10), BYTES // 2, OURS),
+         (*residual(-BYTES // 2), *REFUSED), RESIDUAL),
+    verified("what was not sent is not written"),
+    ours("before nothing is sent"),
+    Case(Command("WRITE(10), nothing sent", ten(Opcode.WRITE_10)), (*residual(-BYTES), *REFUSED),
+         RESIDUAL),
+    verified("nothing of nothing is written"),
+    Case(write("TEST UNIT READY, data sent", "000000000000", BLOCK), (*residual(BLOCK), *REFUSED),
+         RESIDUAL, PASSED_THROUGH),
+)
+"""Expected Data Transfer Lengths that are not the CDB's."""
+
+MISDIRECTED = "no standard: it ends, and nothing is written"
+
+DIRECTIONS = (
+    ours("before a WRITE reads"),
+    Case(read("WRITE(10) that reads", ten(Opcode.WRITE_10)), (*REFUSED, "GOOD*"), MISDIRECTED),
+    verified("a WRITE without data writes nothing"),
+    ours("before a READ writes"),
+    Case(write("READ(10) that writes", ten(Opcode.READ_10), data=OTHER), (*REFUSED, "GOOD*"),
+         MISDIRECTED),
+    verified("a READ writes nothing"),
+)
+"""A READ with the W bit, a WRITE with the R bit (RFC 7143 11.3.1)."""
+
+RANGE = (
+    *(Case(read(f"READ({size}) {where}", cdb), OUT_OF_RANGE, "SBC-4 4.2") for size, where, cdb in (
+        (10, "behind the end", ten(Opcode.READ_10, 0x8000)),
+        (10, "across the end", ten(Opcode.READ_10, 0x7FFC)),
+        (10, "at the last LBA there can be", ten(Opcode.READ_10, 0xFFFFFFFF)),
+        (16, "at the last LBA there can be", sixteen(Opcode.READ_16, (1 << 64) - 1)))),
+    *(Case(write(f"WRITE({size}) {where}", cdb, data=OTHER), OUT_OF_RANGE, "SBC-4 4.2")
+      for size, where, cdb in (
+          (10, "behind the end", ten(Opcode.WRITE_10, 0x8000)),
+          (10, "across the end", ten(Opcode.WRITE_10, 0x7FFC)),
+          (16, "at the last LBA there can be", sixteen(Opcode.WRITE_16, (1 << 64) - 1)))),
+    Case(read("READ(10), the last blocks", ten(Opcode.READ_10, 0x7FF8)), GOOD, "SBC-4 4.2"),
+)
+"""The disk has 8000h blocks."""
+
+LUNS = (
+    Case(Command("TEST UNIT READY of no LUN", "000000000000", lun=ANOTHER_LUN), NO_LUN,
+         "SPC-6 5.3"),
+    Case(Command("READ(10) of no LUN", ten(Opcode.READ_10), "read", BYTES, lun=ANOTHER_LUN), NO_LUN,
+         "SPC-6 5.3"),
+    Case(Command("WRITE(10) of no LUN", ten(Opcode.WRITE_10), "write", BYTES, OTHER,
+                 lun=ANOTHER_LUN), NO_LUN, "SPC-6 5.3"),
+    Case(Command("INQUIRY of no LUN", "120000002400", "read", 36, lun=ANOTHER_LUN),
+         ("GOOD*", *NO_LUN), "SPC-6 6.6.2: peripheral qualifier 011b"),
+    Case(Command("REQUEST SENSE of no LUN", "030000001200", "read", 18, lun=ANOTHER_LUN),
+         ("GOOD*", *NO_LUN), "SPC-6 6.39: GOOD, with sense data 05/25/00"),
+    Case(Command("REPORT LUNS", "a00000000000000010000000"[:24], "read", 4096), ("GOOD*",),
+         "SPC-6 6.33"),
+)
+
+ACA = (
+    Case(read("READ(10) beyond the end, with NACA",
+              struct.pack(">BxIxHB", Opcode.READ_10, 0xFFFFFFFF, 1, 4).hex(), BLOCK), REFUSED,
+         "SAM-6 5.10: CHECK CONDITION establishes an ACA condition, where there are any"),
+    Case(read("VERIFY(12) with BYTCHK 11b",
+              struct.pack(">BBIIxx", Opcode.VERIFY_12, 6, AT, 1).hex(), 36),
+         ("GOOD*", *REFUSED, "ACA ACTIVE*"),
+         "SBC-4 5.33: compared with one block, or INVALID FIELD IN CDB; SAM-6 5.10.5"),
+)
+"""By themselves: SCST dies of them."""
+
+FIXED = (*LENGTHS, *TRANSFERS, *DIRECTIONS, *RANGE, *LUNS)
+
+def thirty_two(action: int) -> str:
+    """Return a CDB of 32 bytes: a service action of operation code 7fh (SBC-4 5.15, 5.43)."""
+    return struct.pack(">B6xBHxxQIHHI", 0x7F, 0x18, action, AT, 0, 0, 0, BLOCKS).hex()
+
+
+EXTENDED = (("READ(32)", thirty_two(0x0009), "read"), ("WRITE(32)", thirty_two(0x000B), "write"))
+"""Name, CDB, direction: what has more than 16 bytes goes by an AHS (RFC 7143 11.2.2.3)."""
+
+SAID = ("*status 0x00*", "scsi response status 0x02 05/*", "reject 0x*")
+"""What may be said to them, in fixtures.initiator.raw's words: done, refused (INVALID COMMAND
+OPERATION CODE), or an AHS that the target does not take (RFC 7143 11.17.1: 0x05)."""
+
+HARMFUL = frozenset({
+    0x04,  # FORMAT UNIT
+    0x1B,  # START STOP UNIT: of zeros, a stop
+    0x16, 0x56, 0x5F,  # RESERVE, PERSISTENT RESERVE OUT: the load beside would be kept out
+    0x48, 0x41, 0x42, 0x93,  # SANITIZE, WRITE SAME, UNMAP
+    0x7F,  # its length is its own
+    0x83, 0x84,  # EXTENDED COPY
+})
+"""Operation codes that a sweep leaves out: what they would do is no concern of it."""
+
+KNOWN = frozenset({*map(int, Opcode), *HARMFUL})
+
+ANYTHING = ("GOOD*", "CHECK CONDITION 05/*", "CHECK CONDITION 0b/*", "RESERVATION CONFLICT")
+"""How a command may end whose other bytes are drawn: SPC-6 4.2 lets it be refused or done."""
+
+SWEPT = 96
+"""Commands of one sweep."""
+
+LENGTH_BY_GROUP = (6, 10, 10, 16, 16, 12, 10, 10)
+"""Bytes of a CDB by its group code (SPC-6 4.2.5.1); of vendors' groups some number."""
+
+
+VERIFIES, BYTCHK_1X = frozenset({0x13, 0x2F, 0x8F, 0xAF}), 0x04
+"""Of the second of ACA; a sweep leaves it out."""
+
+
+def sweep(seed: int) -> Iterator[Case]:
+    """Draw CDBs: operation codes that nobody has, which are refused as such, and some that there
+    are with bytes that mean little. No data go out. CONTROL is 0: with NACA one that is refused
+    would have all others wait (SAM-6 5.10)."""
+    rng = random.Random(f"sweep-{seed}")
+    for _ in range(SWEPT):
+        opcode = rng.choice([each for each in range(256) if each not in HARMFUL])
+        size = LENGTH_BY_GROUP[opcode >> 5]
+        drawn = bytearray(rng.randbytes(size - 2) + b"\0")
+        if opcode in VERIFIES:
+            drawn[0] &= ~BYTCHK_1X
+        known = opcode in KNOWN
+        count = rng.choice((0, 36, BLOCK))
+        yield Case(read(f"opcode {opcode:02x}", f"{opcode:02x}{drawn.hex()}", count),
+                   ANYTHING if known or opcode in OF_CORES else NO_OPCODE,
+                   "SPC-6 4.2.1" if not known else "SPC-6 4.2")
+
+
+OF_CORES = frozenset({
+    0x5E, 0x84, 0x8C, 0x8D, 0xA4, 0xA2, 0xB5,
+})
+"""Operation codes that a target's core may carry out itself."""
+
+
+def commands(cases: tuple[Case, ...], target: str) -> list[Command]:
+    """Return their commands, each with what it may end with at a target."""
+    return [replace(case.command, allowed=case.differs.get(target, case.allowed))
+            for case in cases]

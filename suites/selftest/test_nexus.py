@@ -1,0 +1,74 @@
+"""What two initiators may see of each other's deeds; the commands of the suite of odd ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from inject.catalogue import fault_by_name
+from inject.nexus import CHECK_CONDITION, CLEARED, ENDS_OF_NEXUS, Ends, alone, ends
+from inject.outcomes import RESET_UA
+from inject.point import State
+from inject.task_management import FUNCTIONS
+from suites.commands.cases import FIXED, HARMFUL, KNOWN, NO_OPCODE, SWEPT, commands, sweep
+
+GONE = (("unanswered",), ("GOOD",), ("GOOD",))
+
+
+def seen(found: Ends) -> tuple[tuple[str, ...], ...]:
+    """Return all but the clause."""
+    return found.own, found.other, found.attention
+
+
+@pytest.mark.parametrize(("deed", "options", "wanted"), [
+    ("ABORT_TASK_SET", {}, (("aborted",), ("GOOD",), ("GOOD",))),
+    ("CLEAR_TASK_SET", {"tas": 1}, (("aborted",), ("TASK ABORTED",), ("GOOD",))),
+    ("CLEAR_TASK_SET", {"tst": 1}, (("aborted",), ("GOOD",), ("GOOD",))),
+    ("LUN_RESET", {"tas": 1}, (("aborted",), ("TASK ABORTED",), (RESET_UA,))),
+    ("drop", {}, GONE),
+    (CHECK_CONDITION, {}, (("GOOD",), ("GOOD",), ("GOOD",))),
+    (CHECK_CONDITION, {"qerr": 1, "tas": 1}, (("unanswered",), ("TASK ABORTED",), ("GOOD",))),
+    (CHECK_CONDITION, {"qerr": 3}, GONE),
+    (CHECK_CONDITION, {"qerr": 1, "tst": 1}, GONE),
+])
+def test_options_decide(
+    deed: str, options: Mapping[str, int], wanted: tuple[tuple[str, ...], ...],
+) -> None:
+    assert seen(alone("scst", deed, options)) == wanted
+
+
+def test_others_are_told_where_they_have_no_status() -> None:
+    found = alone("scst", "CLEAR_TASK_SET", {})
+    assert found.attention == (CLEARED,) and "TASK ABORTED" not in found.other
+    assert "GOOD" not in alone("scst", "LUN_RESET", {}).attention
+
+
+def test_what_is_refused_ends_nothing() -> None:
+    assert seen(alone("lio", "CLEAR_TASK_SET", {})) == (("GOOD",), ("GOOD",), ("GOOD",))
+
+
+def test_a_teardown_allows_more_and_asks_for_no_attention() -> None:
+    kill = fault_by_name("backend-kill")
+    for deed in (*ENDS_OF_NEXUS, *FUNCTIONS, CHECK_CONDITION):
+        found, before = ends("scst", deed, {}, kill, State.EXEC), alone("scst", deed, {})
+        assert set(before.other) < set(found.other) and not found.attention
+        assert found.clause
+
+
+def test_a_sweep_is_its_seeds() -> None:
+    drawn = list(sweep(7))
+    assert drawn == list(sweep(7)) and drawn != list(sweep(8)) and len(drawn) == SWEPT
+    for case in drawn:
+        opcode = int(case.command.cdb[:2], 16)
+        assert opcode not in HARMFUL and case.command.direction != "write"
+        assert not int(case.command.cdb[-2:], 16)
+        assert opcode in KNOWN or case.allowed
+
+
+def test_every_odd_command_says_how_it_may_end() -> None:
+    for target in ("lio", "scst", "tgt"):
+        names = [each.name for each in commands(FIXED, target)]
+        assert len(set(names)) == len(names) and all(
+            each.allowed for each in commands(FIXED, target))
+    assert all("CHECK CONDITION" in each for each in NO_OPCODE)

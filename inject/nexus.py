@@ -112,6 +112,7 @@ def ends(target: str, deed: str, options: Options, fault: Fault, state: State) -
     if not fault.breaks:
         return found
     own = (COMMUNICATION_FAILURE,) if target == "lio" else ()
-    more = (*allowed(fault, state), *own, LOST, ABORTED, UNANSWERED)
+    # A command of the next session's may come when the backend has gone, and find nobody.
+    more = (*allowed(fault, state), *allowed(fault, State.QUEUED), *own, LOST, ABORTED, UNANSWERED)
     return Ends(tuple(dict.fromkeys((*found.own, *more))),
                 tuple(dict.fromkeys((*found.other, *more))), (), found.clause)

@@ -227,30 +227,50 @@ class Outbreak:
                                     f"{self.before}, there are {self.storage.front.counts()}")
 
 
+PARTS = ("", "-gate", "-disk", "-dead")
+"""Of the devices' names, from the front downwards, and what an unreadable disk reads from."""
+
+MAKE = f"""
+make() {{{{
+    dmsetup create {NO_UDEV} "{{name}}$1" --table "0 {{sectors}} $2"
+    dmsetup info -c --noheadings -o blkdevname "{{name}}$1"
+}}}}
+truncate -s {{size}} {{medium}}
+loop=$(losetup -f --show -b {{block_size}} {{medium}})
+dead=$(make -dead error)
+disk=$(make -disk "linear $loop 0")
+gate=$(make -gate "linear /dev/$disk 0")
+front=$(make "" "linear /dev/$gate 0")
+echo $loop $dead $disk $gate $front
+"""
+
+UNMAKE = f"""
+for each in {{names}}; do
+    ! dmsetup info $each > /dev/null 2>&1 || dmsetup remove {NO_UDEV} $each
+done
+for loop in $(losetup -j {{medium}} -n -O NAME); do losetup -d $loop; done
+"""
+
+
 def make_storage(
     machine: Machine, device: Device, medium: str, undo: ExitStack, deadline: float,
 ) -> Storage:
     """Make what is below a device over the file ``medium``, which outlives it; put its removal on
     ``undo``. Raises TargetFailedError."""
     machine.modprobe(*MODULES)
-    machine.run(["truncate", "-s", str(device.size), medium])
-    loop = machine.run(
-        ["losetup", "-f", "--show", "-b", str(device.block_size), medium]).stdout.strip()
-    undo.callback(machine.run, ["losetup", "-d", loop])
-    sectors = device.size // SECTOR
+    name, sectors = f"stf-{device.name}", device.size // SECTOR
+    undo.callback(run, machine, UNMAKE.format(
+        names=" ".join(f"{name}{part}" for part in PARTS), medium=medium), deadline)
+    loop, dead, disk, gate, front = run(machine, MAKE.format(
+        name=name, sectors=sectors, size=device.size, medium=medium,
+        block_size=device.block_size), deadline).split()
 
-    def mapped(suffix: str, first: str, **words: str) -> Mapped:
-        name = f"stf-{device.name}{suffix}"
-        node = run(machine, f"dmsetup create {NO_UDEV} {name} "
-                            f"--table {table(sectors, first, words)}; "
-                            f"dmsetup info -c --noheadings -o blkdevname {name}", deadline)
-        undo.callback(run, machine, f"dmsetup remove {NO_UDEV} {name}", deadline)
-        return Mapped(machine, name, node, sectors, words)
+    def mapped(part: str, node: str, below: str) -> Mapped:
+        return Mapped(machine, f"{name}{part}", node, sectors,
+                      {"below": below, "dead": f"/dev/{dead}"})
 
-    dead = mapped("-dead", "error")
-    disk = mapped("-disk", WELL, below=loop, dead=dead.path)
-    gate = mapped("-gate", WELL, below=disk.path)
-    return Storage(mapped("", WELL, below=gate.path), gate, disk)
+    return Storage(mapped("", front, f"/dev/{gate}"), mapped("-gate", gate, f"/dev/{disk}"),
+                   mapped("-disk", disk, loop))
 
 
 def operations(

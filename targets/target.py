@@ -32,7 +32,8 @@ class Device:
     ``memory_reuse_type`` for scst_user; ``bstype``, and our own ``backing``, for tgt); an unknown
     one raises WrongUsageError.
 
-    ``handler``: SCST's device handler, by its name in sysfs; other targets have one only.
+    ``handler``: SCST's device handler, by its name in sysfs; of LIO "iblock", a block device, or
+    what is said by default, TCMU; tgt has one only.
     ``threads``: of the backend, in the kernel's ioctl. ``multi``: whether it fetches several
     commands at a time. ``siblings``: devices of the same backend process, each exported as the
     next LUN of the same target. ``targets``: how many targets export it, each with the same

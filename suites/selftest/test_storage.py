@@ -14,6 +14,7 @@ from inject.point import State
 from inject.storage import STALLED_TEARDOWNS
 from results.errors import TargetFailedError, WrongUsageError
 from targets.backend.absent import NoBackend
+from targets.lio.target import check
 from targets.machine import Completed
 from targets.storage import ILLNESSES, Counts, Storage, make_storage
 from targets.target import Device
@@ -24,20 +25,16 @@ class StagedMachine:
 
     def __init__(self) -> None:
         self.scripts: list[str] = []
-        self.made = 0
         self.counts = (0, 0, 0, 0)
 
     def modprobe(self, *modules: str) -> None:
         """Load modules."""
 
     def run(self, argv: Sequence[str], *, deadline: float | None = None) -> Completed:
-        """Keep a script, and answer as losetup and dmsetup do."""
+        """Keep a script, and answer as it would."""
         self.scripts.append(argv[-1] if argv[0] == "sh" else " ".join(argv))
-        said = ""
-        if argv[0] == "losetup":
-            said = "/dev/loop0\n"
-        if "dmsetup create" in argv[-1]:
-            said, self.made = f"dm-{self.made}\n", self.made + 1
+        making = "dmsetup create" in argv[-1]
+        said = "/dev/loop0 dm-0 dm-1 dm-2 dm-3\n" if making else ""
         return Completed(tuple(argv), 0, said, "")
 
     def read(self, path: str) -> str:
@@ -67,14 +64,10 @@ def test_it_is_made_and_unmade(machine: Any) -> None:
     with ExitStack() as undo:
         assert make_storage(machine, Device(size=1 << 20), "/dev/shm/medium", undo,
                             1.0).path == "/dev/dm-3"
-    made = [each.partition(";")[0].split("--noudevsync ")[-1] for each in machine.scripts]
-    assert made == [
-        "truncate -s 1048576 /dev/shm/medium", "losetup -f --show -b 512 /dev/shm/medium",
-        "stf-stf0-dead --table '0 2048 error'",
-        "stf-stf0-disk --table '0 2048 linear /dev/loop0 0'",
-        "stf-stf0-gate --table '0 2048 linear /dev/dm-1 0'",
-        "stf-stf0 --table '0 2048 linear /dev/dm-2 0'",
-        "stf-stf0", "stf-stf0-gate", "stf-stf0-disk", "stf-stf0-dead", "losetup -d /dev/loop0"]
+    make, unmake = machine.scripts
+    assert "truncate -s 1048576 /dev/shm/medium\n" in make
+    assert 'disk=$(make -disk "linear $loop 0")' in make and '--table "0 2048 $2"' in make
+    assert "for each in stf-stf0 stf-stf0-gate stf-stf0-disk stf-stf0-dead; do" in unmake
 
 
 def test_the_gate_holds_and_lets_go(storage: Storage, machine: Any) -> None:
@@ -146,3 +139,12 @@ def test_a_stalled_teardown_is_for_what_can_be_done() -> None:
     assert names == {"storage-stall+lun-delete", "storage-suspend+lun-delete"}
     assert any(fault.needs.met("scst", "vdisk_blockio", "iscsi")
                for fault in STALLED_TEARDOWNS if fault.teardown.name == "device-delete")
+
+
+@pytest.mark.parametrize(("device", "words"), [
+    (Device(handler="fileio"), "LIO has no handler 'fileio'; there is iblock"),
+    (Device(handler="iblock", options={"cmd_time_out": 3}), "iblock has no option cmd_time_out"),
+])
+def test_what_lio_is_not_deployed_with(device: Device, words: str) -> None:
+    with pytest.raises(WrongUsageError, match=words):
+        check(device)

@@ -81,8 +81,15 @@ def cmd_time_out(device: Device) -> int:
     return int(value)
 
 
-def one_lun(device: Device) -> None:
-    """Raise WrongUsageError when more is asked for than one LUN of one target."""
+def check(device: Device) -> None:
+    """Raise WrongUsageError for a handler or options there are not, and for more than one LUN."""
+    if device.handler == IBLOCK:
+        if device.options:
+            raise WrongUsageError(f"{IBLOCK} has no option {', '.join(sorted(device.options))}")
+    elif device.handler != Device.handler:
+        raise WrongUsageError(f"LIO has no handler {device.handler!r}; there is {IBLOCK}, and "
+                              "TCMU by default")
+    cmd_time_out(device)
     if device.siblings or device.luns or device.group or device.targets != 1:
         raise WrongUsageError("LIO is deployed with one device, one LUN and one target only")
 
@@ -142,8 +149,7 @@ class Lio:
         recorder: Recorder,
     ) -> Deployment:
         """Deploy a TCMU device with its backend, or a block device."""
-        cmd_time_out(device)
-        one_lun(device)
+        check(device)
         config = Configfs(machine, ladder.step)
         undo = ExitStack()
         below: storage.Storage | None = None

@@ -8,6 +8,7 @@ from inject.backend_end import KILL, TERMINATE, BackendExit
 from inject.backend_fork import BackendFork
 from inject.backend_orders import CAPACITY_CHANGED, FLUSH_CACHE, SET_OPTIONS
 from inject.backend_stop import LONG, SHORT, BackendStopKill
+from inject.daemon import DAEMONS
 from inject.fault import Fault
 from inject.lies import LIES
 from inject.lun_race import LunRace
@@ -30,7 +31,7 @@ MECHANISMS: tuple[Fault, ...] = (*BACKEND, LunRemove(), LunRace(), *OPERATIONS)
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
-        Release(), *MECHANISMS, *SYSTEM, *PAIRS, *STORAGE, *LIES, *ANSWERS, FOR_ANOTHER,
+        Release(), *MECHANISMS, *SYSTEM, *DAEMONS, *PAIRS, *STORAGE, *LIES, *ANSWERS, FOR_ANOTHER,
         FREED_IN_BACKGROUND, *WIRE)
 }
 

@@ -88,6 +88,8 @@ PATIENCE: Mapping[str, float] = {
     "target-offline": 12.0,
     "daemon-kill": 12.0,
     "malformed-pdus": 12.0,
+    "scstd-kill": 12.0,
+    "tgtd-stop-long": 12.0,
     "storage-stall-long": 12.0,
     "storage-stall-longer": 20.0,
 }

@@ -8,6 +8,7 @@ from inject.backend_close import BackendClose, BackendUnregister
 from inject.backend_end import KILL, TERMINATE, BackendExit
 from inject.backend_fork import BackendFork
 from inject.backend_stop import BackendStopKill
+from inject.daemon import DAEMONS
 from inject.fault import Fault, Held, Needs, Subject
 from inject.lun_remove import LunRemove
 from inject.system import SYSTEM
@@ -43,7 +44,7 @@ class Pair:
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Fire both, one after the other."""
-        disturb = replace(self.disturbance, seconds=0.0)
+        disturb = replace(self.disturbance, seconds=0.0, held=Held.KEPT)
         faults = (disturb, self.teardown) if self.first else (self.teardown, disturb)
         for fault in faults:
             fault.fire(subject, deadline)
@@ -57,7 +58,9 @@ class Pair:
 
 
 DISTURBANCES: tuple[TargetOperation, ...] = (
-    *SYSTEM, *(each for each in OPERATIONS if each.name == "memory-pressure"))
+    *SYSTEM, *(each for each in OPERATIONS if each.name == "memory-pressure"),
+    *(each for each in DAEMONS if each.name == "scstd-stop"))
+"""Not tgtd-stop: tgtd is who takes a device away."""
 
 APART = frozenset({
     "target-delete", "session-delete",  # the initiator's programs must close the disk in between
@@ -76,6 +79,10 @@ def cannot(disturbance: TargetOperation, teardown: Fault, first: bool) -> str | 
     """Return why two faults do not go together in an order; None when they do."""
     if disturbance.name == "backend-starved" and teardown.held is Held.LOST and not first:
         return "a backend that has ended cannot be starved"
+    try:
+        disturbance.needs & teardown.needs
+    except ValueError as error:
+        return str(error)
     return None
 
 

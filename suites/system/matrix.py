@@ -8,6 +8,7 @@ from dataclasses import replace
 from fixtures.matrix import Known, Matrix, Rule
 from fixtures.scenario import Plan
 from fixtures.workload.stamps import StampJob
+from inject.daemon import DAEMONS
 from inject.fault import Fault
 from inject.pair import DISTURBANCES, PAIRS, TEARDOWNS
 from targets.catalogue import BACKENDS, transports
@@ -35,8 +36,13 @@ def matrix(target: str) -> Matrix:
         Rule("these two do not go together in this order (inject.pair.cannot)",
              ("disturbance", "teardown", "first"),
              lambda *faults: faults not in BY_FAULTS),
-    ])
+    ], {"disturbance": possible(DAEMONS)})
 
+
+FEW = StampJob(blocks=64)
+
+DAEMON = "suites.system.daemon:story"
+PAUSED = "suites.system.paused:story"
 
 PATIENT: Mapping[str, Mapping[str, int]] = {"lio": {"cmd_time_out": 20}, "scst": {}, "tgt": {}}
 """Options by target with which a backend may take seconds for a command, and none is given up."""
@@ -45,8 +51,22 @@ PATIENT: Mapping[str, Mapping[str, int]] = {"lio": {"cmd_time_out": 20}, "scst":
 def alone(target: str) -> list[Plan]:
     """Return a plan for each disturbance by itself, over each transport."""
     return [replace(plan(target, fault.name, transport), device=Device(options=PATIENT[target]))
-            for fault in DISTURBANCES for transport in transports(target)
+            for fault in DISTURBANCES if fault not in DAEMONS for transport in transports(target)
             if fault.needs.met(target, BACKENDS[target], transport)]
+
+
+def daemons(target: str) -> list[Plan]:
+    """Return a plan for each thing that befalls a target's daemon by itself."""
+    return [replace(plan(target, fault.name, Transport.ISCSI), story=DAEMON, stamps=FEW)
+            for fault in DAEMONS
+            if fault.needs.met(target, BACKENDS[target], Transport.ISCSI)]
+
+
+def paused(target: str) -> list[Plan]:
+    """Return a plan for each of what a pause of the machine comes on."""
+    return [replace(plan(target, fault, transport), story=PAUSED, stamps=FEW, variant="paused")
+            for fault in ("release", "backend-close", "lun-remove")
+            for transport in transports(target)]
 
 
 def paired(target: str, cell: Known) -> Plan:

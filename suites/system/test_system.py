@@ -7,12 +7,14 @@ import pytest
 from fixtures.plugin import accept
 from fixtures.scenario import Plan
 from results.judge import Judgement
-from suites.system.matrix import alone, matrix, paired
+from suites.system.matrix import alone, daemons, matrix, paired, paused
 
 
 def plans(target: str, config: pytest.Config) -> list[Plan]:
-    """Return a plan for each disturbance, and for each cell of the matrix of pairs."""
-    return [*alone(target), *(paired(target, cell) for cell in matrix(target).cells(config))]
+    """Return a plan for each disturbance, daemon and pause, and for each cell of the matrix of
+    pairs."""
+    return [*alone(target), *daemons(target), *paused(target),
+            *(paired(target, cell) for cell in matrix(target).cells(config))]
 
 
 def test_system(judgement: Judgement, request: pytest.FixtureRequest) -> None:

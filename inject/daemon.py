@@ -1,0 +1,47 @@
+"""The daemon of a target is stopped, or killed and started again; what was held is answered then.
+
+- iscsi-scstd takes logins only: sessions that there are live in the kernel. While it is stopped
+  their I/O goes on as ever, and nobody logs in; who has come meanwhile is let in once it goes on.
+  When it is killed the kernel ends every session and deletes every target (targets.scst.daemon);
+  an initiator is let in again when the target has been made anew.
+- tgtd does all by itself: while it is stopped nothing is answered. That costs nothing in less than
+  the initiator's timers; in more, commands are aborted and sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from inject.fault import Needs
+from inject.target_operation import TGT, TargetOperation, needs
+
+SHORT, LONG = 1.5, 5.0
+"""Seconds: with a login that is tried beside it less than the initiator's command timer of 4 s
+(fixtures.initiator.openiscsi), and more."""
+
+SCST_ISCSI: Needs = needs(transports="iscsi")
+
+DAEMONS: tuple[TargetOperation, ...] = (
+    TargetOperation("scstd-stop", "daemon-stop", needs=SCST_ISCSI, seconds=SHORT, errors=()),
+    TargetOperation("scstd-kill", "daemon-kill", needs=SCST_ISCSI),
+    TargetOperation("tgtd-stop", "daemon-stop", needs=TGT, seconds=SHORT, errors=()),
+    TargetOperation("tgtd-stop-long", "daemon-stop", needs=TGT, seconds=LONG, errors=()),
+)
+
+
+class Without(StrEnum):
+    """What is left of the sessions there are while the daemon does not run."""
+
+    GOES_ON = "goes on"
+    STANDS_STILL = "stands still"
+    GONE = "has gone"
+
+
+WITHOUT: Mapping[str, Without] = {
+    "scstd-stop": Without.GOES_ON,
+    "scstd-kill": Without.GONE,
+    "tgtd-stop": Without.STANDS_STILL,
+    "tgtd-stop-long": Without.STANDS_STILL,
+}
+"""By fault."""

@@ -1,0 +1,102 @@
+"""Signals to a target's daemon, and what a fault of one is paired with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from inject.daemon import DAEMONS, WITHOUT
+from inject.fault import Held
+from inject.pair import DISTURBANCES, PAIRS, cannot
+from results.errors import TargetFailedError
+from targets.daemon import Daemon, Signalled
+from targets.machine import Completed
+
+DAEMON = Daemon("targetd", "/run/targetd.pid")
+
+
+class StagedMachine:
+    """A machine with a daemon, which some signals end. ``deaf``: it ends of none."""
+
+    def __init__(self, deaf: bool = False) -> None:
+        self.deaf = deaf
+        self.alive = True
+        self.sent: list[str] = []
+
+    def read(self, path: str) -> str:
+        """Read the pid file."""
+        assert path == DAEMON.pid_file
+        return "7\n"
+
+    def exists(self, path: str) -> bool:
+        """Tell whether pid file and process are there."""
+        return path == DAEMON.pid_file or (path == "/proc/7" and self.alive)
+
+    def run(self, argv: Sequence[str], *, check: bool = True) -> Completed:
+        """Send a signal."""
+        self.sent.append(" ".join(argv))
+        self.alive = self.deaf or argv[1] != "-KILL"
+        return Completed(tuple(argv), 0, "", "")
+
+
+def test_a_kill_has_to_end_it() -> None:
+    machine: Any = StagedMachine()
+    killed = Signalled(machine, DAEMON, "KILL", ends=True)
+    assert killed.done and machine.sent == ["kill -KILL 7"]
+    killed.finish(0.1)
+
+
+def test_a_kill_that_waits() -> None:
+    machine: Any = StagedMachine(deaf=True)
+    killed = Signalled(machine, DAEMON, "KILL", ends=True)
+    assert killed.waits() and not killed.done
+    with pytest.raises(TargetFailedError, match=r"targetd has not gone after 0\.1 s"):
+        killed.finish(0.1)
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_who_has_to_obey_after_a_signal(obeys: bool) -> None:
+    machine: Any = StagedMachine()
+    termed = Signalled(machine, DAEMON, "TERM", obeys=lambda _: obeys)
+    if obeys:
+        termed.finish(0.1)
+    else:
+        with pytest.raises(TargetFailedError, match="does not obey after SIGTERM"):
+            termed.finish(0.1)
+
+
+def test_what_is_left_without_a_daemon_is_said_of_each() -> None:
+    assert set(WITHOUT) == {fault.name for fault in DAEMONS}
+
+
+def test_a_daemon_of_one_target_is_not_paired_with_a_teardown_of_another() -> None:
+    stop = next(each for each in DISTURBANCES if each.name == "scstd-stop")
+    paired = {pair.teardown.name for pair in PAIRS if pair.disturbance is stop}
+    assert {"lun-delete", "backend-kill", "lun-clear"} <= paired
+    assert "target-delete-force" not in paired  # tgt's
+    for pair in PAIRS:
+        assert cannot(pair.disturbance, pair.teardown, pair.first) is None
+        assert pair.needs is not None  # both can be had of one target
+
+
+def test_what_is_held_waits_for_the_teardown() -> None:
+    """A disturbance that lets it go when it comes alone does not when it is one of two."""
+    class Subject:
+        def __init__(self) -> None:
+            self.done: list[str] = []
+            self.backend: Any = self
+
+        def release(self, deadline: float) -> None:
+            self.done.append("release")
+
+        def begin(self, operation: str) -> Any:
+            self.done.append(operation)
+            return Signalled(StagedMachine(), DAEMON, "STOP")  # type: ignore[arg-type]
+
+    pair = next(each for each in PAIRS if each.name == "scstd-stop+lun-delete")
+    assert pair.disturbance.held is Held.ANSWERED
+    subject: Any = Subject()
+    pair.fire(subject, 1.0)
+    assert subject.done == ["daemon-stop", "lun-delete", "release"]

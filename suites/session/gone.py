@@ -67,6 +67,16 @@ OF_ANOTHER = (
 the unit attention (SPC-6 6.33)."""
 
 
+SHUT_OUT = frozenset({"tgt"})
+"""Targets whose LUN goes once initiators have been shut out, as tgt-admin does it: tgtd refuses to
+delete one that is in use (targets.tgt.operations)."""
+
+
+def allowed(target: str, asked: Asked) -> tuple[str, ...]:
+    """Return how a command for the LUN that went may end at a target."""
+    return (LOST,) if target in SHUT_OUT else asked.differs.get(target, asked.allowed)
+
+
 def story(stage: Stage) -> None:
     """Tell it."""
     tell(stage, partial(prepare, stage))
@@ -86,11 +96,13 @@ def prepare(stage: Stage, deployment: Deployment, disk: Disk) -> Beside:
 
     def gone() -> None:
         for asked in (*OF_ANOTHER, OF_THE_LUN) if stage.plan.device.siblings else (OF_THE_LUN,):
-            ask(stage, sessions, [
-                replace(each.command, allowed=each.differs.get(stage.plan.target, each.allowed))
-                for each in asked])
-        stage.expect("the session stays", sessions.nexus[SESSION]["action"] == "logged in",
-                     str(sessions.nexus))
+            ask(stage, sessions, [replace(each.command, allowed=allowed(stage.plan.target, each))
+                                  for each in asked])
+        there = sessions.nexus[SESSION]["action"] == "logged in"
+        if stage.plan.target in SHUT_OUT:
+            stage.expect("the session ends with the LUN", not there, str(sessions.nexus))
+        else:
+            stage.expect("the session stays", there, str(sessions.nexus))
 
     return Beside(issue, meanwhile=gone,
                   settle=partial(settle, stage, sessions))

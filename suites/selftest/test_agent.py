@@ -194,6 +194,17 @@ def test_a_module_is_spoken_to(machine: RemoteMachine) -> None:
         process.signal(signal.SIGTERM)
 
 
+def test_lines_to_a_program_do_not_overtake_each_other(machine: RemoteMachine) -> None:
+    heard = Heard()
+    process = machine.spawn("cat", argv=["cat"], on_message=heard.message, on_exit=heard.exit)
+    for number in range(300):
+        process.send({"t": 1, "kind": "line", "number": number})
+    heard.wait(lambda all: len(all) == 300)
+    assert [each["number"] for each in heard.all] == list(range(300))
+    process.signal(signal.SIGTERM)
+    process.wait(SOON)
+
+
 @pytest.mark.parametrize(("module", "argv", "status", "words"), [
     (OBEDIENT, ["crash"], 70, "RuntimeError: told to crash"),
     ("suites.selftest.none", [], 70, "ModuleNotFoundError: No module named"),

@@ -13,7 +13,9 @@ from inject.fault import Fault
 from inject.lies import LIES
 from inject.lun_race import LunRace
 from inject.lun_remove import LunRemove
+from inject.netem import NETEMS
 from inject.pair import PAIRS
+from inject.partition import PARTITIONS
 from inject.release import Release
 from inject.storage import FAULTS as STORAGE
 from inject.system import SYSTEM
@@ -32,7 +34,7 @@ MECHANISMS: tuple[Fault, ...] = (*BACKEND, LunRemove(), LunRace(), *OPERATIONS)
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
         Release(), *MECHANISMS, *SYSTEM, *DAEMONS, *PAIRS, *STORAGE, *LIES, *ANSWERS, FOR_ANOTHER,
-        FREED_IN_BACKGROUND, *WIRE)
+        FREED_IN_BACKGROUND, *WIRE, *PARTITIONS.values(), *NETEMS.values())
 }
 
 

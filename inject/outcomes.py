@@ -19,7 +19,9 @@ from collections.abc import Mapping, Sequence
 
 from inject.answers import CHECK_CONDITION, Answer, Outcome
 from inject.fault import Fault, Held
+from inject.netem import Netem
 from inject.pair import Pair
+from inject.partition import Partition
 from inject.point import ANSWERED, TASK_MANAGEMENT, State
 from inject.storage import sensed
 from results.checkers.outcome import status_word
@@ -109,6 +111,8 @@ def patience(fault: Fault, state: State) -> float:
     """Return how many seconds more than the ladder's a command may take."""
     if isinstance(fault, Pair):
         return max(patience(fault.disturbance, state), patience(fault.teardown, state))
+    if isinstance(fault, Netem | Partition):
+        return fault.patience
     return max(PATIENCE.get(fault.name, 0.0),
                RESET_SECONDS if state in TASK_MANAGEMENT else 0.0)
 

@@ -15,6 +15,9 @@ harness    phase        name: restore, deploy, login, baseline, hold, fault, tea
                         recover, cleanup, end
 harness    round        number (from 1): the story begins once more on the same machine
 harness    error        family (an error class's name), message
+harness    clock        machine, behind, within: seconds that were added to the times of a machine
+                        which is not the target's, and how wrong they may be
+harness    netem        how, seen: [{packets, drops}]: what a network's discipline did to how many
 harness    lost         what: why the machine can no longer be spoken to
 harness    evidence     files (relative to the scenario's folder), missing (words: what, why,
                         and how to get it), seconds: {part: duration}; after a story that failed
@@ -29,6 +32,10 @@ target     disk         name ("sda"), device ("8:0"), identity: the disk under t
 fault      armed        fault, point, count, opcodes, direction; expect
 fault      fired        fault, point, held
 fault      undone       fault
+fault      cut          how, seconds, keeps_session, reported_after: the network between initiator
+                        and target has come apart, for so long; what is to come of it, null where
+                        something else is broken, too
+fault      mended       how: it is about to be joined again
            (any)        device: its name, where a process has several
 backend    step         point, action (received, held, answered: for good), handle, opcode,
                         direction (write, read, none), lba, bytes, status (answered)
@@ -56,7 +63,8 @@ scsi       start        host ("0:0:0:1"), tag, opcode, cdb
 scsi       done         host, tag, opcode, result: the kernel's words for driver, host, status
 scsi       timeout      host, tag, opcode: the midlayer gave up waiting, error handling begins
 console    line         text: one line of the kernel's console, as it was written; number: which
-                        one of the scenario's
+                        one of the scenario's; machine: "initiator", where that has one of its
+                        own
 console    dropped      lines, bytes: how much of a flood was not recorded line by line
 sampler    threads      interval (s), threads: [{pid, comm, state, cpu (s used), over (s between
                         its own two readings; absent: the interval), waited (s

@@ -25,6 +25,7 @@ from results.checkers import (
     machine,
     operations,
     outcome,
+    partition,
     pdus,
     recovery,
     resources,
@@ -55,7 +56,7 @@ CHECKERS: Mapping[str, Checker] = {
     module.NAME: in_rounds(module.check) if module.NAME in BY_ROUND else module.check
     for module in (
         machine, kernel_health, integrity, expectations, ledger, deadline, outcome,
-        task_management, threads, teardown, recovery, resources, operations, pdus,
+        partition, task_management, threads, teardown, recovery, resources, operations, pdus,
     )
 }
 """In the order in which they name the cause: of several with the scenario's verdict the first

@@ -23,8 +23,9 @@ class Ladder:
     the device must be gone. ``watchdog_thresh``: the sysctl; the soft lockup detector speaks
     at twice its value (kernel/watchdog.c). ``hung_task``: kernel.hung_task_timeout_secs.
     ``silence``: the agent must have answered. ``scenario``: all of it, restore to verdict.
-    ``step``: one healthy operation of deployment, login or clean-up. ``boot``: kernel start
-    to agent. ``evidence``: reading a stalled guest's memory.
+    ``step``: one healthy operation of deployment, login or clean-up. ``slack``: by how much what a
+    sum of timers bounds may be late. ``boot``: kernel start to agent. ``evidence``: reading a
+    stalled guest's memory.
     """
 
     command: float = 5.0
@@ -35,6 +36,7 @@ class Ladder:
     silence: float = 15.0
     scenario: float = 60.0
     step: float = 10.0
+    slack: float = 2.0
     boot: float = 60.0
     evidence: float = 30.0
 

@@ -49,6 +49,11 @@ class ScenarioRecord:
         return self.path / HISTORY
 
     @property
+    def initiators_console(self) -> Path:
+        """What the initiator's own machine wrote to its console, where it has one."""
+        return self.path / "console-initiator.log"
+
+    @property
     def console(self) -> Path:
         """Path of console.log."""
         return self.path / CONSOLE

@@ -73,6 +73,14 @@ class Machine(Protocol):
     def release(self) -> str:
         """Kernel release, as ``uname -r`` prints it."""
 
+    @property
+    def address(self) -> str:
+        """The IP address at which an initiator finds it: loopback's, where that is on it too."""
+
+    @property
+    def interface(self) -> str:
+        """The network interface by which the initiator reaches it, or the target is reached."""
+
     def now(self) -> float:
         """Return the machine's CLOCK_MONOTONIC in seconds, as the host knows it."""
 

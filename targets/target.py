@@ -71,8 +71,8 @@ class Device:
 class Address:
     """Where an initiator finds the disk.
 
-    Over iSCSI: ``portal`` ("127.0.0.1:3260") and ``iqn``. By loopback: ``scsi_host``, the
-    number of the host that appeared. ``lun``. ``vendor``, ``serial``: INQUIRY's vendor
+    Over iSCSI: ``portal`` ("127.0.0.1:3260") and ``iqn``. By loopback: ``scsi_host``, the number
+    of the host that appeared. ``lun``. ``vendor``, ``serial``: INQUIRY's vendor
     identification and the Unit Serial Number page (SPC-4 7.8.15), by which the disk is told
     from others; ``serial`` None when the target sets none.
     """
@@ -84,6 +84,15 @@ class Address:
     portal: str | None = None
     iqn: str | None = None
     scsi_host: int | None = None
+
+
+ISCSI_PORT = 3260
+"""The well-known port (RFC 7143 14)."""
+
+
+def portal_of(machine: Machine) -> str:
+    """Return where targets on a machine listen, "address:port"."""
+    return f"{machine.address}:{ISCSI_PORT}"
 
 
 class Deployment(Protocol):

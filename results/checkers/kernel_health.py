@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from results.checkers import EVIDENCE_MAX
@@ -13,6 +14,9 @@ from results.timeline import Timeline
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "kernel_health"
+
+INITIATOR = "initiator"
+"""What the events of a machine of the initiator's own have as ``machine``."""
 
 LINES_MAX = 80
 """Lines of one report that the evidence quotes; console.log has all of them."""
@@ -33,8 +37,9 @@ def check(history: History) -> Check:
     scenario = history.first("harness", "scenario")
     if scenario is None:
         return Check(NAME, Verdict.UNKNOWN, "the history has no scenario event")
-    log, marked = _console(history, scenario.data["id"])
-    found = read(log)
+    consoles = [_console(history, scenario.data["id"], machine) for machine in machines(history)]
+    log, marked = "".join(log for log, _ in consoles), all(marked for _, marked in consoles)
+    found = reports(history)
     titles = list(Counter(report.title for report in found))
     if not marked:
         reason = "the console was not heard: the scenario's marker is not on it"
@@ -55,7 +60,26 @@ def check(history: History) -> Check:
 def reports(history: History) -> list[Report]:
     """Return what the kernel reported between the scenario's begin and end."""
     scenario = history.first("harness", "scenario")
-    return read(_console(history, scenario.data["id"])[0]) if scenario else []
+    return [] if scenario is None else [
+        _at(report, 0.0 if machine is None else _behind(history)) for machine in machines(history)
+        for report in read(_console(history, scenario.data["id"], machine)[0])]
+
+
+def _at(report: Report, later: float) -> Report:
+    """Return a report with its time as the history has it: the console's text has its machine's."""
+    return report if report.time is None else replace(report, time=report.time + later)
+
+
+def _behind(history: History) -> float:
+    clock = history.first("harness", "clock")
+    return float(clock.data["behind"]) if clock else 0.0
+
+
+def machines(history: History) -> list[str | None]:
+    """Return whose consoles there are: the target's, which has no name, and the initiator's if it
+    is on a machine of its own. A report of either kernel is one too many."""
+    scenario = history.first("harness", "scenario")
+    return [None, INITIATOR] if scenario and scenario.data.get("apart") else [None]
 
 
 def signature(report: Report) -> Signature:
@@ -64,7 +88,7 @@ def signature(report: Report) -> Signature:
     return Signature.of(str(report.kind), report.title, report.frame, *frames)
 
 
-def _console(history: History, scenario: str) -> tuple[str, bool]:
+def _console(history: History, scenario: str, machine: str | None) -> tuple[str, bool]:
     """Return the console from the scenario's first mark to its last, and whether it is marked.
 
     Without the first mark, all of it. Marks and not times: printk's clock (local_clock) is not
@@ -72,7 +96,8 @@ def _console(history: History, scenario: str) -> tuple[str, bool]:
     So it is the lines' numbers, where there are some, that tell their order.
     """
     lines = [str(event.data["text"]) for event in sorted(
-        history.select("console", "line"), key=lambda event: event.data.get("number", 0))]
+        history.select("console", "line"), key=lambda event: event.data.get("number", 0))
+        if event.data.get("machine") == machine]
     first = next((at for at, line in enumerate(lines) if begin_mark(scenario) in line), None)
     begin = first or 0
     end = next(

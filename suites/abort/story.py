@@ -31,7 +31,7 @@ def prepare(stage: Stage, deployment: Deployment, disk: Disk | None) -> Beside:
     """Log in; return who issues the commands, and when the function is asked for."""
     job = stage.plan.functions
     assert job is not None
-    sessions = Sessions(stage.machine, AT_FAULT, deployment.address, disk, stage.recorder)
+    sessions = Sessions(stage.client, AT_FAULT, deployment.address, disk, stage.recorder)
     stage.must(sessions.login(SESSION, stage.ladder.step), f"no login: {sessions.nexus}")
 
     def issue(commands: Sequence[Command]) -> Sessions:

@@ -48,7 +48,7 @@ def aca(stage: Stage) -> None:
 def extended(stage: Stage) -> None:
     """Issue CDBs of 32 bytes, which libiscsi has not, and a short one behind each."""
     bound = stage.ladder.command
-    with beside_a_load(stage) as (deployment, _):
+    with beside_a_load(stage) as (deployment, *_):
         program = stage.program("raw initiator", OBEDIENT, {
             "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": NAME})
         program.wait_ready(LOGIN + stage.ladder.step)
@@ -77,7 +77,7 @@ def said(program: Program, tag: int) -> str:
 
 
 def _tell(stage: Stage, listed: Sequence[Command]) -> None:
-    with beside_a_load(stage) as (deployment, disk):
+    with beside_a_load(stage) as (deployment, disk, _):
         sessions = issue(stage, deployment, disk, listed)
         sessions.stop()
         stage.must(sessions.wait(stage.ladder.step) is not None, "the sessions do not end")

@@ -79,7 +79,7 @@ class FakeMachine:
         self.verbs: dict[str, Callable[..., Any]] = {
             "ping": lambda: "6.1.0-fake", "waiting": list, "listdir": lambda path: [],
             "exists": lambda path: False, "spawn": self._spawn, "send": self._send,
-            "run": lambda argv, stdin: {"status": 0, "stdout": "", "stderr": ""},
+            "run": lambda argv, stdin="": {"status": 0, "stdout": "", "stderr": ""},
             "signal": lambda pid, number: self.programs[pid - 1].exit(-number),
             "write": self._write,
         }

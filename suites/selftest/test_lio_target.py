@@ -59,6 +59,7 @@ class FakeMachine:
     """Keeps the paths that were made. ``trouble``: which call fails, counted from 0, and how."""
 
     release = "6.1.0-fake"
+    address, interface = "127.0.0.1", "lo"
 
     def __init__(self) -> None:
         self.paths: set[str] = set()

@@ -72,6 +72,7 @@ class StagedMachine:
     """SCST's sysfs as far as a deployment looks at it; every change is logged."""
 
     release = RELEASE
+    address, interface = "127.0.0.1", "lo"
 
     def __init__(self) -> None:
         self.log: list[str] = []

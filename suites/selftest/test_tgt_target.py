@@ -18,8 +18,9 @@ from targets.catalogue import transports
 from targets.machine import Completed
 from targets.target import Device, Transport
 from targets.tgt import admin, daemon
-from targets.tgt.export import PORTAL
 from targets.tgt.target import Tgt, TgtDeployment
+
+PORTAL = "127.0.0.1:3260"
 
 LADDER = Ladder(step=0.3, teardown=0.3)
 
@@ -31,6 +32,7 @@ class Tgtd:
     """
 
     release = "6.1.0-fake"
+    address, interface = "127.0.0.1", "lo"
 
     def __init__(self) -> None:
         self.things: set[str] = set()

@@ -206,6 +206,7 @@ class FakeMachine:
 
     def __init__(self) -> None:
         self.connection = self
+        self.ahead = 0.0
         self.calls: list[tuple[str, Mapping[str, Any]]] = []
         self.tell: Callable[[Mapping[str, Any]], None] = lambda _: None
 

@@ -31,10 +31,10 @@ CASE = 6.0
 
 def malformed(stage: Stage) -> None:
     """Send malformed PDUs; then a login is taken as before."""
-    with beside_a_load(stage) as (deployment, disk):
+    with beside_a_load(stage) as (deployment, disk, _):
         job = stage.plan.pdus
         assert job is not None
-        sending = send_pdus(stage.machine, job, deployment.address, disk, stage.recorder)
+        sending = send_pdus(stage.client, job, deployment.address, disk, stage.recorder)
         stage.must(sending.wait(job.deadline) is not None,
                    f"the PDUs were not sent in {job.deadline:g} s")
         answers_login(stage, deployment)
@@ -43,7 +43,7 @@ def malformed(stage: Stage) -> None:
 def trap(stage: Stage) -> None:
     """Send the PDUs that a target is known to die of: the plan's variant names them."""
     what = TRAPS[stage.plan.variant]
-    with beside_a_load(stage) as (deployment, _):
+    with beside_a_load(stage) as (deployment, *_):
         sent = 0
         for _ in range(what.times):
             sent = max(sent, spring(stage, deployment.address, what))
@@ -111,7 +111,7 @@ class Sender:
 
 def digests(stage: Stage) -> None:
     """Send PDUs with wrong digests, each in a session of its own."""
-    with beside_a_load(stage) as (deployment, _):
+    with beside_a_load(stage) as (deployment, *_):
         address = deployment.address
         for key in ("HeaderDigest", "DataDigest"):
             allow_digest(stage, f"{TARGETS}/iscsi/{address.iqn}/{key}")

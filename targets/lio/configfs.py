@@ -25,18 +25,18 @@ class Configfs:
     """
 
     def __init__(self, machine: Machine, seconds: float) -> None:
-        self._machine = machine
+        self.machine = machine
         self.allow(seconds)
 
     def allow(self, seconds: float) -> None:
         """Begin anew: what follows may take ``seconds`` together."""
         self._seconds = seconds
-        self._end = self._machine.now() + seconds
+        self._end = self.machine.now() + seconds
         self._stuck: str | None = None
 
     def exists(self, path: str) -> bool:
         """Tell whether there is such an object."""
-        return self._machine.exists(path)
+        return self.machine.exists(path)
 
     def mkdir(self, path: str) -> None:
         """Make a directory."""
@@ -70,9 +70,9 @@ class Configfs:
         what = " ".join([verb, *args])
         if self._stuck is not None:
             raise TargetFailedError(f"{what}: not tried, because {self._stuck!r} has not ended")
-        pending = self._machine.begin(verb, *args)
+        pending = self.machine.begin(verb, *args)
         try:
-            return pending.result(max(0.0, self._end - self._machine.now()))
+            return pending.result(max(0.0, self._end - self.machine.now()))
         except TimeoutError as error:
             if pending.done:  # the kernel's own ETIMEDOUT
                 raise TargetFailedError(f"{what}: {error}") from error

@@ -11,9 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from targets.lio.configfs import TARGET, Configfs
-from targets.target import Transport
+from targets.target import Transport, portal_of
 
-PORTAL = "127.0.0.1:3260"
 IQN = "iqn.2026-01.org.scsi-target-faults:lio"
 
 TPG_ATTRIBUTES = {
@@ -56,11 +55,12 @@ def iscsi(config: Configfs, name: str, backstore: str, undo: ExitStack) -> Expor
     _directory(config, tpg, undo)
     for attribute, value in TPG_ATTRIBUTES.items():
         config.write(f"{tpg}/attrib/{attribute}", value)
-    _directory(config, f"{tpg}/np/{PORTAL}", undo)
+    portal = portal_of(config.machine)
+    _directory(config, f"{tpg}/np/{portal}", undo)
     lun, link = _lun(config, tpg, backstore, undo)
     undo.callback(config.clear, f"{tpg}/enable", "0")
     config.write(f"{tpg}/enable", "1")
-    return Export(lun, link, portal=PORTAL, iqn=iqn)
+    return Export(lun, link, portal=portal, iqn=iqn)
 
 
 def world_wide_name(name: str) -> str:

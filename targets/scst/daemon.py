@@ -20,7 +20,7 @@ SCSTD = Daemon("iscsi-scstd", "/run/iscsi-scstd.pid")
 
 def start(machine: Machine) -> None:
     """Start it; it listens when this returns."""
-    machine.run([f"{TREE}/{DAEMON}", "-a", "127.0.0.1"])
+    machine.run([f"{TREE}/{DAEMON}", "-a", machine.address])
 
 
 def enable(machine: Machine) -> None:

@@ -15,9 +15,8 @@ from typing import Protocol
 from results.errors import TargetFailedError
 from targets.machine import Machine
 from targets.scst.sysfs import TARGETS, is_busy, wait_until, write
-from targets.target import Transport
+from targets.target import Transport, portal_of
 
-PORTAL = "127.0.0.1:3260"
 IQN = "iqn.2026-01.org.scsi-target-faults:scst"
 LUN = 0
 """SCST wants every target to have LUN 0 (README, "Target drivers")."""
@@ -80,7 +79,7 @@ def iscsi(
 ) -> Export:
     """Export over iSCSI-SCST."""
     iqn = f"{IQN}.{name}"
-    export = Export("iscsi", iqn, layout, portal=PORTAL, iqn=iqn)
+    export = Export("iscsi", iqn, layout, portal=portal_of(machine), iqn=iqn)
     _add_target(machine, export, undo, deadline)
     _add_luns(machine, export, deadline)
     write(machine, f"{export.target}/enabled", "1", deadline)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from targets.machine import Machine
+from targets.target import portal_of
 from targets.tgt import admin
 from targets.tgt.admin import order
 
@@ -12,7 +13,6 @@ TID = 1
 LUN = 1
 """LUN 0 is tgtd's own controller, and cannot be deleted (tgt_device_destroy, usr/target.c)."""
 
-PORTAL = "127.0.0.1:3260"
 IQN = "iqn.2026-01.org.scsi-target-faults:tgt"
 
 VENDOR = "STF"
@@ -36,6 +36,11 @@ class Export:
     def iqn(self) -> str:
         """The target's name."""
         return f"{IQN}.{self.name}"
+
+    @property
+    def portal(self) -> str:
+        """Where it listens."""
+        return portal_of(self.machine)
 
     def add(self) -> None:
         """Make target, LUN and portal. Raises TargetFailedError."""
@@ -71,12 +76,12 @@ class Export:
 
     def add_portal(self) -> None:
         """Listen where initiators come."""
-        self._give("new", "portal", param=f"portal={PORTAL}")
+        self._give("new", "portal", param=f"portal={self.portal}")
 
     def delete_portal(self) -> None:
         """Listen no more; fine if it does not."""
-        if PORTAL in (admin.show(self.machine, self.deadline, "portal") or ""):
-            self._give("delete", "portal", param=f"portal={PORTAL}")
+        if self.portal in (admin.show(self.machine, self.deadline, "portal") or ""):
+            self._give("delete", "portal", param=f"portal={self.portal}")
 
     def delete_lun(self, deadline: float) -> None:
         """Shut initiators out and delete the LUN; fine if there is none."""

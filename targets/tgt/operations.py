@@ -38,7 +38,7 @@ from targets.machine import Machine
 from targets.operation import Running, Work
 from targets.tgt import admin, daemon
 from targets.tgt.admin import Given, order
-from targets.tgt.export import LUN, PORTAL, TID, Export
+from targets.tgt.export import LUN, TID, Export
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,11 @@ def connection_delete(site: Site) -> Work:
     return Given(site.machine, order("delete", "conn", tid=TID, sid=sid, cid=cid))
 
 
+def portal_delete(site: Site) -> Work:
+    """Listen no more where initiators come."""
+    return Given(site.machine, order("delete", "portal", param=f"portal={site.export.portal}"))
+
+
 def lun_delete(site: Site) -> Work:
     """Delete the LUN, once initiators are shut out and their commands have ended."""
     site.export.shut_out()
@@ -126,7 +131,7 @@ OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
     Operation("target-offline",
               orders("update", "target", tid=TID, name="state", value="offline"),
               lambda site, _: site.export.set_state("ready")),
-    Operation("portal-delete", orders("delete", "portal", param=f"portal={PORTAL}"),
+    Operation("portal-delete", portal_delete,
               lambda site, _: site.export.add_portal()),
     Operation("daemon-term", signals("TERM")),
     Operation("daemon-delete", orders("delete", "sys", refused=admin.INVALID)),

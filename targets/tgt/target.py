@@ -18,7 +18,7 @@ from targets.machine import Machine
 from targets.operation import Operations, Running
 from targets.target import Address, Deployment, Device, Transport
 from targets.tgt import admin, daemon, operations
-from targets.tgt.export import LUN, PORTAL, VENDOR, Export
+from targets.tgt.export import LUN, VENDOR, Export
 from targets.tgt.operations import Site
 
 BACKEND = "targets.tgt.backend"
@@ -143,7 +143,7 @@ class Tgt:
             undo.callback(export.delete, ladder.step)
             export.add()
             undo = undo.pop_all()
-        address = Address(transport, LUN, VENDOR, export.serial, PORTAL, export.iqn)
+        address = Address(transport, LUN, VENDOR, export.serial, export.portal, export.iqn)
         return TgtDeployment(machine, backend, address, ladder, export, recorder, below, undo)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:

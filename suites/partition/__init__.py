@@ -1,0 +1,1 @@
+"""Initiator and target on two machines, and the network between them fails."""

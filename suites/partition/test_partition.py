@@ -1,0 +1,62 @@
+"""The network between initiator and target fails: in time to be healed, or not.
+
+One that heals in time costs no error; one that does not is reported in bounded time; what was
+acknowledged is there after both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fixtures.initiator.openiscsi import Timeouts
+from fixtures.plugin import accept
+from fixtures.scenario import Plan
+from fixtures.workload.stamps import StampJob
+from inject.partition import PARTITIONS, PATIENT, PATIENT_REPLACEMENT, How, Partition
+from inject.point import NOTHING_HELD, Point
+from results.judge import Judgement
+from suites.system.matrix import PATIENT as PATIENT_TARGET
+from targets.target import Device
+
+TEARDOWNS = ("backend-close", "backend-kill", "lun-remove")
+"""Ways to take the device away that every target has."""
+
+
+STAMPS = StampJob(threads=6, rate_iops=120, blocks=48)
+"""Fewer than usual: each guest has a share of the host's CPUs only."""
+
+
+def plans(target: str) -> list[Plan]:
+    """Return a plan for each partition: under I/O, with writes held, and around a teardown."""
+    return [
+        *(alone(target, partition, point) for partition in PARTITIONS.values()
+          for point in (NOTHING_HELD, Point())),
+        *around_teardowns(target)]
+
+
+def alone(target: str, partition: Partition, point: Point) -> Plan:
+    """Return a plan in which nothing else is broken."""
+    return Plan(target, partition.name, point=point, device=Device(options=PATIENT_TARGET[target]),
+                workload=None, stamps=STAMPS, apart=True, partition=partition.name,
+                timeouts=timeouts(partition), story="suites.partition.stories:partitioned")
+
+
+def around_teardowns(target: str) -> Iterator[Plan]:
+    """Yield plans in which the device is taken away meanwhile, silently: the target cannot know."""
+    for partition in (each for each in PARTITIONS.values() if each.how is How.SILENT):
+        for teardown in TEARDOWNS:
+            yield Plan(target, teardown, workload=None, stamps=STAMPS, apart=True,
+                       variant=partition.name, partition=partition.name,
+                       timeouts=timeouts(partition), story="suites.partition.stories:torn_down")
+
+
+def timeouts(partition: Partition) -> Timeouts | None:
+    """Return the initiator's timers that a partition reckons with."""
+    return Timeouts(replacement=PATIENT_REPLACEMENT) if partition.timers == PATIENT else None
+
+
+def test_partition(judgement: Judgement, request: pytest.FixtureRequest) -> None:
+    """It costs no error, or one that comes in time, and no acknowledged write."""
+    accept(judgement, request)

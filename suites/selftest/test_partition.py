@@ -1,0 +1,273 @@
+"""Partitions: what is said of them as data, what cuts them, what is judged of them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.initiator.openiscsi import Timeouts
+from fixtures.machine.link import Link
+from fixtures.network import Disciplines, Network
+from inject.partition import PARTITIONS, How, Partition
+from results.checkers.kernel_health import INITIATOR, reports
+from results.errors import MachineLostError
+from results.history import Recorder
+from results.ladder import Ladder
+from results.verdict import Verdict
+from suites.partition.test_partition import timeouts
+from suites.selftest.fakes import FakeMachine
+from suites.selftest.stories import SCENARIO, Story, io
+
+CUT, MENDED = 14.0, 23.0
+LOST = "detected conn error (1022)"
+
+
+# --- the data -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("partition", PARTITIONS.values(), ids=list(PARTITIONS))
+def test_a_partition_reckons_with_the_initiators_timers(partition: Partition) -> None:
+    timers = timeouts(partition) or Timeouts()
+    notices = timers.noop_interval + timers.noop_timeout
+    assert partition.timers == (notices, notices + timers.replacement)
+
+
+@pytest.mark.parametrize(("when", "keeps_session", "reported", "errors"), [
+    ("blip", True, None, ()), ("replaced", False, None, ()), ("late", False, 6.0, None)])
+def test_what_comes_of_a_partition_is_a_matter_of_timers(
+    when: str, keeps_session: bool, reported: float | None, errors: tuple[str, ...] | None,
+) -> None:
+    for how in How:
+        partition = PARTITIONS[f"partition-{how}-{when}"]
+        assert partition.keeps_session is keeps_session
+        assert partition.reported_after == reported
+        assert partition.errors == errors
+        if reported is not None:  # it is over once the report is due, at the latest
+            assert partition.seconds >= reported + Ladder().slack
+
+
+# --- what cuts ------------------------------------------------------------------------------------
+
+
+def test_what_was_on_its_way_does_not_arrive_after_a_restore() -> None:
+    link = Link()
+    first, second = (card.end for card in link.cards)
+    for frame in (b"one", b"two"):
+        first.send(frame)
+    second.send(b"three")
+    assert link.drain() == 3
+    assert link.drain() == 0
+    with pytest.raises(BlockingIOError):
+        second.recv(10, socket.MSG_DONTWAIT)
+    link.close()
+    assert {card.address for card in link.cards} == {"192.0.2.1", "192.0.2.2"}
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[list[FakeMachine]]:
+    """Give the target's machine and the initiator's."""
+    with FakeMachine(tmp_path / "one") as one, FakeMachine(tmp_path / "other") as other:
+        yield [one, other]
+
+
+class FakeStage:
+    """As much of a stage as a network needs."""
+
+    def __init__(self, machines: list[FakeMachine], recorder: Recorder, fault: object) -> None:
+        self.guest, self.client_guest = machines
+        self.machine, self.client = (each.machine for each in machines)
+        self.recorder, self.fault, self.ladder = recorder, fault, Ladder()
+        self.plugs: list[tuple[str, bool]] = []
+        for name, each in zip(("target", "initiator"), machines, strict=True):
+            each.plug = lambda frames, name=name: self.plugs.append(  # type: ignore[attr-defined]
+                (name, frames))
+
+
+def commands(machine: FakeMachine) -> list[str]:
+    """Return the programs that a machine was asked to run."""
+    return [" ".join(asked["argv"]) for verb, asked in machine.asked if verb == "run"]
+
+
+@pytest.mark.parametrize("how", How)
+def test_the_network_is_cut_and_joined_again(
+    how: How, machines: list[FakeMachine], tmp_path: Path,
+) -> None:
+    partition = Partition("test", how, 0.01, (4.0, 6.0))
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        stage: Any = FakeStage(machines, recorder, partition)
+        network = Network(stage, partition)
+        network.prepare()
+        network.cut()
+        network.mend()
+        network.mend()  # of which the second does nothing
+        network.close()
+        cut = recorder.history().first("fault", "cut")
+        mended = list(recorder.history().select("fault", "mended"))
+    assert cut is not None and cut.data["keeps_session"] is True
+    assert len(mended) == 1 and mended[0].time >= cut.time + partition.seconds
+    deaf = {How.UNPLUGGED: 0, How.SILENT: 2, How.ONE_WAY: 1}[how]
+    for number, machine in enumerate(machines):
+        ran = commands(machine)
+        assert ran == [] if number >= deaf else ran == ["modprobe -a sch_netem", *(
+            f"tc qdisc replace dev lo root netem loss {loss}" for loss in ("0%", "100%", "0%")),
+            "tc qdisc del dev lo root"]
+    assert stage.plugs == ([
+        ("target", False), ("initiator", False), ("target", True), ("initiator", True),
+    ] if how is How.UNPLUGGED else [])
+
+
+def test_a_partition_beside_something_else_promises_nothing(
+    machines: list[FakeMachine], tmp_path: Path,
+) -> None:
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        stage: Any = FakeStage(machines, recorder, "another fault")
+        network = Network(stage, PARTITIONS["partition-silent-late"])
+        network.cut()
+        cut = recorder.history().first("fault", "cut")
+    assert cut is not None
+    assert (cut.data["keeps_session"], cut.data["reported_after"]) == (None, None)
+
+
+def test_a_discipline_that_is_refused_is_no_partition(machines: list[FakeMachine]) -> None:
+    machines[0].verbs["run"] = lambda argv, stdin="": {
+        "status": 2, "stdout": "", "stderr": "Error: Specified qdisc kind is unknown.\n"}
+    with pytest.raises(MachineLostError, match="qdisc kind is unknown"):
+        Disciplines([machines[0].machine], 1.0).set("loss 100%")
+
+
+def test_a_disciplines_statistics_are_tcs(machines: list[FakeMachine]) -> None:
+    machines[0].verbs["run"] = lambda argv, stdin="": {"status": 0, "stderr": "", "stdout": (
+        '[{"kind":"netem","handle":"8001:","root":true,"bytes":900,"packets":12,"drops":3},'
+        '{"kind":"clsact","parent":"ffff:fff1","bytes":0,"packets":0,"drops":0}]')}
+    seen = Disciplines([machines[0].machine], 1.0).statistics()
+    assert seen == [{"packets": 12, "drops": 3}]
+
+
+def test_one_machine_follows_the_others_clock(machines: list[FakeMachine]) -> None:
+    ours, theirs = machines
+    theirs.clock_ahead = 1000.0
+    theirs.connection.sync(1.0)
+    assert theirs.machine.now() - ours.machine.now() == pytest.approx(1000.0, abs=0.2)
+    theirs.connection.follow(ours.connection)
+    assert theirs.connection.ahead == pytest.approx(-1000.0, abs=0.2)
+    assert theirs.machine.now() == pytest.approx(ours.machine.now(), abs=0.2)
+    pending = theirs.machine.begin("mkdir", "/x")
+    pending.result(1.0)
+    assert pending.span[0] == pytest.approx(ours.machine.now(), abs=0.2)
+    theirs.connection.sync(1.0)
+    assert theirs.connection.ahead == 0.0
+
+
+# --- what is judged -------------------------------------------------------------------------------
+
+
+def story(
+    *, reported: float | None = 6.0, keeps: bool = False, says_lost: bool = True,
+    fails_at: float | None = 20.5,
+) -> Story:
+    """Return a cut from 14 s to 23 s under four writes, which fail at a time, or end well."""
+    told = Story()
+    told.at(10.0, "harness", "scenario", id=SCENARIO, ladder=asdict(Ladder()), apart=True)
+    told.at(10.0, "target", "disk", name="sda", device="8:0", identity="stf0")
+    for serial in range(4):
+        end, error = (23.5, None) if fails_at is None else (fails_at, "EIO")
+        io(told, serial, 13.9, end - 13.9, error=error)
+    told.at(CUT, "fault", "cut", how="silent", seconds=9.0, keeps_session=keeps,
+            reported_after=reported)
+    if says_lost:
+        told.at(18.0, "console", "line", text=LOST, machine=INITIATOR, number=5)
+    told.at(MENDED, "fault", "mended", how="silent")
+    io(told, 5, 24.0, 0.01)
+    told.at(26.0, "harness", "phase", name="end")
+    return told
+
+
+def test_a_partition_that_is_reported_in_time_passes() -> None:
+    check = story().check("partition")
+    assert check.verdict is Verdict.PASS, check.reason
+    assert check.figures["error_reported_after"].value == pytest.approx(6.5)
+    assert check.figures["report_bound"].value == 8.0
+    assert check.figures["resumed_after"].value == pytest.approx(1.01)
+
+
+def test_one_that_heals_in_time_passes_without_a_report() -> None:
+    told = story(reported=None, keeps=True, says_lost=False, fails_at=None)
+    assert told.verdict("partition") is Verdict.PASS
+
+
+def _nobody_reports(told: Story) -> None:
+    told.events = story(fails_at=None).events
+
+
+def _late(told: Story) -> None:
+    told.events = story(fails_at=22.5).events
+
+
+def _one_is_forgotten(told: Story) -> None:
+    told.without("block", "complete", io=2)
+
+
+def _session_is_lost_in_vain(told: Story) -> None:
+    told.events = story(reported=None, keeps=True, fails_at=None).events
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (_nobody_reports, "nothing was reported to fail"),
+    (_late, "the first error was reported after 8.5 s, allowed are 8 s"),
+    (_one_is_forgotten, "1 I/Os of before the cut had not ended 8 s after it"),
+    (_session_is_lost_in_vain, "although the partition healed before"),
+])
+def test_what_a_partition_must_not_come_to(change: Callable[[Story], None], words: str) -> None:
+    told = story()
+    change(told)
+    check = told.check("partition")
+    assert check.verdict is Verdict.FAIL, check.reason
+    assert words in check.reason
+    assert check.signatures
+
+
+def _not_cut(told: Story) -> None:
+    io(told, 6, 15.0, 0.5)
+
+
+def _nothing_under_way(told: Story) -> None:
+    told.without("block", "issue").without("block", "complete")
+
+
+def _too_short(told: Story) -> None:
+    told.without("console", "line")
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (_not_cut, "ended well while the network was cut"),
+    (_nothing_under_way, "no I/O was under way"),
+    (_too_short, "has not dropped its connection"),
+])
+def test_what_was_no_partition_is_unknown(change: Callable[[Story], None], words: str) -> None:
+    told = story()
+    change(told)
+    check = told.check("partition")
+    assert check.verdict is Verdict.UNKNOWN
+    assert words in check.reason
+
+
+def test_both_consoles_are_read() -> None:
+    told = Story()
+    told.at(10.0, "harness", "scenario", id=SCENARIO, ladder=asdict(Ladder()), apart=True)
+    told.at(10.0, "harness", "clock", machine=INITIATOR, behind=30.0, within=0.002)
+    for more in ({}, {"machine": INITIATOR}):
+        told.at(10.1, "console", "line", number=1, **more,
+                text=f"[   10.100000] stf: scenario {SCENARIO} begins")
+    assert told.verdict("kernel_health") is Verdict.PASS
+    told.at(41.0, "console", "line", number=2, machine=INITIATOR,
+            text="[   11.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008")
+    assert told.verdict("kernel_health") is Verdict.FAIL
+    (report,) = reports(told.history())
+    assert report.time == 41.0
+    told.without("console", "line", number=1, machine=INITIATOR)
+    assert told.verdict("kernel_health") is Verdict.UNKNOWN

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import shutil
 import socket
@@ -10,10 +12,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tenacity import retry, stop_after_delay, wait_fixed
 
+from fixtures.initiator.raw import broken
 from fixtures.initiator.raw.generate import Stream
 from fixtures.initiator.raw.obey import Obedient
 from fixtures.initiator.raw.pdu import NO_TAG, Op, Pdu, keys, text
@@ -27,6 +31,7 @@ from fixtures.initiator.raw.session import (
     scsi_command,
 )
 from fixtures.initiator.raw.words import words
+from suites.transport.broken import READ_BYTES
 
 IQN = "iqn.2026-01.org.scsi-target-faults:selftest"
 NAME = "iqn.2026-01.org.scsi-target-faults:raw"
@@ -197,3 +202,37 @@ def test_valid_items_are_answered(tgtd: Tgtd) -> None:
              if not item.malformed and item.request in ("nop", "no-data", "inquire", "read")]
     assert items and tgtd.process.poll() is None
     assert {sender.deliver(item, []) for item in items} == {Outcome.ANSWERED}
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("moment", list(broken.MOMENTS))
+def test_a_session_that_breaks_can_be_made_anew(
+    moment: str, end: str, tgtd: Tgtd, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(broken, "tell", lambda kind, **data: told.append((kind, data)))
+    monkeypatch.setattr("sys.stdin", io.StringIO("{}\nagain\n"))
+    broken.main([json.dumps({
+        "portal": tgtd.portal, "iqn": IQN, "lun": 1, "moment": moment, "end": end,
+        "sessions": 2, "patience": SOON})])
+    kinds = [kind for kind, _ in told]
+    assert kinds == ["there", "ended", "again", "again", "end"]
+    kept = True if moment.startswith("data-out") else None
+    assert [(each["error"], each["kept"]) for kind, each in told if kind == "again"] == [
+        (None, kept)] * 2
+
+
+def test_what_is_not_read_jams_and_comes_whole(
+    tgtd: Tgtd, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(broken, "tell", lambda kind, **data: told.append((kind, data)))
+    monkeypatch.setattr("sys.stdin", io.StringIO("{}\nno more\n"))
+    broken.main([json.dumps({
+        "portal": tgtd.portal, "iqn": IQN, "lun": 1, "moment": "data-in", "end": "stuffed",
+        "sessions": 1, "seconds": 0.2})])
+    seen = dict(told)
+    assert seen["jammed"]["bytes"] > 0
+    assert seen["answers"]["statuses"] == {0: broken.READS}
+    assert seen["answers"]["bytes"] == READ_BYTES == broken.READS * broken.READ_BLOCKS * BLOCK
+    assert "again" not in seen

@@ -1,0 +1,132 @@
+"""The stories of sessions that break in the middle of something, or are not read from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from fixtures.initiator.disk import Disk
+from fixtures.program import EXIT, Program
+from fixtures.stage import Stage
+from fixtures.story import Beside, beside_a_load, tell
+from fixtures.workload.pdus import LOGIN
+from inject.wire import BROKEN, Wire
+from results.errors import MachineLostError
+from suites.regression.raw import SMALL, SOCKET_BUFFERS
+from targets.target import Deployment
+
+PROGRAM = "fixtures.initiator.raw.broken"
+DROPPING = ("sch_ingress", "cls_u32", "act_gact")
+"""Modules that the dropping of one connection's packets is made of."""
+
+SESSIONS = 4
+STUFFED = 5.0
+"""Seconds for which nothing is read: longer than the initiator's command timer (4 s), less than a
+target waits for the answer to a NOP-In (inject.partition)."""
+
+READ_BYTES = 16 * 128 * 512
+"""What a session's burst has to come to: fixtures.initiator.raw.broken's READS of READ_BLOCKS."""
+
+WRITES_NOTHING: Mapping[str, bool] = {"lio": True, "scst": True, "tgt": True}
+"""By target: whether a WRITE whose data have not all come has written nothing. No standard wants it
+(SBC-4 4.7: the blocks of a command that was terminated may be any); all three begin to write when
+they have all data."""
+
+
+def broken(stage: Stage) -> None:
+    """Break sessions beside a load, and make them anew."""
+    wire = BROKEN[stage.plan.fault]
+    stage.machine.write(SOCKET_BUFFERS, SMALL)
+    with beside_a_load(stage) as (deployment, *_):
+        program = begin(stage, deployment, wire)
+        end(stage, program, wire)
+        program.order(do="again")
+        bound = SESSIONS * (LOGIN + stage.ladder.step)
+        program.wait(lambda: bool(program.told("end") or program.told(EXIT)), bound)
+        came_again(stage, program, wire)
+
+
+def in_teardown(stage: Stage) -> None:
+    """Break sessions around a teardown: the device goes while they are in the middle of it."""
+    wire = BROKEN[stage.plan.breaks or ""]
+    programs: list[Program] = []
+
+    def prepare(deployment: Deployment, disk: Disk) -> Beside:
+        stage.machine.write(SOCKET_BUFFERS, SMALL)
+        programs.append(begin(stage, deployment, wire))
+        return Beside(before=lambda: ordered("before"), meanwhile=lambda: ordered("meanwhile"),
+                      settle=settle)
+
+    def ordered(when: str) -> None:
+        # A peer that is silent, or stuffed, was so before; one that hangs up does so in between.
+        early = wire.end in ("silent", "stuffed")
+        if early is (when == "before"):
+            programs[0].order(do="end")
+
+    def settle() -> None:
+        programs[0].order(do="no more")
+        programs[0].wait(lambda: bool(programs[0].told("end") or programs[0].told(EXIT)),
+                         STUFFED * SESSIONS + stage.ladder.step)
+
+    tell(stage, prepare)
+
+
+def begin(stage: Stage, deployment: Deployment, wire: Wire) -> Program:
+    """Bring sessions to their moment."""
+    address = deployment.address
+    stage.client.modprobe(*DROPPING)
+    sessions = 1 if wire.moment.startswith("login") else SESSIONS  # LIO takes one login at a time
+    program = stage.program("raw initiator", PROGRAM, {
+        "portal": address.portal, "iqn": address.iqn, "lun": address.lun, "moment": wire.moment,
+        "end": wire.end, "sessions": sessions, "seconds": STUFFED,
+        "patience": LOGIN + stage.ladder.step})
+    bound = LOGIN + stage.ladder.step
+    reached = program.wait(lambda: bool(program.told("there") or program.told(EXIT)), bound)
+    if not program.told("there"):
+        words = last_words(program)
+        stage.must(not reached, f"the sessions did not come to {wire.moment}: {words}")
+        stage.must(False, f"the sessions did not come to {wire.moment} in {bound:g} s")
+    return program
+
+
+def end(stage: Stage, program: Program, wire: Wire) -> None:
+    """End them as is to be."""
+    program.order(do="end")
+    bound = STUFFED * SESSIONS + stage.ladder.step
+    stage.must(program.wait(lambda: bool(program.told("ended") or program.told(EXIT)), bound),
+               f"the sessions have not ended in {bound:g} s")
+    stage.must(bool(program.told("ended")), f"the sessions do not end: {last_words(program)}")
+    if wire.end != "stuffed":
+        return
+    if not all(each["bytes"] for each in program.told("jammed")):
+        raise MachineLostError("the target's socket could send all: its window was not closed")
+    answers = program.told("answers")
+    stage.expect("every command of a session that was not read from ends well",
+                 len(answers) == SESSIONS
+                 and all(set(each["statuses"]) == {"0"} for each in answers), str(answers))
+    stage.expect("no byte is missing of what was not read at once",
+                 all(each["bytes"] == READ_BYTES for each in answers), str(answers))
+
+
+def came_again(stage: Stage, program: Program, wire: Wire) -> None:
+    """State what must be of sessions that were made anew."""
+    told = program.told("again")
+    sessions = 1 if wire.moment.startswith("login") else SESSIONS
+    stage.expect("every session that broke can be made anew, and used",
+                 len(told) == sessions and not any(each["error"] for each in told),
+                 json.dumps([dict(each) for each in told]) + last_words(program))
+    slow = wire.moment.startswith("login") and wire.end == "silent"
+    bound = (LOGIN if slow else 0.0) + stage.ladder.step
+    stage.expect("it is in bounded time", all(each["seconds"] <= bound for each in told),
+                 f"{[each['seconds'] for each in told]}, allowed are {bound:g} s")
+    kept = [each["kept"] for each in told if each["kept"] is not None]
+    if kept:
+        does = WRITES_NOTHING[stage.plan.target]
+        stage.expect("a WRITE whose data did not all come writes nothing" if does else
+                     "a WRITE whose data did not all come writes some",
+                     all(each is does for each in kept), str(kept))
+
+
+def last_words(program: Program) -> str:
+    """Return what a program said that was no message."""
+    return " / ".join(str(each.get("text") or "") for each in program.told("text"))[-400:]

@@ -16,7 +16,6 @@ for 30 (NopInInterval, NopInTimeout of iscsi-scst's README); tgt sends none unle
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -94,7 +93,7 @@ PATIENT = (4.0, 24.0)
 
 PATIENT_REPLACEMENT = 20
 
-PARTITIONS: Mapping[str, Partition] = {each.name: each for each in (
+PARTITIONS: dict[str, Partition] = {each.name: each for each in (
     Partition(when, how, seconds, timers) for how in How for when, seconds, timers in (
         ("blip", 1.5, USUAL), ("replaced", 7.0, PATIENT), ("late", 9.0, USUAL)))}
 """By name. It heals before the initiator has noticed; when that has lost its session and not given

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.initiator.openiscsi import Timeouts
-from fixtures.plugin import accept
+from fixtures.plugin import RunPlan, accept
 from fixtures.scenario import Plan
 from fixtures.workload.stamps import StampJob
+from inject.catalogue import FAULTS
 from inject.partition import PARTITIONS, PATIENT, PATIENT_REPLACEMENT, How, Partition
 from inject.point import NOTHING_HELD, Point
 from results.judge import Judgement
+from results.verdict import Verdict
 from suites.system.matrix import PATIENT as PATIENT_TARGET
 from targets.target import Device
 
@@ -52,6 +54,14 @@ def around_teardowns(target: str) -> Iterator[Plan]:
                        timeouts=timeouts(partition), story="suites.partition.stories:torn_down")
 
 
+WRONG = (
+    (Partition("late-called-a-blip", How.SILENT, 9.0, timers=(20.0, 30.0)), Verdict.FAIL),
+    (Partition("blip-called-late", How.SILENT, 1.5, timers=(0.5, 1.0)), Verdict.UNKNOWN),
+)
+"""What is said of these is wrong: the initiator's timers are others. The first costs errors and a
+session; the second costs nothing, so nothing was tried."""
+
+
 def timeouts(partition: Partition) -> Timeouts | None:
     """Return the initiator's timers that a partition reckons with."""
     return Timeouts(replacement=PATIENT_REPLACEMENT) if partition.timers == PATIENT else None
@@ -60,3 +70,20 @@ def timeouts(partition: Partition) -> Timeouts | None:
 def test_partition(judgement: Judgement, request: pytest.FixtureRequest) -> None:
     """It costs no error, or one that comes in time, and no acknowledged write."""
     accept(judgement, request)
+
+
+@pytest.mark.parametrize(("partition", "verdict"), [
+    pytest.param(*each, id=each[0].when) for each in WRONG])
+def test_a_wrong_word_is_caught(
+    partition: Partition, verdict: Verdict, run_plan: RunPlan, kernel_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A partition of which the wrong thing is said does not pass."""
+    monkeypatch.setitem(FAULTS, partition.name, partition)
+    monkeypatch.setitem(PARTITIONS, partition.name, partition)
+    judgement = run_plan(alone(run_plan.target, partition, NOTHING_HELD), kernel_name)
+    assert judgement.verdict is verdict, judgement.reason
+    told = {check.name: check.verdict for check in judgement.checks}
+    assert told["partition"] is verdict
+    if verdict is Verdict.FAIL:
+        assert told["ledger"] is Verdict.FAIL

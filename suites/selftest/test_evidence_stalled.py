@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,8 @@ from fixtures.machine.accel import Accelerator
 from fixtures.machine.guest import GuestSpec, Kept
 from fixtures.machine.image import Image
 from fixtures.machine.kernel import Kernel
-from fixtures.machine.stalled import DISK, FOLDER, MACHINE, MEMORY, kept_spec
+from fixtures.machine.link import Link
+from fixtures.machine.stalled import DISK, FOLDER, MACHINE, MEMORY, kept_spec, recorded
 from fixtures.stf.main import run
 from results.store import write_json
 
@@ -35,7 +36,7 @@ def scenario(tmp_path: Path, spec: GuestSpec) -> Path:
     folder.mkdir(parents=True)
     for name in (DISK, MEMORY):
         (folder / name).touch()
-    write_json(folder / MACHINE, asdict(spec))
+    write_json(folder / MACHINE, recorded(spec))
     return folder.parent
 
 
@@ -43,6 +44,16 @@ def test_what_was_kept_is_found_again(scenario: Path, spec: GuestSpec) -> None:
     kept = Kept(scenario / FOLDER / DISK, scenario / FOLDER / MEMORY)
     assert kept_spec(scenario) == replace(spec, kept=kept)
     assert kept_spec(scenario / FOLDER) == kept_spec(scenario)
+
+
+def test_a_guest_with_a_card_has_one_again(scenario: Path, spec: GuestSpec) -> None:
+    card = Link().cards[1]
+    write_json(scenario / FOLDER / MACHINE, recorded(replace(spec, card=card)))
+    found = kept_spec(scenario).card
+    assert found is not None
+    assert (found.number, found.address, found.hardware_address) == (
+        2, card.address, card.hardware_address)
+    assert found.end.fileno() >= 0
 
 
 def test_nothing_was_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

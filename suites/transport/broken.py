@@ -66,7 +66,7 @@ def in_teardown(stage: Stage) -> None:
     def settle() -> None:
         programs[0].order(do="no more")
         programs[0].wait(lambda: bool(programs[0].told("end") or programs[0].told(EXIT)),
-                         STUFFED * SESSIONS + stage.ladder.step)
+                         STUFFED + stage.ladder.command + stage.ladder.step)
 
     tell(stage, prepare)
 
@@ -92,7 +92,7 @@ def begin(stage: Stage, deployment: Deployment, wire: Wire) -> Program:
 def end(stage: Stage, program: Program, wire: Wire) -> None:
     """End them as is to be."""
     program.order(do="end")
-    bound = STUFFED * SESSIONS + stage.ladder.step
+    bound = STUFFED + stage.ladder.command + stage.ladder.step
     stage.must(program.wait(lambda: bool(program.told("ended") or program.told(EXIT)), bound),
                f"the sessions have not ended in {bound:g} s")
     stage.must(bool(program.told("ended")), f"the sessions do not end: {last_words(program)}")

@@ -22,6 +22,10 @@ SESSION = "a"
 LUNS_CHANGED = "CHECK CONDITION 06/3f/0e"
 """REPORTED LUNS DATA HAS CHANGED (SPC-6 5.x: of the target's other LUNs)."""
 
+BY_MESSAGE = (GOOD, LUNS_CHANGED)
+"""SCST tells iSCSI initiators by an Asynchronous Message with that sense (RFC 7143 11.9.1), and has
+no unit attention where the message could be sent (scst_report_luns_changed_sess, scst_lib.c)."""
+
 WRITE_PROTECTED = "CHECK CONDITION 07/27/00"
 
 
@@ -57,7 +61,8 @@ OF_THE_LUN = (
 
 OF_ANOTHER = (
     (Asked(Command("TEST UNIT READY of another LUN", "000000000000", lun=1), (LUNS_CHANGED,),
-           "SPC-6 6.33: a unit attention for every LUN of the I_T nexus"),),
+           "SPC-6 6.33: a unit attention for every LUN of the I_T nexus",
+           {"scst": BY_MESSAGE}),),
     (Asked(Command("TEST UNIT READY of another LUN, again", "000000000000", lun=1), (GOOD,),
            "SAM-6 5.14: reported once"),
      Asked(Command("READ(10) of another LUN", "28000000400000000800", "read", 4096, lun=1),

@@ -61,6 +61,8 @@ OF_NEXUS: Mapping[str, Ends] = {
 }
 """What ends commands of one I_T nexus: CLEAR TASK SET where each has its own task set (TST)."""
 
+SEVERED = Ends((ABORTED, LOST), (LOST,), (LOST,),
+               "RFC 7143 11.5.1: TARGET COLD RESET ends all sessions with the target")
 REFUSES = Ends((GOOD,), (GOOD,), (GOOD,), "RFC 7143 11.6.1: what is not supported ends nothing")
 
 
@@ -91,6 +93,8 @@ def alone(target: str, deed: str, options: Options) -> Ends:
         return told(with_status, CLEARED, "SAM-6 7.4")
     if deed in OF_NEXUS:
         return OF_NEXUS[deed]
+    if deed == "TARGET_COLD_RESET":
+        return SEVERED
     return replace(told(with_status, RESET_UA, "SAM-6 6.3.3, 7.6"), attention=(RESET_UA,))
 
 

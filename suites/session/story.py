@@ -18,7 +18,7 @@ from fixtures.workload.sessions import NexusJob, Sessions
 from inject import nexus
 from inject.nexus import CHECK_CONDITION, DROP, LOGOUT, OUT_OF_RANGE, REINSTATE, UNANSWERED, Ends
 from inject.outcomes import GOOD
-from inject.task_management import COMPLETE, FUNCTIONS
+from inject.task_management import COMPLETE, FUNCTIONS, LOST
 from inject.waiting import until
 from results.checkers.outcome import AT_FAULT, outcome
 from targets.target import Deployment
@@ -177,6 +177,9 @@ def ask_what_others_see(stage: Stage, sessions: Sessions, ends: Ends) -> None:
     told = [ask(stage, sessions, SECOND, (GOOD, *ends.attention))]
     sessions.wait_responses(bound)
     told += [ask(stage, sessions, SECOND, (GOOD, *ends.attention)) for _ in range(2)]
+    if ends.attention == (LOST,):
+        stage.expect("the other initiator's session ends", told[-1] == LOST, str(told))
+        return
     wanted = [each for each in ends.attention if each != GOOD]
     heard = sum(fnmatchcase(each, pattern) for each in told for pattern in wanted)
     stage.expect("the other initiator hears of it by one unit attention" if wanted else

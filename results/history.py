@@ -119,6 +119,7 @@ what it may lead to: expect, with errors: the errno names with which I/O may fai
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -126,6 +127,8 @@ from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+
+from results.errors import MachineLostError
 
 Json = Any
 """A JSON value; ``Any`` because mypy cannot follow a recursive one through ``json.loads``."""
@@ -254,14 +257,31 @@ class Recorder:
         return event
 
     def extend(self, events: Iterable[Event]) -> None:
-        """Append several events with one write."""
+        """Append several events, all of them or none.
+
+        Raises MachineLostError when they cannot be written, as on a full disk: that is not the
+        target's doing.
+        """
         batch = list(events)
         text = "".join(event.to_json() + "\n" for event in batch)
         with self._lock:
             if self._file.closed:  # late words of a machine whose scenario is over
                 return
             self._events.extend(batch)
-            self._file.write(text.encode(errors="replace"))
+            try:
+                self._write(text.encode(errors="replace"))
+            except OSError as error:
+                raise MachineLostError(
+                    f"the history cannot be written: {error.strerror}") from error
+
+    def _write(self, data: bytes) -> None:
+        begin = os.fstat(self._file.fileno()).st_size
+        try:
+            while data:  # a disk that is nearly full takes a part
+                data = data[self._file.write(data):]
+        except OSError:
+            os.ftruncate(self._file.fileno(), begin)
+            raise
 
     def history(self) -> History:
         """Return what has been recorded so far."""

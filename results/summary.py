@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -57,8 +57,13 @@ def row(judgement: Judgement) -> tuple[str, str, str, str, str]:
 def tally(judgements: Sequence[Judgement]) -> str:
     """Return how many of each outcome there are: "5 PASS, 1 FAIL"."""
     counts = Counter(judgement.outcome for judgement in judgements)
-    shown = [f"{counts[outcome]} {outcome}" for outcome in STYLE if counts[outcome]]
-    return ", ".join(shown) or "no scenario was judged"
+    return counted(counts) or "no scenario was judged"
+
+
+def counted(counts: Mapping[Outcome, int]) -> str:
+    """Return counts of outcomes in words, the best outcome first; "" of none."""
+    shown = [f"{counts[outcome]} {outcome}" for outcome in STYLE if counts.get(outcome)]
+    return ", ".join(shown)
 
 
 def _table(judgements: Sequence[Judgement]) -> Table:

@@ -7,5 +7,6 @@ which no markup is left (``document``) and becomes text nodes, never HTML, in th
 """
 
 from results.page.document import PAGE, write
+from results.page.scenario import digest
 
-__all__ = ["PAGE", "write"]
+__all__ = ["PAGE", "digest", "write"]

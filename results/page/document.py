@@ -25,7 +25,7 @@ from urllib.parse import quote
 from results import replay
 from results.errors import WrongUsageError
 from results.page.clean import quoted, script, text
-from results.page.digest import BROKEN, DIGEST, UNFINISHED, Digest, digest
+from results.page.scenario import BROKEN, DIGEST, UNFINISHED, Digest, digest
 from results.store import HISTORY, RUN, VERDICT, whole
 from results.verdict import Outcome
 

@@ -315,19 +315,25 @@ function toggle(item, button, row) {
 }
 function article(row) {
   const shown = element("article", {"aria-label": row.id});
-  const data = byId(`d${row.number}`);
-  if (data) {
-    shown.append(...detail(JSON.parse(data.textContent), row));
+  if (byId(`d${row.number}`) || document.readyState !== "loading") {
+    shown.append(...details(row));
   } else {
     shown.append(element("p", {class: "note"}, "This page is still being read."));
     document.addEventListener("DOMContentLoaded", () => {
-      const late = byId(`d${row.number}`);
-      shown.replaceChildren(...(late ? detail(JSON.parse(late.textContent), row)
-        : [element("p", {class: "problem"}, "The page is cut off: it has no more of this.")]));
+      shown.replaceChildren(...details(row));
       drawCharts(shown);
     }, {once: true});
   }
   return shown;
+}
+function details(row) {
+  let data = null;
+  try {
+    data = JSON.parse(byId(`d${row.number}`).textContent);
+  } catch {
+    return [element("p", {class: "problem"}, "The page is cut off: it has no more of this.")];
+  }
+  return detail(data, row);
 }
 
 /* --- detail: the deciding check first --- */

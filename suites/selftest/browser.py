@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,16 @@ SWITCHES = (
     "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
 )
 """``--no-sandbox``: tests run as root in containers, on a page that they made themselves."""
+
+
+LAUNCH = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads orders from descriptor 3 and writes answers to 4."""
 
 
 class BrowserError(Exception):
@@ -119,7 +130,8 @@ class Browser:
                  "Tab": 9}
         for kind in ("keyDown", "keyUp"):
             self.tell("Input.dispatchKeyEvent", type=kind, key=key, text=text,
-                      windowsVirtualKeyCode=codes.get(key, ord(key[0].upper())))
+                      windowsVirtualKeyCode=codes.get(
+                          key, ord(key.upper()) if len(key) == 1 and key.isalnum() else 0))
 
     def type(self, words: str) -> None:
         """Type words where the focus is."""
@@ -159,9 +171,8 @@ def chromium(path: str) -> Iterator[Browser]:
     with tempfile.TemporaryDirectory(prefix="stf-browser-", ignore_cleanup_errors=True) as profile:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
-        # Chromium reads orders from descriptor 3 and writes answers to 4.
         program = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", path, *SWITCHES,
+            [sys.executable, "-c", LAUNCH, str(theirs_in), str(theirs_out), path, *SWITCHES,
              f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True)

@@ -224,6 +224,9 @@ class FakeLab:
     def progress(self, _words: str) -> None:
         """Tell nobody."""
 
+    def entered(self, _phase: str) -> None:
+        """Tell nobody."""
+
     @property
     def accelerator(self) -> Any:
         """Something with a name."""

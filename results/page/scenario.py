@@ -47,6 +47,7 @@ POINTS = {True: 120, False: 600}
 MOMENTS_MAX = 120
 REPORTS_MAX = 8
 REPORT_LINES = 60
+LINE_MAX = 300
 ROWS_MAX = 60
 LINES_MAX = 200
 QUOTED_MAX = 6
@@ -283,7 +284,7 @@ def axes(scenario: Mapping[str, Any]) -> dict[str, Any]:
         "function": functions.get("function"),
         "order": functions.get("order"),
         "variant": scenario.get("variant") or None,
-        "story": str(scenario.get("story") or "").rpartition(".")[2] or None,
+        "story": scenario.get("story") or None,
         **{name: device.get(name) for name in ("handler", "threads", "multi")},
         **(device.get("options") or {}),
     }
@@ -301,7 +302,7 @@ def _reports(judgement: Judgement) -> list[dict[str, Any]]:
          "frame": text(each["frame"] or "", 120),
          "facts": [text(f"{name} {each[name]}", 120) for name in ("task", "cpu")
                    if each.get(name) is not None],
-         "lines": [text(line, 300) for line in each["lines"][:REPORT_LINES]],
+         "lines": [text(line, LINE_MAX) for line in each["lines"][:REPORT_LINES]],
          "naming": _naming(each),
          "cut": len(each["lines"]) > REPORT_LINES}
         for title, each in list(first.items())[:REPORTS_MAX]
@@ -311,7 +312,8 @@ def _reports(judgement: Judgement) -> list[dict[str, Any]]:
 def _naming(quote: Mapping[str, Any]) -> list[int]:
     """Return which lines show the frame that names a report; without one, its first line."""
     frame = quote["frame"]
-    lines = [str(line) for line in quote["lines"][:REPORT_LINES]]
+    # Cut first: the patterns take the square of a line's length, and a console may hold any.
+    lines = [str(line)[:LINE_MAX] for line in quote["lines"][:REPORT_LINES]]
     named = [
         number for number, line in enumerate(lines)
         for found in (POINTER.search(line), FRAME.search(line))

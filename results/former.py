@@ -1,0 +1,39 @@
+"""How long scenarios took in former runs: from their verdicts, the newest run first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from results.store import LATEST, RUN, VERDICT
+
+RUNS_MAX = 10
+"""Former runs that are looked at: older ones say less."""
+
+WALL_TIME = re.compile(r'"wall_time":\s*\{\s*"value":\s*(?P<seconds>\d+(?:\.\d+)?)')
+
+
+def wall_times(results: Path, scenarios: Iterable[str]) -> dict[str, float]:
+    """Return seconds of wall time by scenario, of those that any of the last runs has judged."""
+    missing = set(scenarios)
+    found: dict[str, float] = {}
+    for run in _runs(results):
+        for name in sorted(missing):
+            with suppress(OSError):
+                match = WALL_TIME.search((run / name / VERDICT).read_text(errors="replace"))
+                if match:
+                    found[name] = float(match["seconds"])
+        missing.difference_update(found)
+        if not missing:
+            break
+    return found
+
+
+def _runs(results: Path) -> list[Path]:
+    with suppress(OSError):
+        runs = [path for path in results.iterdir()
+                if path.name != LATEST and (path / RUN).is_file()]
+        return sorted(runs, reverse=True)[:RUNS_MAX]
+    return []

@@ -1,0 +1,189 @@
+"""A run that is interrupted anywhere leaves what its page can be made of, whole scenarios first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from results import page
+from results.errors import MachineLostError
+from results.history import Recorder
+from suites.selftest.test_page import Page
+
+TOP = Path(__file__).parents[2]
+
+CONFTEST = """
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from fixtures import plugin
+from fixtures.machine.image import Image
+from fixtures.machine.kernel import Kernel
+from results.gallery import Gallery
+from results.history import Recorder
+from results.judge import judge
+from suites.selftest.stories import SCENARIO
+from suites.selftest.test_page import named
+from suites.selftest.stories import healthy
+
+HERE = Path(__file__).parent
+
+def run_scenario(scenario, lab, record, command=None):
+    history = named(healthy(), scenario.id)
+    with Recorder(record.history) as recorder:
+        for number, event in enumerate(history.events):
+            recorder.extend([event])
+            if number == 60 and "backend-kill" in scenario.id:
+                (HERE / "midway").touch()
+                if (HERE / "waits").exists():
+                    time.sleep(60)
+        judgement = judge(recorder.history())
+        record.console.write_bytes(b"console\\n" * 2000)
+        record.save(judgement)
+    return judgement
+
+class Target:
+    name = "lio"
+    tree = None
+    def check(self, release): pass
+    def describe(self): return {"name": "lio"}
+
+plugin.run_scenario = run_scenario
+plugin.tool = lambda name: name
+plugin.guest_image = lambda progress: Image(HERE, HERE)
+plugin.find_kernel = lambda name, progress: Kernel(name, "6.1.0-test", HERE, HERE, "none")
+plugin.require_boot_modules = lambda kernel: None
+plugin.target_by_name = lambda name, prefix: Target()
+Gallery._draw = staticmethod(lambda folder: None)
+"""
+
+SUITE = """
+from fixtures.plugin import accept
+from fixtures.scenario import Plan
+
+def plans(target):
+    return [Plan(target, fault) for fault in ("release", "backend-close", "backend-kill")]
+
+def test_it(judgement, request):
+    accept(judgement, request)
+"""
+
+FIRST = "lio-6.1-iscsi-exec-write4-release"
+SECOND = "lio-6.1-iscsi-exec-write4-backend-close"
+THIRD = "lio-6.1-iscsi-exec-write4-backend-kill"
+
+BOUND = 120.0
+"""Seconds for a pytest of three staged scenarios on a busy machine: a tool's bound."""
+
+
+def begin(top: Path, results: Path, *options: str) -> subprocess.Popen[str]:
+    """Run three staged scenarios in a pytest of their own."""
+    (top / "conftest.py").write_text(CONFTEST)
+    (top / "test_suite.py").write_text(SUITE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "fixtures.plugin", "-p", "no:cacheprovider",
+         "-p", "no:hypothesispytest", "--import-mode=importlib", "--rootdir", str(top),
+         "--accel", "tcg", "--kernel", "6.1", "--results", str(results), *options, str(top)],
+        cwd=top, env={**os.environ, "PYTHONPATH": str(TOP)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def until(path: Path, program: subprocess.Popen[str]) -> None:
+    """Wait until a file is there."""
+    deadline = time.monotonic() + BOUND
+    while not path.exists():
+        assert program.poll() is None, program.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def latest(results: Path) -> Path:
+    """Return the run."""
+    return (results / "latest").resolve()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_what_had_finished_is_on_the_page(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "waits").touch()
+    program = begin(tmp_path, tmp_path / "results")
+    until(tmp_path / "midway", program)
+    program.send_signal(number)
+    said, _ = program.communicate(timeout=BOUND)
+    run = latest(tmp_path / "results")
+    if number == signal.SIGINT:  # the plugin was asked to stop, and has written it
+        assert f"report: {run / page.PAGE}" in said
+        assert (run / page.PAGE).exists()
+    shown = Page(page.write(run))
+    assert shown.outcomes == {FIRST: "PASS", SECOND: "PASS", THIRD: "UNFINISHED"}
+    for name in (FIRST, SECOND):
+        assert shown.detail(name)["checks"]
+        assert shown.detail(name)["chart"]["points"]
+    assert shown.detail(THIRD)["times"]
+    assert bool(shown.index["run"]["ended"]) == (number == signal.SIGINT)
+
+
+def test_a_run_that_ends_by_itself_has_its_page(tmp_path: Path) -> None:
+    program = begin(tmp_path, tmp_path / "results")
+    said, _ = program.communicate(timeout=BOUND)
+    assert program.returncode == 0, said
+    run = latest(tmp_path / "results")
+    assert f"report: {run / page.PAGE}" in said
+    assert set(Page(run / page.PAGE).outcomes.values()) == {"PASS"}
+    lines = [line for line in said.splitlines() if line.startswith("stf: ") and " of 3" in line]
+    assert [line.split(": ")[2].split()[0] for line in lines] == ["PASS"] * 3
+    assert "3 of 3" in lines[-1]
+
+
+# --- a full disk ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Give a file system of 256 KiB; skip where none can be mounted."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "stf-test", str(folder)],
+        check=False, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("room", range(0, 200, 24))
+def test_a_full_disk_leaves_what_had_been_written(
+    tmp_path: Path, small: Path, room: int,
+) -> None:
+    """The disk is full at ever other places: while a history, a verdict or the page is written."""
+    (small / "ballast").write_bytes(bytes(room << 10))
+    program = begin(tmp_path, small / "results", "--repeat", "3")
+    said, _ = program.communicate(timeout=BOUND)
+    assert program.returncode in {1, 4}, said
+    assert " failed" not in said.splitlines()[-1]  # never the target's failure
+    if program.returncode == 4:
+        assert "cannot be written" in said
+        return
+    run = latest(small / "results")
+    shown = Page(page.write(run, tmp_path / "page.html"))
+    finished = {path.parent.name for path in run.glob("*/verdict.json")}
+    assert {name for name, outcome in shown.outcomes.items() if outcome == "PASS"} == finished
+    assert set(shown.outcomes.values()) <= {"PASS", "UNFINISHED"}
+    assert "No space left on device" in said
+
+
+def test_events_that_cannot_be_written_are_the_machines_loss(small: Path) -> None:
+    with Recorder(small / "history.jsonl") as recorder:
+        recorder.record(1.0, "harness", "phase", name="restore")
+        with pytest.raises(MachineLostError, match=r"cannot be written: No space left on device"):
+            recorder.record(2.0, "harness", "error", message="x" * (300 << 10))
+        recorder.record(3.0, "harness", "phase", name="end")
+        lines = (small / "history.jsonl").read_text().splitlines()
+        assert ['"restore"' in lines[0], '"end"' in lines[1], len(lines)] == [True, True, 2]

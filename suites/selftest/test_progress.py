@@ -1,0 +1,143 @@
+"""What a user sees while a run goes on."""
+
+from __future__ import annotations
+
+import os
+import pty
+import struct
+from collections.abc import Callable
+from fcntl import ioctl
+from pathlib import Path
+from termios import TIOCSWINSZ
+
+import pytest
+
+from fixtures import progress
+from fixtures.progress import LiveLine, Progress, about
+from results import former
+from results.judge import Judgement
+from results.known_issues import KnownIssue
+from results.store import Run
+from results.verdict import Check, Figure, Verdict
+
+
+def judged(verdict: Verdict = Verdict.PASS, known: KnownIssue | None = None) -> Judgement:
+    """Return a judgement."""
+    return Judgement("a", (Check("ledger", verdict, "words"),), known=known)
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give a clock to what is made by the test."""
+    made = Clock()
+    monkeypatch.setattr(progress.time, "monotonic", made)
+    return made
+
+
+def run(watched: Progress, clock: Clock, name: str, seconds: float,
+        found: Judgement | None = None) -> None:
+    """Let a scenario run."""
+    watched.begins(name)
+    clock.now += seconds
+    watched.ends(found)
+
+
+def test_a_log_has_a_plain_line_for_each(clock: Clock) -> None:
+    said: list[str] = []
+    watched = Progress(said.append)
+    watched.expect(["a", "b", "c", "d"], {})
+    run(watched, clock, "a", 7.0, judged())
+    run(watched, clock, "b", 8.0, judged(Verdict.FAIL))
+    run(watched, clock, "c", 9.0, judged(Verdict.FAIL, KnownIssue("pool", "link")))
+    run(watched, clock, "d", 1.0, None)
+    assert said == [
+        "1 of 4: PASS a in 7.0 s; 1 PASS; about 21 s left",
+        "2 of 4: FAIL b in 8.0 s; 1 PASS, 1 FAIL; about 15 s left",
+        "3 of 4: KNOWN c in 9.0 s; 1 PASS, 1 KNOWN, 1 FAIL; about 8 s left",
+        "4 of 4: no verdict d in 1.0 s; 1 PASS, 1 KNOWN, 1 FAIL",
+    ]
+    assert "\x1b" not in "".join(said)
+
+
+def test_time_left_is_that_of_former_runs(clock: Clock) -> None:
+    watched = Progress(lambda words: None)
+    watched.expect(["a", "b", None, "c"], {"a": 10.0, "b": 60.0, "c": 30.0})
+    assert watched.left() == 10 + 60 + 30 + 30  # of the one that is not known the median
+    run(watched, clock, "a", 12.0, judged())
+    assert watched.left() == 60 + 12 + 30  # now this run's median
+    watched.begins("b")
+    clock.now += 20.0
+    assert watched.left() == 40 + 12 + 30
+    clock.now += 300.0
+    assert watched.left() == 12 + 30
+
+
+def test_nothing_is_guessed() -> None:
+    watched = Progress(lambda words: None)
+    watched.expect(["a", "b"], {})
+    assert watched.left() is None
+    watched.begins("a")
+    assert watched.words() == "0 of 2 | boot 0 s: a"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [
+    (0.0, "0 s"), (89.0, "89 s"), (90.0, "2 min"), (3600.0, "60 min"), (9000.0, "2 h 30 min"),
+    (7260.0, "2 h 01 min")])
+def test_durations(seconds: float, words: str) -> None:
+    assert about(seconds) == words
+
+
+def test_former_wall_times(tmp_path: Path) -> None:
+    for seconds in (5.0, 7.5):
+        old = Run.begin(tmp_path, {})
+        old.path.rename(tmp_path / f"2026010{int(seconds)}T000000Z-000000")
+        old = Run(tmp_path / f"2026010{int(seconds)}T000000Z-000000")
+        found = Judgement("a", (), measured={"wall_time": Figure(seconds, "s")})
+        old.scenario("a").save(found)
+        old.scenario("torn").verdict.write_text('{"figures": {"wall_time": {"va')
+    Run.begin(tmp_path, {})
+    assert former.wall_times(tmp_path, ["a", "b", "torn"]) == {"a": 7.5}
+    assert former.wall_times(tmp_path / "none", ["a"]) == {}
+
+
+def drawn(act: Callable[[LiveLine], None], columns: int = 80) -> str:
+    """Return what a live line writes to a real terminal of 24 rows."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(theirs, "w") as terminal:
+        line = LiveLine(terminal)
+        act(line)
+        line.close()
+        return os.read(ours, 1 << 16).decode()
+
+
+def test_the_live_line_keeps_the_last_row() -> None:
+    said = drawn(lambda line: line.show(lambda: "3 of 9 | teardown 2 s: lio\x1b[2J"))
+    assert "\x1b[1;23r" in said  # what scrolls has the rows above
+    assert "\x1b[24;1H\x1b[2K\x1b[7m3 of 9 | teardown 2 s: lio?[2J\x1b[0m" in said
+    assert said.endswith("\x1b[r\x1b[24;1H\x1b[2K\x1b8")  # given back, and nothing after it
+
+
+def test_the_live_line_is_cut_and_never_wraps() -> None:
+    assert f"\x1b[7m{'x' * 39}\x1b[0m" in drawn(lambda line: line.show(lambda: "x" * 500), 40)
+
+
+def test_a_terminal_that_has_gone_does_not_end_the_run() -> None:
+    ours, theirs = pty.openpty()
+    terminal = os.fdopen(theirs, "w")
+    line = LiveLine(terminal)
+    os.close(ours)
+    line.show(lambda: "words")
+    terminal.close()
+    line.draw()
+    line.close()

@@ -528,8 +528,8 @@ function overTime(chart, width) {
   if (chart.deadline) {
     svg.append(drawn("path", {class: "deadline",
       d: `M${left} ${y(chart.deadline)}H${width - right}`}),
-      drawn("text", {class: "deadline-word", x: width - right, y: y(chart.deadline) - 4,
-        "text-anchor": "end"}, `deadline ${seconds(chart.deadline)}`));
+      drawn("text", {class: "deadline-word", x: left + 4, y: y(chart.deadline) + 13},
+        `deadline ${seconds(chart.deadline)}`));
   }
   return svg;
 }

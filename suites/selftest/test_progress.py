@@ -12,7 +12,6 @@ from termios import TIOCSWINSZ
 
 import pytest
 
-from fixtures import progress
 from fixtures.progress import LiveLine, Progress, about
 from results import former
 from results.judge import Judgement
@@ -37,11 +36,9 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Give a clock to what is made by the test."""
-    made = Clock()
-    monkeypatch.setattr(progress.time, "monotonic", made)
-    return made
+def clock() -> Clock:
+    """Give a clock."""
+    return Clock()
 
 
 def run(watched: Progress, clock: Clock, name: str, seconds: float,
@@ -54,7 +51,7 @@ def run(watched: Progress, clock: Clock, name: str, seconds: float,
 
 def test_a_log_has_a_plain_line_for_each(clock: Clock) -> None:
     said: list[str] = []
-    watched = Progress(said.append)
+    watched = Progress(said.append, clock=clock)
     watched.expect(["a", "b", "c", "d"], {})
     run(watched, clock, "a", 7.0, judged())
     run(watched, clock, "b", 8.0, judged(Verdict.FAIL))
@@ -70,7 +67,7 @@ def test_a_log_has_a_plain_line_for_each(clock: Clock) -> None:
 
 
 def test_time_left_is_that_of_former_runs(clock: Clock) -> None:
-    watched = Progress(lambda words: None)
+    watched = Progress(lambda words: None, clock=clock)
     watched.expect(["a", "b", None, "c"], {"a": 10.0, "b": 60.0, "c": 30.0})
     assert watched.left() == 10 + 60 + 30 + 30  # of the one that is not known the median
     run(watched, clock, "a", 12.0, judged())

@@ -11,7 +11,7 @@ from fixtures.stf import say
 from fixtures.stf.main import COMMANDS, program, run
 from fixtures.stf.status import Status
 from results.errors import WrongUsageError
-from results.store import RUN, find_run, write_json
+from results.store import RUN, Run, find_run, write_json
 
 HOSTILE = "a\x1b[2Jb\nc\u202e"
 
@@ -91,3 +91,15 @@ def test_a_run_by_its_folder(runs: Path, tmp_path: Path) -> None:
 def test_no_one_run(runs: Path, name: str) -> None:
     with pytest.raises(WrongUsageError):
         find_run(runs, name)
+
+
+def test_a_report_is_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = Run.begin(tmp_path, {})
+    assert run(["report", "--results", str(tmp_path)]) == Status.FINE
+    assert capsys.readouterr().out == f"{made.path / 'report.html'}\n"
+    assert run(["report", made.path.name[:16], "--results", str(tmp_path), "--output",
+                str(tmp_path / "x.html"), "--json"]) == Status.FINE
+    assert json.loads(capsys.readouterr().out) == {"report": str(tmp_path / "x.html")}
+    assert run(["report", "--results", str(tmp_path), "--output", "/no/such/x.html"]) \
+        == Status.WORSE
+    assert run(["report", "2001", "--results", str(tmp_path)]) == Status.WRONG_USAGE

@@ -1,0 +1,40 @@
+"""Take the README's picture of a report: ``python -m suites.selftest.picture RUN PNG [WORDS]``.
+
+RUN is a run's folder; WORDS are searched for, and the first scenario that has them is opened.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image
+
+from results import page
+from suites.selftest import browser as chrome
+
+WIDTH, HEIGHT = 1280, 1250
+
+COLOURS = 64
+"""Of the palette: the picture is kept in the repository."""
+
+
+def take(run: Path, picture: Path, words: str = "") -> None:
+    """Take it, in a browser's window; exits with a word where there is none."""
+    path = chrome.where()
+    if path is None:
+        sys.exit("no browser: apt-get install chromium")
+    written = page.write(run)
+    with chrome.chromium(path) as browser:
+        browser.media()
+        browser.size(WIDTH, HEIGHT)
+        browser.open(f"{written.as_uri()}#q={quote(words)}")
+        browser.ask("document.querySelector('#list .row > button').click()")
+        browser.picture(picture)
+    with Image.open(picture) as taken:
+        taken.convert("RGB").quantize(COLOURS).save(picture, optimize=True)
+
+
+if __name__ == "__main__":
+    take(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])

@@ -337,7 +337,6 @@ FILTER = """new Promise((done) => {
     const begin = performance.now();
     query.value = %s;
     query.dispatchEvent(new Event("input"));
-    document.body.getBoundingClientRect();
     const obeyed = performance.now() - begin;
     requestAnimationFrame(() => setTimeout(() => done([obeyed, performance.now() - begin])));
 })"""
@@ -352,9 +351,9 @@ def test_ten_thousand_scenarios(browser: Browser, tmp_path: Path) -> None:
         paints.append(browser.ask(PAINT))
     assert shown(browser) == 10_000
     filters = {
-        words: min(browser.ask(FILTER % json.dumps(words)) for _ in range(8))
+        words: min(browser.ask(FILTER % json.dumps(words))[1] for _ in range(12))
         for words in ("f", "lockup", "backend-kill 6.12 iscsi", "nothing has this", "cell77", "")}
-    print(f"page: {path.stat().st_size / 1e6:.1f} MB; first paint, listed: {min(paints)} ms of "
-          f"{[round(each[0]) for each in paints]}; filtering: {filters}")
-    assert min(paint for paint, _ in paints) < FIRST_PAINT
-    assert all(seconds < FILTERING for seconds, _ in filters.values())
+    print(f"page: {path.stat().st_size / 1e6:.1f} MB; ms to the first paint and to the list: "
+          f"{paints}; ms from a filter to the frame that shows it: {filters}")
+    assert min(map(max, paints)) < FIRST_PAINT
+    assert max(filters.values()) < FILTERING

@@ -67,7 +67,7 @@ def prepare(stage: Stage, deployment: Deployment, disk: Disk) -> Beside:
 
     def before() -> None:
         deed()
-        see(stage, sessions, job.deed)
+        see(stage, sessions, job)
 
     return Beside(issue, before, nothing, settle)
 
@@ -112,18 +112,24 @@ def do(stage: Stage, sessions: Sessions, deed: str, ends: Ends) -> None:
         stage.must(sessions.wait_asked(1, bound), "the function was not asked for")
 
 
-def see(stage: Stage, sessions: Sessions, deed: str) -> None:
+def see(stage: Stage, sessions: Sessions, job: NexusJob) -> None:
     """State that nothing is over that waits for what the backend holds.
 
     What the backend writes later would come after the abort (SAM-6 7.1), and over what the new
     session has written (RFC 7143 6.3.5: the old one's tasks end with it). The login itself may
-    end: SCST answers TEST UNIT READY then, and has other commands wait (iscsi.c).
+    end: SCST answers TEST UNIT READY then, and has other commands wait (iscsi.c). A CHECK CONDITION
+    waits for nothing: what QErr has it end is held still.
     """
+    deed = job.deed
     if deed == REINSTATE:
         done = partial(all_answered, sessions, NEXT)
         until(done, SEEN)
         stage.expect("a new session writes nothing while a command of the old one is held",
                      not done(), str(dict(sessions.nexus)))
+    elif deed == CHECK_CONDITION:
+        stage.must(until(lambda: len(sessions.issued.get(FIRST, [])) > job.own
+                         and sessions.issued[FIRST][-1] in sessions.answers, stage.ladder.step),
+                   "the command that is to end with CHECK CONDITION has not ended")
     elif deed in FUNCTIONS:
         until(lambda: bool(sessions.responses), SEEN)
         complete = [each for each in sessions.responses.values() if each["response"] == COMPLETE]

@@ -60,6 +60,10 @@ SETTLED = 24 * 3600.0
 BATCH = 5000
 """Rows that are written at once."""
 
+CACHE_KIB = 128 << 10
+"""Of SQLite's pages, while they are needed: names come in any order, and its 2 MiB would have
+each page of their index written again and again."""
+
 PATIENCE = 60.0
 """Seconds to wait for another program that writes the index."""
 
@@ -172,8 +176,12 @@ def _current(path: Path, results: Path) -> Engine:
 
 def _made(path: Path, results: Path) -> Engine:
     """Make the index beside its place and put it there whole; the last of several stays."""
+    for stale in path.parent.glob(f".{path.name}.*"):  # of a program that was killed
+        if time.time() - stale.stat().st_mtime > SETTLED:
+            stale.unlink(missing_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    engine = _engine(f"sqlite:///{beside.absolute()}")
+    engine = _engine(f"sqlite:///{beside.absolute()}", "PRAGMA synchronous = OFF",
+                     "PRAGMA journal_mode = OFF")  # nobody sees it before it is whole
     try:
         _fill(engine, _found(results))
         engine.dispose()
@@ -184,7 +192,7 @@ def _made(path: Path, results: Path) -> Engine:
     return _engine(f"sqlite:///{path.absolute()}")
 
 
-def _engine(address: str) -> Engine:
+def _engine(address: str, *pragmas: str) -> Engine:
     engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": PATIENCE})
 
     # pysqlite begins no transaction before a SELECT (SQLAlchemy's documentation, SQLite,
@@ -192,6 +200,8 @@ def _engine(address: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _(connection: Any, _record: object) -> None:
         connection.isolation_level = None
+        for pragma in (f"PRAGMA cache_size = -{CACHE_KIB}", *pragmas):
+            connection.execute(pragma)
 
     @event.listens_for(engine, "begin")
     def _(connection: Connection) -> None:
@@ -294,7 +304,7 @@ class _Writer:
         before = {row.folder: _Seen(row.id, row.seen) for row in self._connection.execute(
             select(rows.c.id, rows.c.folder, rows.c.seen).where(rows.c.run == number))}
         releases = _releases(record)
-        for folder in os.scandir(path):
+        for folder in sorted(os.scandir(path), key=_repetition):
             found = self._scenario(folder, before.get(folder.name), releases)
             if found:
                 self._add({"run": number, **found})
@@ -354,6 +364,11 @@ class _Writer:
         if self._batch:
             self._connection.execute(insert(rows), self._batch)
             self._batch.clear()
+
+
+def _repetition(folder: os.DirEntry[str]) -> tuple[str, int, str]:
+    """Return what folders are sorted by, so that "~10" stands behind "~9"."""
+    return folder.name.partition("~")[0], len(folder.name), folder.name
 
 
 def _judgement(record: Mapping[str, Any], there: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -106,6 +107,40 @@ def test_what_killed_pytest_left_is_read_with_every_finished_scenario(tmp_path: 
     assert {name: each.outcome for name, each in found.items()} == {
         "lio-6.1-a": "PASS", "lio-6.1-b": "UNKNOWN"}
     assert found["lio-6.1-b"].reason == index.UNJUDGED
+
+
+KILLED = """
+import pathlib, signal, sys
+from results.judge import Judgement
+from results.store import Run
+from results.verdict import Check, Verdict
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+run = Run.begin(pathlib.Path(sys.argv[1]), {"started": "x", "target": {"name": "lio"}})
+for number in range(10**6):
+    record = run.scenario(f"lio-6.1-{number}")
+    record.history.write_text("")
+    record.save(Judgement(f"lio-6.1-{number}", (Check("ledger", Verdict.PASS, "fine"),)))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("moment", [0, 1, 7, 30])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_killed_at_any_moment_has_every_finished_scenario(
+    tmp_path: Path, moment: int, how: signal.Signals,
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2]) as program:
+        assert program.stdout is not None
+        while int(program.stdout.readline()) < moment:
+            pass
+        program.send_signal(how)
+        told = moment + 1 + len(program.stdout.readlines())
+    run = (tmp_path / "latest").resolve().name
+    found = outcomes(tmp_path, run)
+    finished = [name for name, outcome in found.items() if outcome == "PASS"]
+    assert told <= len(finished) <= told + 1
+    assert len(found) - len(finished) <= 1
 
 
 @pytest.mark.parametrize("content", [

@@ -67,13 +67,12 @@ def fio_chart(
     MachineLostError with fio-plot's last words when it draws nothing, or when the log would be
     drawn wrongly.
     """
-    entries = sorted((line for log in logs for line in _entries(log)), key=_milliseconds)
+    entries = merged(logs)
     if gap(entries) > SPARSE:
         raise MachineLostError("the latency log has too few entries: fio-plot would alter them")
     rw, iodepth, numjobs = (str(options[name]) for name in ("rw", "iodepth", "numjobs"))
     with tempfile.TemporaryDirectory(prefix="stf-fio-plot-") as folder:
-        named = Path(folder) / f"{rw}-iodepth-{iodepth}-numjobs-{numjobs}_lat.1.log"
-        named.write_text("".join(entries))
+        (Path(folder) / log_name(options)).write_text("".join(entries))
         _fio_plot(
             "-i", folder, "-T", title, "-r", rw, "-d", iodepth, "-n", numjobs, "-g", "-t", "lat",
             "-o", str(path.absolute()), "--disable-fio-version",
@@ -81,6 +80,17 @@ def fio_chart(
     if not path.exists():
         raise MachineLostError("fio-plot ended without a word, and without a chart")
     return path
+
+
+def log_name(options: Mapping[str, Any]) -> str:
+    """Return the name by which fio-plot knows the latency log of a job with such options."""
+    return (f"{options['rw']}-iodepth-{options['iodepth']}-numjobs-{options['numjobs']}"
+            "_lat.1.log")
+
+
+def merged(logs: Sequence[Path]) -> list[str]:
+    """Return the entries of a job's latency logs, one for each of its threads, by time."""
+    return sorted((line for log in logs for line in _entries(log)), key=_milliseconds)
 
 
 def _entries(log: Path) -> list[str]:

@@ -32,6 +32,7 @@ VERDICT = "verdict.json"
 CONSOLE = "console.log"
 REPORT = "report.txt"
 LATEST = "latest"
+STALLED = "stalled"
 
 KERNEL_IN_ID = 60
 """Characters of a kernel's path that go into an id, which must fit into a file's name."""

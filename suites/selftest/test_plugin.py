@@ -18,6 +18,7 @@ from results.gallery import Gallery
 from results.judge import Judgement
 from results.store import ScenarioRecord
 from results.verdict import Check, Figure, Verdict
+from suites.selftest.test_formats import check_junit
 from suites.selftest.test_images import Usage
 from suites.selftest.test_scst_prefix import image, module
 from targets.scst.prefix import DAEMON, MODULES
@@ -303,6 +304,31 @@ def test_a_run_on_record(desk: Desk) -> None:
     assert record["options"]["target"] == "scst"
     assert set(record["host"]) == {"name", "release", "cpus", "python"}
     assert record["verdicts"] == {"PASS": 1}
+
+
+def test_junit_says_which_run_it_is_and_where_the_evidence_lies(desk: Desk) -> None:
+    desk.outcome = only(Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN)
+    desk.run("--junitxml", "junit.xml", "-o", "junit_family=xunit2", "-o",
+             "junit_logging=system-out")
+    suite = check_junit(desk.top / "junit.xml")
+    properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
+    assert (properties["run"], properties["target"]) == (desk.results.name, "lio")
+    cases = list(suite.iter("testcase"))
+    assert [[child.tag for child in case if child.tag != "system-out"] for case in cases] == [
+        [], ["failure"], ["error"]]
+    for case, scenario in zip(cases, desk.ran, strict=True):
+        said = case.findtext("system-out") or ""
+        assert said.count("[[ATTACHMENT|") == len(list((desk.results / scenario.id).iterdir()))
+        assert f"[[ATTACHMENT|{desk.results / scenario.id / 'verdict.json'}]]" in said
+
+
+def test_pytest_html_gets_links(desk: Desk) -> None:
+    pytest.importorskip("pytest_html", reason="pytest-html is not installed")
+    desk.outcome = only(Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN)
+    desk.run("-p", "pytest_html", "--html", "report.html")
+    said = (desk.top / "report.html").read_text()
+    assert all((desk.results / scenario.id / "verdict.json").as_uri() in said
+               for scenario in desk.ran)
 
 
 # --- interruptions --------------------------------------------------------------------------------

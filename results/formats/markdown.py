@@ -1,0 +1,55 @@
+"""A summary in GitHub's Markdown, for a CI page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from results.formats.recorded import Recorded, clean, counts, identity, scenarios
+from results.store import Run
+from results.verdict import Outcome
+
+TOLD_MAX = 50
+"""Scenarios that are told one by one; a page of a CI service has its bounds."""
+
+WORDS_MAX = 400
+"""Characters of a reason."""
+
+PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$@:])")
+
+
+def write(run: Run, path: Path) -> Path:
+    """Write the file and return its path."""
+    path.write_text("\n".join(_lines(run, list(scenarios(run)))) + "\n", encoding="utf-8")
+    return path
+
+
+def _lines(run: Run, found: Sequence[Recorded]) -> Iterator[str]:
+    tally = ", ".join(f"{count} {outcome}" for outcome, count in counts(found).items())
+    yield f"## SCSI target faults: {tally or 'no scenario'}"
+    yield ""
+    yield from (f"- {name}: {escaped(value)}" for name, value in identity(run).items())
+    for outcome in (Outcome.FAIL, Outcome.UNKNOWN, Outcome.KNOWN, Outcome.FIXED):
+        yield from _table(outcome, [each for each in found if each.judgement.outcome is outcome])
+
+
+def _table(outcome: Outcome, found: Sequence[Recorded]) -> Iterator[str]:
+    if not found:
+        return
+    yield from ("", f"### {outcome}", "", "| scenario | decided by | why |", "|---|---|---|")
+    for each in found[:TOLD_MAX]:
+        check = each.judgement.decided_by
+        known = each.judgement.known
+        why = f"{known.id}, {known.link}: " if known else ""
+        why += each.judgement.reason.partition(": ")[2]
+        yield (f"| {escaped(each.name)} | {escaped(check.name if check else '-')} | "
+               f"{escaped(why[:WORDS_MAX])} |")
+    if len(found) > TOLD_MAX:
+        yield ""
+        yield f"... and {len(found) - TOLD_MAX} more"
+
+
+def escaped(words: str) -> str:
+    """Return words none of which is Markdown or HTML, in one line."""
+    return PUNCTUATION.sub(r"\\\1", clean(" ".join(words.split()))).replace("\\<", "&lt;")

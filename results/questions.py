@@ -97,13 +97,17 @@ def _samples(connection: Connection, where: ColumnElement[bool]) -> list[Sample]
         select(runs.c.name.label("run_name"), names.c.scenario, rows.c.outcome, rows.c.reason,
                rows.c.folder, *(rows.c[figure] for figure in FIGURES))
         .select_from(JOINED).where(where).order_by(rows.c.id))
-    return [Sample(row.run_name, row.scenario, outcome(row.outcome), row.reason or "", row.folder,
-                   _figures(row)) for row in found]
+    return [Sample(run, scenario, outcome(word), reason or "", folder,
+                   dict(zip(FIGURES, figures, strict=True)))
+            for run, scenario, word, reason, folder, *figures in found]
 
 
 def outcome(word: str) -> Outcome:
     """Return an outcome by its name; one of a later time, that is not known here, tells nothing."""
-    return Outcome(word) if word in Outcome.__members__ else Outcome.UNKNOWN
+    return OUTCOMES.get(word, Outcome.UNKNOWN)
+
+
+OUTCOMES: Mapping[str, Outcome] = {str(each): each for each in Outcome}
 
 
 def _figures(row: Any) -> dict[str, float | None]:

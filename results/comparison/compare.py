@@ -12,6 +12,7 @@ from results.comparison.sample import Sample, by_scenario
 from results.comparison.times import TimeChange, time_changes
 from results.comparison.verdicts import VerdictChange, verdict_changes
 from results.store import Run, kernel_in_id
+from results.verdict import Outcome
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
         was, is_ = _anywhere(was, kernels[0]), _anywhere(is_, kernels[1])
         notes.append(f"kernel {kernels[0]} is compared with {kernels[1]}")
     groups = by_scenario(was), by_scenario(is_)
-    flaky = frozenset(
-        each.scenario for each in questions.disagreements(new, besides=[one, two]))
+    failed = any(each.outcome is Outcome.FAIL for each in (*was, *is_))
+    flaky = frozenset(each.scenario for each in questions.disagreements(
+        new, besides=[one, two])) if failed else frozenset()
     past = questions.earlier(new, two, besides=[one])
     return Comparison(
         one, two, len(groups[0].keys() & groups[1].keys()),

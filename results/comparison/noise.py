@@ -15,7 +15,7 @@ from math import log, sqrt
 from statistics import fmean, median, stdev
 
 from results.comparison.ranks import MEDIAN_COST, robust_spread
-from results.comparison.sample import Sample, by_scenario, figures_of
+from results.comparison.sample import FINE, Sample
 
 RUNS_MIN = 6
 """Earlier runs from which on their spread is believed."""
@@ -53,19 +53,18 @@ two cores with QEMU's TCG, that was idle to three times overloaded. Robust: quar
 
 def learned(name: str, earlier: Sequence[Sample]) -> Noise:
     """Return the noise of a figure as earlier runs show it, or as the table has it."""
-    runs: dict[str, list[Sample]] = {}
+    logs: dict[str, dict[str, list[float]]] = {}
     for sample in earlier:
-        runs.setdefault(sample.run, []).append(sample)
-    logs = {run: {scenario: [log(value) for value in figures_of(group, name)]
-                  for scenario, group in by_scenario(samples).items()}
-            for run, samples in runs.items()}
-    means = {run: {scenario: fmean(values) for scenario, values in found.items() if values}
+        if sample.outcome in FINE and (value := sample.figure(name)):
+            logs.setdefault(sample.run, {}).setdefault(sample.scenario, []).append(log(value))
+    means = {run: {scenario: fmean(values) for scenario, values in found.items()}
              for run, found in logs.items()}
-    middle: dict[str, float] = {}
-    for scenario in {scenario for found in means.values() for scenario in found}:
-        values = [found[scenario] for found in means.values() if scenario in found]
-        if len(values) >= RUNS_MIN:
-            middle[scenario] = median(values)
+    levels: dict[str, list[float]] = {}
+    for found in means.values():
+        for scenario, mean in found.items():
+            levels.setdefault(scenario, []).append(mean)
+    middle = {scenario: median(values) for scenario, values in levels.items()
+              if len(values) >= RUNS_MIN}
     effects = {run: median(offsets) for run, found in means.items() if (offsets := [
         mean - middle[scenario] for scenario, mean in found.items() if scenario in middle])}
     if len(effects) < RUNS_MIN:
@@ -76,6 +75,6 @@ def learned(name: str, earlier: Sequence[Sample]) -> Noise:
     repetition = max(FLOOR, robust_spread(rest))
     # What the repetitions alone make a run's effect differ by is not the run's.
     sampled = fmean(MEDIAN_COST ** 2 * repetition ** 2 / len(logs[run]) * fmean(
-        1 / len(values) for values in logs[run].values() if values) for run in effects)
+        1 / len(values) for values in logs[run].values()) for run in effects)
     between = stdev(effects.values()) ** 2 - sampled
     return Noise(repetition, sqrt(max(FLOOR ** 2, between)), len(effects))

@@ -14,6 +14,7 @@ from fixtures import plugin
 from fixtures.machine.image import Image, guest_image
 from fixtures.machine.initramfs import BOOT_MODULES
 from fixtures.scenario import Scenario
+from results.formats.recorded import files_in
 from results.gallery import Gallery
 from results.judge import Judgement
 from results.store import ScenarioRecord
@@ -318,7 +319,7 @@ def test_junit_says_which_run_it_is_and_where_the_evidence_lies(desk: Desk) -> N
         [], ["failure"], ["error"]]
     for case, scenario in zip(cases, desk.ran, strict=True):
         said = case.findtext("system-out") or ""
-        assert said.count("[[ATTACHMENT|") == len(list((desk.results / scenario.id).iterdir()))
+        assert said.count("[[ATTACHMENT|") == len(files_in(desk.results / scenario.id))
         assert f"[[ATTACHMENT|{desk.results / scenario.id / 'verdict.json'}]]" in said
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from results.errors import TargetFailedError
 from targets.machine import Machine
-from targets.scst.sysfs import wait_until
+from targets.waiting import wait_until
 
 
 @dataclass(frozen=True)

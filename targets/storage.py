@@ -21,8 +21,8 @@ from results.errors import TargetFailedError
 from results.history import Recorder
 from targets.machine import Machine
 from targets.operation import Running
-from targets.scst.sysfs import wait_until
 from targets.target import Device
+from targets.waiting import wait_until
 
 MODULES = ("loop", "dm_mod", "dm_delay", "dm_flakey")
 

@@ -11,8 +11,9 @@ from results.ladder import Ladder
 from targets.machine import Machine
 from targets.scst.driver import Layout, scst_local
 from targets.scst.prefix import TREE
-from targets.scst.sysfs import DEVICES, wait_until
+from targets.scst.sysfs import DEVICES
 from targets.target import Address, Transport
+from targets.waiting import wait_until
 
 PROGRAM = "usr/local/bin/scst/fileio_tgt"
 """Where SCST's make install puts it."""

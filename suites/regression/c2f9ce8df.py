@@ -17,8 +17,8 @@ from fixtures.stage import Stage
 from inject.point import NOTHING_HELD
 from suites.regression.raw import RawInitiator
 from suites.regression.telling import PAGE, must_come, on_stage, write_all
-from targets.scst.sysfs import wait_until
 from targets.target import Deployment, Transport
+from targets.waiting import wait_until
 
 READS = 4
 READ_BYTES = 1 << 20

@@ -31,8 +31,8 @@ from suites.regression.telling import (
     wait_held,
     write_all,
 )
-from targets.scst.sysfs import wait_until
 from targets.target import Deployment
+from targets.waiting import wait_until
 
 PLAN = replace(c83745c0a2.PLAN, variant="3ec348004", story=f"{__name__}:story")
 

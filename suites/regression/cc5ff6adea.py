@@ -17,8 +17,9 @@ from fixtures.stage import Stage
 from inject.point import NOTHING_HELD
 from suites.regression.raw import RawInitiator
 from suites.regression.telling import PAGE, Chain, must_come, on_stage, write_all
-from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS, begin, finish, wait_until
+from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS, begin, finish
 from targets.target import Device, Transport
+from targets.waiting import wait_until
 
 HANDLER = "vdisk_fileio"
 WRITE = "2a000000000000000800"

@@ -11,8 +11,8 @@ from fixtures.stimulus import Stimulus
 from fixtures.watcher.trace import TraceWatcher
 from fixtures.workload.commands import Commands
 from results.errors import TargetFailedError
-from targets.scst.sysfs import wait_until
 from targets.target import Deployment
+from targets.waiting import wait_until
 
 PAGE = 4096
 BIG = 64 << 10

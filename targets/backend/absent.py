@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from results.errors import WrongUsageError
-from targets.scst.sysfs import wait_until
+from targets.waiting import wait_until
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from typing import Protocol
 
 from results.errors import TargetFailedError
 from targets.machine import Machine
-from targets.scst.sysfs import TARGETS, is_busy, wait_until, write
+from targets.scst.sysfs import TARGETS, is_busy, write
 from targets.target import Transport, portal_of
+from targets.waiting import wait_until
 
 IQN = "iqn.2026-01.org.scsi-target-faults:scst"
 LUN = 0

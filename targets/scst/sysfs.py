@@ -12,32 +12,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
-
 from results.errors import TargetFailedError
 from targets.machine import Machine, Pending
+from targets.waiting import wait_until
 
 SCST = "/sys/kernel/scst_tgt"
 DEVICES = f"{SCST}/devices"
 HANDLERS = f"{SCST}/handlers"
 TARGETS = f"{SCST}/targets"
 LAST_RESULT = f"{SCST}/last_sysfs_mgmt_res"
-
-POLL = 0.02
-"""Seconds between two looks at a state that is waited for."""
-
-
-def wait_until(condition: Callable[[], bool], deadline: float) -> bool:
-    """Wait until ``condition`` holds, ``deadline`` seconds at most; tell whether it does."""
-    try:
-        Retrying(
-            retry=retry_if_result(lambda holds: not holds), wait=wait_fixed(POLL),
-            stop=stop_after_delay(deadline),
-        )(condition)
-    except RetryError:
-        return False
-    return True
-
 
 def begin(machine: Machine, path: str, text: str) -> Pending:
     """Begin a write that may block."""

@@ -20,9 +20,10 @@ from targets.scst.driver import DRIVERS, LUN, Export, Layout
 from targets.scst.handlers import USER, medium
 from targets.scst.operations import Site
 from targets.scst.prefix import MODULES, OPTIONAL, TREE, Prefix
-from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS, wait_until
+from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS
 from targets.scst.user_spec import DeviceSpec, argument, check_options
 from targets.target import Address, Deployment, Device, Transport
+from targets.waiting import wait_until
 
 VENDOR = "STF"
 PRODUCT = "scst_user disk"

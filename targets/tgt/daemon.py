@@ -8,8 +8,8 @@ from signal import Signals
 from results.errors import TargetFailedError
 from targets.daemon import Daemon
 from targets.machine import Machine
-from targets.scst.sysfs import wait_until
 from targets.tgt import admin
+from targets.waiting import wait_until
 
 PID_FILE = "/run/tgtd.pid"
 LOG = "/run/tgtd.log"

@@ -1,0 +1,22 @@
+"""Waiting for a state of a machine or a target that can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+POLL = 0.02
+"""Seconds between two looks."""
+
+
+def wait_until(condition: Callable[[], bool], deadline: float) -> bool:
+    """Wait until ``condition`` holds, ``deadline`` seconds at most; tell whether it does."""
+    try:
+        Retrying(
+            retry=retry_if_result(lambda holds: not holds), wait=wait_fixed(POLL),
+            stop=stop_after_delay(deadline),
+        )(condition)
+    except RetryError:
+        return False
+    return True

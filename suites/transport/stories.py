@@ -48,7 +48,7 @@ def trap(stage: Stage) -> None:
         for _ in range(what.times):
             sent = max(sent, spring(stage, deployment.address, what))
         stage.expect(SPRUNG, sent == len(what.steps), f"{sent} of {len(what.steps)} PDUs were")
-        answers_login(stage, deployment)
+        answers_login(stage, deployment, what.later)
 
 
 def spring(stage: Stage, address: Address, what: Trap) -> int:
@@ -149,11 +149,15 @@ def expect_digest(stage: Stage, name: str, rule: Rule, told: Mapping[str, Any] |
         stage.note("otherwise", case=name, said=said, did=does)
 
 
-def answers_login(stage: Stage, deployment: Deployment) -> None:
-    """See that the target is there and takes a login; raises TargetFailedError if it does not."""
+def answers_login(stage: Stage, deployment: Deployment, seconds: float = 0.0) -> None:
+    """See that the target is there, takes a login and keeps the session for some seconds; raises
+    TargetFailedError if it does not."""
     stage.must(deployment.reachable(), "the target does not have its LUN any more")
     program = stage.program("raw initiator", OBEDIENT, {
         "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": NAME})
     program.wait_ready(LOGIN + stage.ladder.step)
+    if seconds:
+        stage.must(Sender(program, deployment.address, LOGIN).hear(None, seconds),
+                   "the target hung up on a session that does nothing")
     program.process.signal(9)
     program.process.wait(stage.ladder.step)

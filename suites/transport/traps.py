@@ -30,7 +30,7 @@ class Trap:
 
     ``targets``: those that are known to die of them. ``keys``: what the login offers beside the
     usual; ``session``: whether there is a login before. ``aftermath``: seconds in which the target
-    takes harm, if it does.
+    takes harm, if it does; ``later``: more of them, once the initiator has hung up.
     """
 
     targets: tuple[str, ...]
@@ -39,6 +39,7 @@ class Trap:
     times: int = 1
     session: bool = True
     aftermath: float = 1.0
+    later: float = 0.0
 
 
 def rw(opcode: int, blocks: int) -> bytes:
@@ -59,6 +60,10 @@ LONG = ahs(0x3F, bytes(1017))
 DATAOUT_TIMEOUT = 5.0
 """Seconds until what a target began for the READs has had its time: LIO's Data-Out timer runs for 3
 (NA_DATAOUT_TIMEOUT, iscsi_target_core.h)."""
+
+PENDING_TIMEOUT = 12.0
+"""Seconds after which SCST has dropped the commands that a closed connection left in the queue of
+those whose CmdSN is not due yet (CONN_PENDING_TIMEOUT, iscsi-scst/kernel/nthread.c: 10)."""
 
 IMMEDIATE = {"ImmediateData": "Yes"}
 
@@ -100,6 +105,10 @@ TRAPS: Mapping[str, Trap] = {
     "nameless": Trap(("scst",), (Step(NAMELESS),), session=False),
     "empty-extended-cdb": Trap(
         ("scst", "tgt"), (Step(replace(COMMAND, ahs=EMPTY_EXTENDED_CDB)),)),
+    "pending-write-with-ahs": Trap(
+        ("scst",), tuple(Step(replace(
+            scsi_command(tag, rw(0x2A, 8), 8 * BLOCK, "write").having(**{"+CmdSN": tag}), ahs=LONG))
+            for tag in range(1, 9)), times=2, later=PENDING_TIMEOUT),
     "negative-read": Trap(
         ("scst", "tgt"),
         (Step(scsi_command(TAG, bytes((0xA0, *bytes(8), 16, 0, 0)), 0xFFFFFFFF, "read")),)),

@@ -69,7 +69,8 @@ def chosen(some: str) -> PduJob:
 
 AVOID: Mapping[str, tuple[str, ...]] = {
     "lio": ("data-without-write", "abort-task"),
-    "scst": ("empty-name", "empty-extended-cdb", "negative-read", "write-with-ahs"),
+    "scst": ("empty-name", "empty-extended-cdb", "negative-read", "write-with-ahs",
+             "data-out-not-final"),
     "tgt": ("empty-extended-cdb", "huge-length", "stray-ahs", "stray-data", "excess-data",
             "not-simple", "wild-data-out")}
 """By target: what it is known to die of. test_known_traps sends just that."""

@@ -109,6 +109,9 @@ TRAPS: Mapping[str, Trap] = {
         ("scst",), tuple(Step(replace(
             scsi_command(tag, rw(0x2A, 8), 8 * BLOCK, "write").having(**{"+CmdSN": tag}), ahs=LONG))
             for tag in range(1, 9)), times=2, later=PENDING_TIMEOUT),
+    "data-out-not-final": Trap(
+        ("scst",), (Step(scsi_command(TAG, rw(0x2A, 1), BLOCK, "write"), Op.R2T),
+                    Step(Pdu(Op.DATA_OUT)))),
     "negative-read": Trap(
         ("scst", "tgt"),
         (Step(scsi_command(TAG, bytes((0xA0, *bytes(8), 16, 0, 0)), 0xFFFFFFFF, "read")),)),

@@ -1,0 +1,83 @@
+"""The transport suite's stories: what is stated of wrong digests, and whether a trap was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fixtures.initiator.raw.pdu import Op, Pdu
+from fixtures.program import Program
+from fixtures.stage import Stage
+from suites.transport.digests import ALLOWED, CRC_ERROR, REJECTED
+from suites.transport.stories import Sender, expect_digest
+from suites.transport.traps import TARGET_NAME, Step
+from targets.target import Address, Transport
+
+ADDRESS = Address(Transport.ISCSI, 1, "VENDOR", "serial", "127.0.0.1:3260", "iqn.t")
+
+
+@dataclass
+class FakeStage:
+    """Remembers what is stated and noted."""
+
+    plan: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(target="scst"))
+    unmet: list[str] = field(default_factory=list)
+    notes: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+
+    def expect(self, what: str, met: bool, seen: str = "") -> bool:
+        if not met:
+            self.unmet.append(what)
+        return met
+
+    def note(self, kind: str, **data: object) -> None:
+        self.notes.append((kind, data))
+
+
+@pytest.mark.parametrize(("answers", "unmet", "notes"), [
+    ((CRC_ERROR,), 0, 0),  # as it has done
+    ((REJECTED,), 0, 1),   # better than before: noted, and no failure
+    (("nop in",), 1, 1),   # what the standard does not have
+])
+def test_a_target_may_do_better(answers: tuple[str, ...], unmet: int, notes: int) -> None:
+    stage, name = FakeStage(), "data-immediate-data"
+    expect_digest(cast(Stage, stage), name, ALLOWED[name],
+                  {"agreed": True, "answers": list(answers), "kept": True})
+    assert (len(stage.unmet), len(stage.notes)) == (unmet, notes)
+
+
+class FakeProgram:
+    """A raw initiator that answers orders until the target hangs up, after ``lives`` of them."""
+
+    def __init__(self, lives: int) -> None:
+        self.lives = lives
+        self.said: list[dict[str, Any]] = [{"kind": "ready"}]
+        self.orders: list[dict[str, Any]] = []
+
+    def order(self, **what: Any) -> None:
+        self.orders.append(what)
+        answer = {"put": "put", "hear": "heard"}[what["do"]]
+        self.said.append({"kind": answer if len(self.orders) <= self.lives else "lost"})
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        return [each for each in self.said if each["kind"] == kind]
+
+    def wait(self, reached: Callable[[], bool], deadline: float) -> bool:
+        return reached()
+
+
+@pytest.mark.parametrize(("lives", "sent"), [(9, 2), (3, 2), (2, 1), (1, 1), (0, 0)])
+def test_what_was_sent_is_counted(lives: int, sent: int) -> None:
+    """An order and its answer for each PDU, and one more order where an answer is waited for."""
+    program = FakeProgram(lives)
+    sender = Sender(cast(Program, program), ADDRESS, 0.1)
+    steps = (Step(Pdu(Op.SCSI_COMMAND), Op.R2T), Step(Pdu(Op.LOGIN, data=TARGET_NAME)))
+    assert sender.ready()
+    assert all(sender.put(step) for step in steps) == (lives >= 3)
+    assert sender.sent == sent
+    puts = [order for order in program.orders if order["do"] == "put"]
+    assert puts[0]["fields"] == {"LUN": 1 << 48}
+    assert all(order["data"] == b"iqn.t".hex() for order in puts[1:])

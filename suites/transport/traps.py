@@ -113,7 +113,7 @@ TRAPS: Mapping[str, Trap] = {
         ("scst",), (Step(scsi_command(TAG, rw(0x2A, 1), BLOCK, "write"), Op.R2T),
                     Step(Pdu(Op.DATA_OUT)))),
     "negative-read": Trap(
-        ("scst", "tgt"),
+        ("lio", "scst", "tgt"),
         (Step(scsi_command(TAG, bytes((0xA0, *bytes(8), 16, 0, 0)), 0xFFFFFFFF, "read")),)),
     "stray-ahs": Trap(
         ("tgt",), (Step(replace(COMMAND, ahs=LONG), Op.DATA_IN), Step(replace(PING, ahs=LONG))),

@@ -56,6 +56,13 @@ class FakeProgram:
         self.lives = lives
         self.said: list[dict[str, Any]] = [{"kind": "ready"}]
         self.orders: list[dict[str, Any]] = []
+        self.killed = False
+        self.process = SimpleNamespace(signal=self._kill, wait=lambda bound: 0)
+
+    def _kill(self, _number: int) -> None:
+        if self.told("lost"):
+            raise ProcessLookupError
+        self.killed = True
 
     def order(self, **what: Any) -> None:
         self.orders.append(what)
@@ -78,6 +85,8 @@ def test_what_was_sent_is_counted(lives: int, sent: int) -> None:
     assert sender.ready()
     assert all(sender.put(step) for step in steps) == (lives >= 3)
     assert sender.sent == sent
+    sender.hang_up(0.1)
+    assert program.killed == (lives >= 3)  # one that the target hung up on ends by itself
     puts = [order for order in program.orders if order["do"] == "put"]
     assert puts[0]["fields"] == {"LUN": 1 << 48}
     assert all(order["data"] == b"iqn.t".hex() for order in puts[1:])

@@ -60,8 +60,7 @@ def spring(stage: Stage, address: Address, what: Trap) -> int:
     sender = Sender(program, address, LOGIN + stage.ladder.step)
     if sender.ready() and all(sender.put(step) for step in what.steps):
         sender.hear(None, what.aftermath)
-    program.process.signal(9)
-    program.process.wait(stage.ladder.step)
+    sender.hang_up(stage.ladder.step)
     return sender.sent
 
 
@@ -102,6 +101,12 @@ class Sender:
         count = len(self.program.told("heard")) + 1
         self.program.order(do="hear", seconds=seconds, op=op)
         return self._told("heard", count, self.bound + seconds)
+
+    def hang_up(self, bound: float) -> None:
+        """Have it end, unless it does by itself because the target has hung up."""
+        if self.goes_on:
+            self.program.process.signal(9)
+        self.program.process.wait(bound)
 
     def _told(self, kind: str, count: int, bound: float) -> bool:
         self.program.wait(
@@ -156,8 +161,7 @@ def answers_login(stage: Stage, deployment: Deployment, seconds: float = 0.0) ->
     program = stage.program("raw initiator", OBEDIENT, {
         "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": NAME})
     program.wait_ready(LOGIN + stage.ladder.step)
+    sender = Sender(program, deployment.address, LOGIN)
     if seconds:
-        stage.must(Sender(program, deployment.address, LOGIN).hear(None, seconds),
-                   "the target hung up on a session that does nothing")
-    program.process.signal(9)
-    program.process.wait(stage.ladder.step)
+        stage.must(sender.hear(None, seconds), "the target hung up on a session that does nothing")
+    sender.hang_up(stage.ladder.step)

@@ -224,7 +224,9 @@ def test_the_daemon_is_killed_and_comes_back_with_its_target(recorder: Recorder)
 def test_removal_whatever_the_daemon_is_doing(state: str, recorder: Recorder) -> None:
     machine = Tgtd()
     deployment = deploy(machine, recorder)
-    machine.alive, machine.deaf = state != "dead", state == "stopped"
+    if state == "dead":
+        daemon.TGTD.send(machine, "KILL")  # type: ignore[arg-type]
+    machine.deaf = state == "stopped"
     deployment.remove()
     assert machine.alive and not machine.things
 

@@ -56,7 +56,11 @@ def start(machine: Machine, deadline: float) -> None:
 
 def died(machine: Machine) -> str:
     """Return in words how it ended that was asked by nobody to; "" if it has not."""
-    if not machine.exists(EXIT_FILE) or machine.exists(MEANT_FILE):
+    if machine.exists(MEANT_FILE):
+        return ""
+    if not TGTD.running(machine):  # the shell tells of it a moment later
+        wait_until(lambda: machine.exists(EXIT_FILE), ANSWER)
+    if not machine.exists(EXIT_FILE):
         return ""
     status = int(machine.read(EXIT_FILE))
     how = Signals(status - 128).name if status > 128 else f"status {status}"

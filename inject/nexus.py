@@ -63,6 +63,11 @@ OF_NEXUS: Mapping[str, Ends] = {
 
 SEVERED = Ends((ABORTED, LOST), (LOST,), (LOST,),
                "RFC 7143 11.5.1: TARGET COLD RESET ends all sessions with the target")
+OWN_END: Mapping[str, tuple[str, ...]] = {"scst": (GOOD,)}
+"""How a command of another's may end that QErr aborts and that is executed all the same: SCST gives
+it the status it came to ("It's completed and it's OK to return its result",
+scst_xmit_process_aborted_cmd, scst_lib.c)."""
+
 REFUSES = Ends((GOOD,), (GOOD,), (GOOD,), "RFC 7143 11.6.1: what is not supported ends nothing")
 
 
@@ -88,7 +93,8 @@ def alone(target: str, deed: str, options: Options) -> Ends:
     if deed in REFUSED.get(target, {}):
         return REFUSES
     if deed == CHECK_CONDITION:
-        return checked(int(options.get("qerr", 0)), with_status, single)
+        found = checked(int(options.get("qerr", 0)), with_status, single)
+        return replace(found, other=(*found.other, *OWN_END.get(target, ())))
     if deed == "CLEAR_TASK_SET" and single:
         return told(with_status, CLEARED, "SAM-6 7.4")
     if deed in OF_NEXUS:

@@ -94,7 +94,8 @@ def alone(target: str, deed: str, options: Options) -> Ends:
         return REFUSES
     if deed == CHECK_CONDITION:
         found = checked(int(options.get("qerr", 0)), with_status, single)
-        return replace(found, other=(*found.other, *OWN_END.get(target, ())))
+        return replace(found, other=tuple(dict.fromkeys(
+            (*found.other, *OWN_END.get(target, ())))))
     if deed == "CLEAR_TASK_SET" and single:
         return told(with_status, CLEARED, "SAM-6 7.4")
     if deed in OF_NEXUS:

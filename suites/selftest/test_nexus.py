@@ -28,7 +28,8 @@ def seen(found: Ends) -> tuple[tuple[str, ...], ...]:
     ("LUN_RESET", {"tas": 1}, (("aborted",), ("TASK ABORTED",), (RESET_UA,))),
     ("drop", {}, GONE),
     (CHECK_CONDITION, {}, (("GOOD",), ("GOOD",), ("GOOD",))),
-    (CHECK_CONDITION, {"qerr": 1, "tas": 1}, (("unanswered",), ("TASK ABORTED",), ("GOOD",))),
+    (CHECK_CONDITION, {"qerr": 1, "tas": 1},
+     (("unanswered",), ("TASK ABORTED", "GOOD"), ("GOOD",))),
     (CHECK_CONDITION, {"qerr": 3}, GONE),
     (CHECK_CONDITION, {"qerr": 1, "tst": 1}, GONE),
 ])

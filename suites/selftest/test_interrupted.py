@@ -85,11 +85,13 @@ BOUND = 120.0
 
 
 def begin(top: Path, results: Path, *options: str) -> subprocess.Popen[str]:
-    """Run three staged scenarios in a pytest of their own."""
+    """Run three staged scenarios in a pytest of their own, which hears SIGINT even if these tests
+    were begun in the background of a shell."""
     (top / "conftest.py").write_text(CONFTEST)
     (top / "test_suite.py").write_text(SUITE)
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "fixtures.plugin", "-p", "no:cacheprovider",
+        ["env", "--default-signal=INT", sys.executable, "-m", "pytest", "-p", "fixtures.plugin",
+         "-p", "no:cacheprovider",
          "-p", "no:hypothesispytest", "--import-mode=importlib", "--rootdir", str(top),
          "--accel", "tcg", "--kernel", "6.1", "--results", str(results), *options, str(top)],
         cwd=top, env={**os.environ, "PYTHONPATH": str(TOP)}, text=True,

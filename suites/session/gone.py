@@ -11,6 +11,7 @@ from fixtures.stage import Stage
 from fixtures.story import Beside, tell
 from fixtures.workload.commands import Command
 from fixtures.workload.sessions import Sessions
+from inject.nexus import OUT_OF_RANGE
 from inject.outcomes import GOOD, NOT_SUPPORTED
 from inject.task_management import LOST
 from inject.waiting import until
@@ -41,14 +42,14 @@ class Asked:
 
 
 VIRTUAL = (GOOD, WRITE_PROTECTED)
-"""LIO has a LUN 0 of its own where none is mapped: a RAM disk that is write protected
-(core_tpg_register, transport_lookup_cmd_lun)."""
+"""LIO has a LUN 0 of its own where none is mapped: a RAM disk that is write protected,
+and small (core_tpg_register, transport_lookup_cmd_lun)."""
 
 OF_THE_LUN = (
     Asked(Command("TEST UNIT READY", "000000000000"), (NOT_SUPPORTED,), "SPC-6 5.3",
           {"lio": VIRTUAL}),
     Asked(Command("READ(10)", "28000000400000000800", "read", 4096), (NOT_SUPPORTED,), "SPC-6 5.3",
-          {"lio": (*VIRTUAL, NOT_SUPPORTED)}),
+          {"lio": (*VIRTUAL, OUT_OF_RANGE, NOT_SUPPORTED)}),
     Asked(Command("WRITE(10)", "2a000000400000000800", "write", 4096), (NOT_SUPPORTED,),
           "SPC-6 5.3", {"lio": (WRITE_PROTECTED,)}),
     Asked(Command("INQUIRY", "120000002400", "read", 36), (GOOD, NOT_SUPPORTED),

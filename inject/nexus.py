@@ -35,6 +35,10 @@ OUT_OF_RANGE = "CHECK CONDITION 05/21/00"
 """LOGICAL BLOCK ADDRESS OUT OF RANGE: what the first initiator's command ends with that is to end
 with CHECK CONDITION."""
 
+WRITE_PROTECTED = "CHECK CONDITION 07/27/00"
+"""What LIO says to a WRITE of LUN 0 once that has gone: it has one of its own then, a RAM disk that
+is write protected (core_tpg_register, transport_lookup_cmd_lun)."""
+
 Options = Mapping[str, str | int]
 
 
@@ -122,7 +126,7 @@ def ends(target: str, deed: str, options: Options, fault: Fault, state: State) -
     found = alone(target, deed, options)
     if not fault.breaks:
         return found
-    own = (COMMUNICATION_FAILURE,) if target == "lio" else ()
+    own = (COMMUNICATION_FAILURE, WRITE_PROTECTED) if target == "lio" else ()
     # A command of the next session's may come when the backend has gone, and find nobody.
     more = (*allowed(fault, state), *allowed(fault, State.QUEUED), *own, LOST, ABORTED, UNANSWERED)
     return Ends(tuple(dict.fromkeys((*found.own, *more))),

@@ -11,7 +11,7 @@ from fixtures.stage import Stage
 from fixtures.story import Beside, tell
 from fixtures.workload.commands import Command
 from fixtures.workload.sessions import Sessions
-from inject.nexus import OUT_OF_RANGE
+from inject.nexus import OUT_OF_RANGE, WRITE_PROTECTED
 from inject.outcomes import GOOD, NOT_SUPPORTED
 from inject.task_management import LOST
 from inject.waiting import until
@@ -26,8 +26,6 @@ LUNS_CHANGED = "CHECK CONDITION 06/3f/0e"
 BY_MESSAGE = (GOOD, LUNS_CHANGED)
 """SCST tells iSCSI initiators by an Asynchronous Message with that sense (RFC 7143 11.9.1), and has
 no unit attention where the message could be sent (scst_report_luns_changed_sess, scst_lib.c)."""
-
-WRITE_PROTECTED = "CHECK CONDITION 07/27/00"
 
 
 @dataclass(frozen=True)

@@ -190,8 +190,9 @@ ACA = (
          "SAM-6 5.10: CHECK CONDITION establishes an ACA condition, where there are any"),
     Case(read("VERIFY(12) with BYTCHK 11b",
               struct.pack(">BBIIxx", Opcode.VERIFY_12, 6, AT, 1).hex(), 36),
-         ("GOOD*", *REFUSED, "ACA ACTIVE*"),
-         "SBC-4 5.33: compared with one block, or INVALID FIELD IN CDB; SAM-6 5.10.5"),
+         ("GOOD*", "CHECK CONDITION 0e/1d/00*", *REFUSED, "ACA ACTIVE*"),
+         "SBC-4 5.33: compared with one block (MISCOMPARE if another), or INVALID FIELD IN CDB; "
+         "SAM-6 5.10.5"),
 )
 """By themselves: SCST dies of them."""
 

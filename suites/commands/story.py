@@ -25,6 +25,9 @@ OBEDIENT = "fixtures.initiator.raw.obey"
 SHORT = 100
 """Added to a tag for the short command's behind it."""
 
+NEW_NEXUS = range(2 * SHORT, 2 * SHORT + 2)
+"""Tags of what takes the unit attentions of a new I_T nexus (SAM-6 5.14)."""
+
 READY = "000000000000"
 ENDED = ("scsi response status 0x00",)
 
@@ -52,6 +55,9 @@ def extended(stage: Stage) -> None:
         program = stage.program("raw initiator", OBEDIENT, {
             "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": NAME})
         program.wait_ready(LOGIN + stage.ladder.step)
+        for tag in NEW_NEXUS:
+            program.order(do="send", tag=tag, cdb=READY, bytes=0, direction="none")
+            program.order(do="read", until=[tag])
         for tag, (name, cdb, direction) in enumerate(EXTENDED, 1):
             program.order(do="send", tag=tag, cdb=cdb, bytes=BYTES, direction=direction)
             program.order(do="send", tag=tag + SHORT, cdb=READY, bytes=0, direction="none")

@@ -148,6 +148,7 @@ def _both(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
 
 
 ANYTHING = Needs()
+ISCSI = Needs(transports=frozenset({"iscsi"}))
 PROCESS = Needs(backends=frozenset({"scst_user", "tcmu", "nbd"}))
 """A backend that is a process."""
 SCST_USER = Needs(backends=frozenset({"scst_user"}))

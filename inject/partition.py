@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from inject.fault import Held, Needs, Subject
+from inject.fault import ISCSI, Held, Needs, Subject
 from results.errors import WrongUsageError
 
 
@@ -31,7 +31,6 @@ class How(StrEnum):
     ONE_WAY = "one-way"  # what the target sends is lost: it hears, and is not heard
 
 
-ISCSI = Needs(transports=frozenset({"iscsi"}))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ is held stays held meanwhile; the undo gives back what was taken, and lets it go
 
 from __future__ import annotations
 
-from inject.fault import ANYTHING, PROCESS, Held, Needs
+from inject.fault import ANYTHING, ISCSI, PROCESS, Held
 from inject.target_operation import TargetOperation
 
 SECONDS = 1.0
@@ -25,7 +25,7 @@ SYSTEM: tuple[TargetOperation, ...] = (
     # Not by loopback: a CPU goes once the requests of its hardware queue have ended, held ones too
     # (blk_mq_hctx_notify_offline, block/blk-mq.c); scst_local has a queue for each CPU.
     TargetOperation("cpu-offline", "cpu-offline", held=Held.KEPT, seconds=SECONDS, errors=(),
-                    needs=Needs(transports=frozenset({"iscsi"}))),
+                    needs=ISCSI),
     TargetOperation("clock-step", "clock-step", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS,
                     errors=()),
 )

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inject.fault import Held, Needs, Subject
+from inject.fault import ISCSI, Held, Needs, Subject
 from results.errors import WrongUsageError
-
-ISCSI = Needs(transports=frozenset({"iscsi"}))
 
 
 @dataclass(frozen=True)

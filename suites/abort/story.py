@@ -70,7 +70,11 @@ def see(stage: Stage, sessions: Sessions) -> None:
     """
     history = stage.recorder.history
     until(lambda: bool(sessions.responses or history().last("backend", "tmr")), SEEN)
-    complete = [each for each in sessions.responses.values() if each["response"] == COMPLETE]
     if stage.plan.point.state not in ANSWERED:
-        stage.expect("no function is complete while its command is held", not complete,
-                     str(complete))
+        expect_none_complete(stage, sessions)
+
+
+def expect_none_complete(stage: Stage, sessions: Sessions) -> None:
+    """State that no function is complete yet: what it is for is held."""
+    complete = [each for each in sessions.responses.values() if each["response"] == COMPLETE]
+    stage.expect("no function is complete while its command is held", not complete, str(complete))

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 
 from fixtures.initiator.disk import Disk
-from fixtures.initiator.raw.generate import NAME
+from fixtures.initiator.raw import obedient
 from fixtures.program import Program
 from fixtures.stage import Stage
 from fixtures.story import beside_a_load
@@ -21,7 +21,6 @@ from targets.target import Deployment
 
 SESSION = "a"
 
-OBEDIENT = "fixtures.initiator.raw.obey"
 SHORT = 100
 """Added to a tag for the short command's behind it."""
 
@@ -52,8 +51,7 @@ def extended(stage: Stage) -> None:
     """Issue CDBs of 32 bytes, which libiscsi has not, and a short one behind each."""
     bound = stage.ladder.command
     with beside_a_load(stage) as (deployment, *_):
-        program = stage.program("raw initiator", OBEDIENT, {
-            "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": NAME})
+        program = obedient.begin(stage, deployment.address)
         program.wait_ready(LOGIN + stage.ladder.step)
         for tag in NEW_NEXUS:
             program.order(do="send", tag=tag, cdb=READY, bytes=0, direction="none")

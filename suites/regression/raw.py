@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fixtures.initiator.raw import obedient
 from fixtures.initiator.raw.generate import NAME
 from fixtures.stage import Stage
 from results.errors import TargetFailedError
@@ -31,8 +32,7 @@ class RawInitiator:
         self._tag = 0
         iqn = deployment.address.iqn
         stage.machine.write(SOCKET_BUFFERS, SMALL)
-        self._program = stage.program("raw initiator", "fixtures.initiator.raw.obey", {
-            "portal": deployment.address.portal, "iqn": iqn, "name": NAME})
+        self._program = obedient.begin(stage, deployment.address)
         self._program.wait_ready(stage.ladder.step)
         self.session = next(
             f"{TARGETS}/iscsi/{iqn}/sessions/{name}"

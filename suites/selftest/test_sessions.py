@@ -56,7 +56,7 @@ def test_commands_and_functions_end_once(
         assert sessions.wait_settled(SOON)
         assert list(sessions.responses) == [5]
         tgtd.process.kill()
-        assert sessions.wait_lost("a", SOON)
+        assert sessions.wait_nexus("a", "lost", SOON)
         sessions.issue("a", CommandJob("read", 1).commands(BLOCK))
         assert sessions.wait_issued(5, SOON) and sessions.wait_settled(SOON)
         assert sessions.answers[6]["error"] == "lost"

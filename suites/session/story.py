@@ -18,9 +18,10 @@ from fixtures.workload.sessions import NexusJob, Sessions
 from inject import nexus
 from inject.nexus import CHECK_CONDITION, DROP, LOGOUT, OUT_OF_RANGE, REINSTATE, UNANSWERED, Ends
 from inject.outcomes import GOOD
-from inject.task_management import COMPLETE, FUNCTIONS, LOST
+from inject.task_management import FUNCTIONS, LOST
 from inject.waiting import until
 from results.checkers.outcome import AT_FAULT, outcome
+from suites.abort.story import expect_none_complete
 from targets.target import Deployment
 
 FIRST, SECOND, NEXT = "a", "b", "c"
@@ -132,9 +133,7 @@ def see(stage: Stage, sessions: Sessions, job: NexusJob) -> None:
                    "the command that is to end with CHECK CONDITION has not ended")
     elif deed in FUNCTIONS:
         until(lambda: bool(sessions.responses), SEEN)
-        complete = [each for each in sessions.responses.values() if each["response"] == COMPLETE]
-        stage.expect("no function is complete while its command is held", not complete,
-                     str(complete))
+        expect_none_complete(stage, sessions)
 
 
 def all_answered(sessions: Sessions, name: str) -> bool:

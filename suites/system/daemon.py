@@ -5,15 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from fixtures.initiator.disk import Disk
-from fixtures.initiator.raw.generate import NAME
+from fixtures.initiator.raw import obedient
 from fixtures.program import Program
 from fixtures.stage import Stage
 from fixtures.story import Beside, tell
 from fixtures.workload.pdus import LOGIN
 from inject.daemon import DAEMONS, WITHOUT, Without
 from targets.target import Deployment
-
-OBEDIENT = "fixtures.initiator.raw.obey"
 
 KNOCKS = 1.0
 """Seconds for which a login is seen not to be taken."""
@@ -47,14 +45,12 @@ def prepare(stage: Stage, deployment: Deployment, _disk: Disk) -> Beside:
 
 def knock(stage: Stage, deployment: Deployment) -> Program:
     """Begin to log in."""
-    return stage.program("raw initiator", OBEDIENT, {
-        "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": NAME})
+    return obedient.begin(stage, deployment.address)
 
 
 def let_in(program: Program, deadline: float) -> bool:
     """Tell whether a login is taken in time."""
-    program.wait(lambda: bool(program.told("ready") or program.told("exit")), deadline)
-    return bool(program.told("ready"))
+    return program.wait_told("ready", deadline)
 
 
 def enter(stage: Stage, program: Program) -> bool:

@@ -42,7 +42,7 @@ def broken(stage: Stage) -> None:
         end(stage, program, wire)
         program.order(do="again")
         bound = SESSIONS * (LOGIN + stage.ladder.step)
-        program.wait(lambda: bool(program.told("end") or program.told(EXIT)), bound)
+        program.wait_told("end", bound)
         came_again(stage, program, wire)
 
 
@@ -65,8 +65,7 @@ def in_teardown(stage: Stage) -> None:
 
     def settle() -> None:
         programs[0].order(do="no more")
-        programs[0].wait(lambda: bool(programs[0].told("end") or programs[0].told(EXIT)),
-                         STUFFED + stage.ladder.command + stage.ladder.step)
+        programs[0].wait_told("end", STUFFED + stage.ladder.command + stage.ladder.step)
 
     tell(stage, prepare)
 
@@ -83,7 +82,7 @@ def begin(stage: Stage, deployment: Deployment, wire: Wire) -> Program:
     bound = LOGIN + stage.ladder.step
     reached = program.wait(lambda: bool(program.told("there") or program.told(EXIT)), bound)
     if not program.told("there"):
-        words = last_words(program)
+        words = program.last_words
         stage.must(not reached, f"the sessions did not come to {wire.moment}: {words}")
         stage.must(False, f"the sessions did not come to {wire.moment} in {bound:g} s")
     return program
@@ -95,7 +94,7 @@ def end(stage: Stage, program: Program, wire: Wire) -> None:
     bound = STUFFED + stage.ladder.command + stage.ladder.step
     stage.must(program.wait(lambda: bool(program.told("ended") or program.told(EXIT)), bound),
                f"the sessions have not ended in {bound:g} s")
-    stage.must(bool(program.told("ended")), f"the sessions do not end: {last_words(program)}")
+    stage.must(bool(program.told("ended")), f"the sessions do not end: {program.last_words}")
     if wire.end != "stuffed":
         return
     if not all(each["bytes"] for each in program.told("jammed")):
@@ -114,7 +113,7 @@ def came_again(stage: Stage, program: Program, wire: Wire) -> None:
     sessions = 1 if wire.moment.startswith("login") else SESSIONS
     stage.expect("every session that broke can be made anew, and used",
                  len(told) == sessions and not any(each["error"] for each in told),
-                 json.dumps([dict(each) for each in told]) + last_words(program))
+                 json.dumps([dict(each) for each in told]) + program.last_words)
     slow = wire.moment.startswith("login") and wire.end == "silent"
     bound = (LOGIN if slow else 0.0) + stage.ladder.step
     stage.expect("it is in bounded time", all(each["seconds"] <= bound for each in told),
@@ -126,7 +125,3 @@ def came_again(stage: Stage, program: Program, wire: Wire) -> None:
                      "a WRITE whose data did not all come writes some",
                      all(each is does for each in kept), str(kept))
 
-
-def last_words(program: Program) -> str:
-    """Return what a program said that was no message."""
-    return " / ".join(str(each.get("text") or "") for each in program.told("text"))[-400:]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fixtures.initiator.raw.generate import NAME
+from fixtures.initiator.raw import obedient
 from fixtures.initiator.raw.session import OF_A_UNIT
 from fixtures.program import EXIT, Program
 from fixtures.stage import Stage
@@ -17,7 +17,6 @@ from suites.transport.traps import TARGET_NAME, TRAPS, Step, Trap
 from targets.scst.sysfs import TARGETS
 from targets.target import Address, Deployment
 
-OBEDIENT = "fixtures.initiator.raw.obey"
 DIGESTS = "fixtures.initiator.raw.digests"
 
 PATIENCE = 1.5
@@ -54,9 +53,7 @@ def trap(stage: Stage) -> None:
 def spring(stage: Stage, address: Address, what: Trap) -> int:
     """Send a trap's PDUs once, in a session of their own; return how many were sent. Fewer than
     there are when the target hangs up, or takes no login any more."""
-    spec = {"portal": address.portal, "iqn": address.iqn, "keys": dict(what.keys)}
-    program = stage.program("raw initiator", OBEDIENT, {
-        **spec, **({"name": NAME} if what.session else {})})
+    program = obedient.begin(stage, address, session=what.session, keys=dict(what.keys))
     sender = Sender(program, address, LOGIN + stage.ladder.step)
     if sender.ready() and all(sender.put(step) for step in what.steps):
         sender.hear(None, what.aftermath)
@@ -124,7 +121,7 @@ def digests(stage: Stage) -> None:
             "portal": address.portal, "iqn": address.iqn, "lun": address.lun,
             "patience": PATIENCE})
         bound = CASE * len(ALLOWED)
-        program.wait(lambda: bool(program.told("end") or program.told("exit")), bound)
+        program.wait_told("end", bound)
         told = {str(each["case"]): each for each in program.told("digest")}
         for name, rule in ALLOWED.items():
             expect_digest(stage, name, rule, told.get(name))
@@ -158,8 +155,7 @@ def answers_login(stage: Stage, deployment: Deployment, seconds: float = 0.0) ->
     """See that the target is there, takes a login and keeps the session for some seconds; raises
     TargetFailedError if it does not."""
     stage.must(deployment.reachable(), "the target does not have its LUN any more")
-    program = stage.program("raw initiator", OBEDIENT, {
-        "portal": deployment.address.portal, "iqn": deployment.address.iqn, "name": NAME})
+    program = obedient.begin(stage, deployment.address)
     program.wait_ready(LOGIN + stage.ladder.step)
     sender = Sender(program, deployment.address, LOGIN)
     if seconds:

@@ -315,6 +315,21 @@ def test_a_cached_buffer_comes_back_from_the_cache(bench: Bench) -> None:
     assert bench.borrowed == 0
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_detached_session_does_not_take_the_buffers_of_its_commands_back(
+    bench: Bench, cached: bool,
+) -> None:
+    """ON_FREE_CMD may come behind DETACH_SESS: until then the pages are the kernel's (seen on
+    3.11.0-pre: a WRITE without its data when the connection was closed)."""
+    given, = bench.work(alloc(1, 1, sess=7))
+    pbuf = given.alloc_reply.pbuf
+    bench.memory.view(pbuf)[:4] = b"kept"
+    bench.work(command(2, Subcode.DETACH_SESS, "sess", sess_h=7))
+    assert (bench.borrowed, bytes(bench.memory.view(pbuf)[:4])) == (1, b"kept")
+    bench.work(on_free(1, pbuf, cached=cached))
+    assert bench.borrowed == (1 if cached else 0)
+
+
 def test_a_buffer_that_the_kernel_did_not_take_comes_back(bench: Bench) -> None:
     reply, = bench.work(read(1, 0, 1))
     assert reply.exec_reply.pbuf

@@ -43,7 +43,7 @@ HEAD = (0, abi.GetCmd, ("cmd_h", "subcode"))
 REPLY_HEAD = (0, abi.ReplyCmd, ("cmd_h", "subcode"))
 
 header = abi.packing(HEAD)
-exec_shown = abi.packing((BODY, abi.CmdExec, ("lba", "bufflen", "data_direction")))
+exec_shown = abi.packing((BODY, abi.CmdExec, ("lba", "bufflen", "pbuf", "data_direction")))
 exec_command = abi.packing(HEAD, (BODY, abi.CmdExec, (
     "sess_h", "cdb", "cdb_len", "bufflen", "alloc_len", "pbuf", "data_direction")))
 quick_command = abi.packing(
@@ -58,6 +58,7 @@ parse_command = abi.packing(HEAD, (BODY, abi.CmdParse, (
 alloc_shown = abi.packing((BODY, abi.CmdAllocMem, ("alloc_len", "data_direction")))
 alloc_command = abi.packing(HEAD, (BODY, abi.CmdAllocMem, (
     "sess_h", "alloc_len", "data_direction")))
+on_free_shown = abi.packing((BODY, abi.OnFreeCmd, ("pbuf",)))
 on_free_command = abi.packing(HEAD, (BODY, abi.OnFreeCmd, ("pbuf", "buffer_cached")))
 cached_command = abi.packing(HEAD, (BODY, abi.OnCachedMemFree, ("pbuf",)))
 tm_command = abi.packing(HEAD, (BODY, abi.Tm, ("sess_h", "fn", "cmd_h_to_abort")))
@@ -120,12 +121,14 @@ class WriteSame(StrEnum):
 
 
 class Shown(NamedTuple):
-    """What ``step`` events say of a command of the kernel."""
+    """What ``step`` events say of a command of the kernel. ``pbuf``: its buffer's address, 0 when
+    it has none yet: two commands at the same time have never the same."""
 
     opcode: int | None = None
     direction: str = "none"
     lba: int | None = None
     bytes: int | None = None
+    pbuf: int | None = None
 
 
 @dataclass(frozen=True)
@@ -421,10 +424,10 @@ class Device:
     def _step(
         self, point: str, action: str, handle: int, shown: Shown, **more: int | None
     ) -> None:
-        opcode, direction, lba, size = shown
+        opcode, direction, lba, size, pbuf = shown
         self.voice.emit(
             "step", point=point, action=action, handle=handle, opcode=opcode,
-            direction=direction, lba=lba, bytes=size, **more)
+            direction=direction, lba=lba, bytes=size, pbuf=pbuf, **more)
 
     def forget(self) -> None:
         """The descriptor is closed: what was held went with it, and what was lent.
@@ -443,9 +446,9 @@ class Device:
     # what a step shows
 
     def _show_exec(self, command: Buffer) -> Shown:
-        lba, size, direction = exec_shown.unpack_from(command)
+        lba, size, pbuf, direction = exec_shown.unpack_from(command)
         return self._keep_shown(command, Shown(
-            command[CDB_AT], DIRECTIONS[direction], None if lba < 0 else lba, size))
+            command[CDB_AT], DIRECTIONS[direction], None if lba < 0 else lba, size, pbuf))
 
     def _show_alloc(self, command: Buffer) -> Shown:
         size, direction = alloc_shown.unpack_from(command)
@@ -463,7 +466,8 @@ class Device:
         return shown
 
     def _show_on_free(self, command: Buffer) -> Shown:
-        return self._shown.get(header.unpack_from(command)[0], Shown())
+        pbuf, = on_free_shown.unpack_from(command)
+        return self._shown.get(header.unpack_from(command)[0], Shown())._replace(pbuf=pbuf)
 
     def _show_remap(self, command: Buffer) -> Shown:
         *_, sink, length = remap_command.unpack_from(command)
@@ -627,9 +631,10 @@ class Device:
         self.sessions.pop(session, None)
         self.voice.emit("session", action="detached", session=session)
         self.voice.flush()
-        # With on_free IGNORE, commands that ended before EXEC left their buffers behind.
-        for left in [key for key, loan in self._loans.items() if loan.session == session]:
-            self._spend(left, slot)
+        if not self._tells_end:  # else ON_FREE_CMD says it, which may come behind DETACH_SESS
+            # Commands that ended before EXEC left their buffers behind.
+            for left in [key for key, loan in self._loans.items() if loan.session == session]:
+                self._spend(left, slot)
         result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
 
     def _task_mgmt(self, command: Buffer, slot: Slot) -> None:

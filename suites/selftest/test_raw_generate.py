@@ -12,7 +12,7 @@ import pytest
 from fixtures.initiator.raw import generate
 from fixtures.initiator.raw.generate import AVOIDED, TRAPS, Item, Stream, fingerprint
 from fixtures.initiator.raw.logins import LOGINS
-from fixtures.initiator.raw.malform import MALFORMATIONS
+from fixtures.initiator.raw.malform import MALFORMATIONS, Sending
 from fixtures.initiator.raw.pdu import Digests, Op, Pdu, wire
 from fixtures.initiator.raw.session import Connection
 from fixtures.initiator.raw.valid import REQUESTS, WRITTEN
@@ -90,8 +90,7 @@ def test_what_is_left_out_leaves_the_others_as_they_are() -> None:
     for number in range(40):
         drawn = stream(number)
         for item in map(drawn.item, range(50)):
-            caught = [name for name, catches in TRAPS.items()
-                      if any(catches(pdu) for pdu in item.sending.pdus)]
+            caught = [name for name, catches in TRAPS.items() if catches(item.sending)]
             left_out.update(caught)
             again = Stream.of("1/1", number, IQN, tuple(TRAPS)).item(item.number)
             assert (again.malformed == AVOIDED) == bool(caught)
@@ -102,13 +101,13 @@ def test_what_is_left_out_leaves_the_others_as_they_are() -> None:
 @pytest.mark.parametrize(("name", "target"), [
     (name, target) for name, trap in traps.TRAPS.items() for target in trap.targets])
 def test_a_campaign_leaves_out_what_is_sent_by_itself(name: str, target: str) -> None:
-    assert any(TRAPS[each](step.pdu) for each in AVOID[target]
+    assert any(TRAPS[each](Sending((step.pdu,))) for each in AVOID[target]
                for step in traps.TRAPS[name].steps)
 
 
 def test_nothing_is_left_out_but_what_is_sent_by_itself() -> None:
     for target, names in AVOID.items():
-        mine = [step.pdu for trap in traps.TRAPS.values() if target in trap.targets
+        mine = [Sending((step.pdu,)) for trap in traps.TRAPS.values() if target in trap.targets
                 for step in trap.steps]
         assert all(any(map(TRAPS[name], mine)) for name in names)
 

@@ -68,7 +68,7 @@ def chosen(some: str) -> PduJob:
 
 
 AVOID: Mapping[str, tuple[str, ...]] = {
-    "lio": ("data-without-write", "abort-task", "gibibyte"),
+    "lio": ("data-without-write", "queued-function", "gibibyte", "rejected-write"),
     "scst": ("empty-name", "empty-extended-cdb", "negative-read", "write-with-ahs",
              "data-out-not-final"),
     "tgt": ("empty-extended-cdb", "huge-length", "stray-ahs", "stray-data", "excess-data",

@@ -84,6 +84,10 @@ MISNUMBERED = (
 """ABORT TASK of a WRITE that waits for its data, with a RefCmdSN that is not its CmdSN; its answer
 is acknowledged by another command."""
 
+RESET_NO_LUN = Pdu(Op.TASK_MANAGEMENT, {
+    "F": 1, "Function": 5, "InitiatorTaskTag": 2, "ReferencedTaskTag": NO_TAG, "LUN": 255 << 48})
+"""LOGICAL UNIT RESET of a unit that is not there; not immediate."""
+
 TARGET_NAME = b"TARGET-NAME"
 """Stands for the target's name."""
 
@@ -102,6 +106,8 @@ TRAPS: Mapping[str, Trap] = {
     "read-with-data": Trap(("lio",), reads_with(8 * BLOCK), IMMEDIATE, aftermath=DATAOUT_TIMEOUT),
     "read-with-some-data": Trap(("lio",), reads_with(1), IMMEDIATE, aftermath=DATAOUT_TIMEOUT),
     "abort-misnumbered": Trap(("lio",), MISNUMBERED),
+    "reset-no-lun": Trap(("lio",), (Step(RESET_NO_LUN, Op.TASK_MANAGEMENT_RESPONSE),
+                                    Step(scsi_command(3, TEST_UNIT_READY), Op.SCSI_RESPONSE))),
     "nameless": Trap(("scst",), (Step(NAMELESS),), session=False),
     "empty-extended-cdb": Trap(
         ("scst", "tgt"), (Step(replace(COMMAND, ahs=EMPTY_EXTENDED_CDB)),)),
@@ -112,6 +118,10 @@ TRAPS: Mapping[str, Trap] = {
     "data-out-not-final": Trap(
         ("scst",), (Step(scsi_command(TAG, rw(0x2A, 1), BLOCK, "write"), Op.R2T),
                     Step(Pdu(Op.DATA_OUT)))),
+    "rejected-write": Trap(
+        ("lio",), (*(Step(scsi_command(tag, rw(0x2A, 1), BLOCK, "write"), Op.R2T)
+                     for tag in range(1, 9)),
+                   Step(Pdu(Op.DATA_OUT, {"F": 1}, data=PATTERN * 8 * BLOCK))), times=4),
     "negative-read": Trap(
         ("lio", "scst", "tgt"),
         (Step(scsi_command(TAG, bytes((0xA0, *bytes(8), 16, 0, 0)), 0xFFFFFFFF, "read")),)),

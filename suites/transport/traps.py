@@ -122,6 +122,9 @@ TRAPS: Mapping[str, Trap] = {
         ("lio",), (*(Step(scsi_command(tag, rw(0x2A, 1), BLOCK, "write"), Op.R2T)
                      for tag in range(1, 9)),
                    Step(Pdu(Op.DATA_OUT, {"F": 1}, data=PATTERN * 8 * BLOCK))), times=4),
+    "short-read": Trap(
+        ("scst",), tuple(Step(scsi_command(tag, rw(0x28, 128), BLOCK, "read"))
+                         for tag in range(1, 25)), times=8, aftermath=0.0),
     "negative-read": Trap(
         ("lio", "scst", "tgt"),
         (Step(scsi_command(TAG, bytes((0xA0, *bytes(8), 16, 0, 0)), 0xFFFFFFFF, "read")),)),

@@ -6,18 +6,27 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+SHAPING: Mapping[str, Any] = {
+    "append": "", "full": False, "matrix_seed": 1, "rounds": 5, "pdus": 300, "pdu": None}
+"""Options that decide which scenarios there are, or what one of them does, and what each is where
+it was not given."""
+
 
 def command(options: Mapping[str, Any], kernel: str, seed: int | None, scenario: str) -> str:
     """Return it for a shell.
 
-    ``options``: of the run, by the names that run.json has them under: target, scst, accel, append.
+    ``options``: of the run, by the names that run.json has them under: target, scst, accel, and
+    those of ``SHAPING``.
     """
     words = ["python", "-m", "pytest", "suites", "--target", str(options["target"])]
     if options["target"] == "scst" and options.get("scst"):
         words += ["--scst", str(options["scst"])]
     words += ["--kernel", kernel, "--accel", str(options.get("accel", "auto"))]
-    if options.get("append"):
-        words.append(f"--append={options['append']}")
+    for name, default in SHAPING.items():
+        value = options.get(name, default)
+        if value != default:
+            option = f"--{name.replace('_', '-')}"
+            words.append(option if value is True else f"{option}={value}")
     if seed is not None:
         words += ["--seed", str(seed)]
     return shlex.join([*words, "-k", scenario])

@@ -111,6 +111,10 @@ class FakeMachine:
         self.vanish()
         self.connection.close()
 
+    def host_cpu(self) -> tuple[float, float]:
+        """Have had all that it wanted."""
+        return 1.0, 0.0
+
     @property
     def alive(self) -> bool:
         """Whether the line is up."""

@@ -1,0 +1,74 @@
+"""A host that had no CPU for its guests: what was late then may be the host's doing.
+
+QEMU's threads say how long they ran and how long they waited for a CPU of the host's
+(/proc/PID/task/TID/schedstat, Documentation/scheduler/sched-stats.rst). A guest that waits as long
+as it runs is half as fast as the ladder takes it to be. A FAIL of nothing but lateness is UNKNOWN
+then: to be asked again on a quiet host, not to be believed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from results.history import History
+from results.judge import Judgement
+from results.verdict import Check, Figure, Outcome, Signature, Verdict
+
+SHARE_MAX = 0.5
+"""Of a guest's time on the host's CPUs, what it may wait for them. On two cores one guest with two
+CPUs waits for 0.05 to 0.2 of it, two guests for 0.4, three and four for 0.6."""
+
+LATE = frozenset({
+    "late", "bystander late", "open", "stuck", "reported late", "redeploy endless", "soft lockup",
+    "hung task", "RCU stall", "workqueue lockup"})
+"""Kinds of signatures that more time might have done without. A spinning thread, an oops, a wrong
+status, lost data are none of them."""
+
+WAITED = re.compile(r"\bN s\b|does not end")
+"""How an operation's error says that something was waited for, and for how long: without numbers
+(results.kernel_log.titles.normalised)."""
+
+
+def share(history: History) -> float | None:
+    """Return the greatest share of any guest's time, from the beginning to the end, in which it
+    waited for a CPU; None where that was not recorded twice."""
+    shares = []
+    for machine in {event.data["machine"] for event in history.select("harness", "host_cpu")}:
+        seen = [event.data for event in history.select("harness", "host_cpu")
+                if event.data["machine"] == machine]
+        ran, waited = (float(seen[-1][name]) - float(seen[0][name]) for name in ("ran", "waited"))
+        if len(seen) > 1 and ran + waited > 0:
+            shares.append(waited / (ran + waited))
+    return max(shares, default=None)
+
+
+def doubted(judgement: Judgement, history: History) -> Judgement:
+    """Return a judgement with what the host's want of CPUs makes of it.
+
+    A FAIL that is a known issue stays one, and so does a FAIL in which anything is wrong but
+    lateness.
+    """
+    waited = share(history)
+    if waited is None:
+        return judgement
+    measured = replace(judgement, measured={
+        **judgement.measured, "host_cpu_wait": Figure(waited, "1")})
+    failed = [check for check in judgement.checks if check.verdict is Verdict.FAIL]
+    if waited < SHARE_MAX or judgement.outcome is not Outcome.FAIL or not all(
+            map(only_late, failed)):
+        return measured
+    words = f"the guest waited for the host's CPUs for {waited:.0%} of its time: "
+    return replace(measured, checks=tuple(
+        replace(check, verdict=Verdict.UNKNOWN, reason=words + check.reason)
+        if check in failed else check for check in judgement.checks))
+
+
+def only_late(check: Check) -> bool:
+    """Tell whether a check found nothing wrong but that something took too long."""
+    return bool(check.signatures) and all(map(_late, check.signatures))
+
+
+def _late(signature: Signature) -> bool:
+    return signature.kind in LATE or (
+        signature.kind == "error" and any(map(WAITED.search, signature.anchors)))

@@ -1,0 +1,87 @@
+"""Lateness on a host that had no CPU for the guest is nobody's failure; anything else stays one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from results.judge import Judgement, judge
+from results.known_issues import KnownIssue
+from results.starvation import SHARE_MAX, doubted, share
+from results.verdict import Check, Outcome, Signature, Verdict
+from suites.selftest.stories import END, Story, healthy
+
+
+def on_a_host(story: Story, waited: float, machine: str = "target") -> Story:
+    """Have a guest run for 10 s and wait for some."""
+    return story.at(10.0, "harness", "host_cpu", machine=machine, ran=100.0, waited=70.0).at(
+        END, "harness", "host_cpu", machine=machine, ran=110.0, waited=70.0 + waited)
+
+
+def failed(*signatures: Signature, name: str = "deadline") -> Judgement:
+    """Return a judgement of which one check says FAIL."""
+    return Judgement("it", (Check("machine", Verdict.PASS, "it was there"),
+                            Check(name, Verdict.FAIL, "too late", signatures=signatures)))
+
+
+STARVED = on_a_host(Story(), 30.0).history()
+QUIET = on_a_host(Story(), 2.0).history()
+LATE = Signature("late", ("write",))
+
+
+def test_the_share_is_of_what_was_between_the_first_and_the_last_look() -> None:
+    assert share(STARVED) == pytest.approx(0.75)
+    assert share(QUIET) == pytest.approx(2 / 12)
+    assert share(Story().history()) is None
+    once = Story().at(1.0, "harness", "host_cpu", machine="target", ran=1.0, waited=9.0)
+    assert share(once.history()) is None
+    pair = on_a_host(on_a_host(Story(), 2.0), 40.0, "initiator")
+    assert share(pair.history()) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("signature", [
+    LATE, Signature("stuck", ("fio", "submit_bio_wait")), Signature("hung task", ("f",)),
+    Signature("error", ("raw initiator did not come up in N s: lost",)),
+    Signature("error", ("after the recovery the reading back does not end",))])
+def test_lateness_on_a_starved_host_is_unknown(signature: Signature) -> None:
+    found = doubted(failed(signature), STARVED)
+    assert (found.verdict, found.outcome) == (Verdict.UNKNOWN, Outcome.UNKNOWN)
+    assert found.reason == ("deadline: the guest waited for the host's CPUs for 75% of its time: "
+                            "too late")
+    assert found.figures["host_cpu_wait"].value == pytest.approx(0.75)
+    assert doubted(failed(signature), QUIET).outcome is Outcome.FAIL
+    assert doubted(failed(signature), Story().history()).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("signature", [
+    Signature("spinning", ("scst_usr_cleanu",)), Signature("foreign"),
+    Signature("NULL pointer dereference", ("f",)), Signature("unmet", ("it is kept",)),
+    Signature("error", ("rmdir *: EBUSY",))])
+def test_anything_but_lateness_is_the_targets_on_any_host(signature: Signature) -> None:
+    assert doubted(failed(signature), STARVED).outcome is Outcome.FAIL
+    assert doubted(failed(LATE, signature), STARVED).outcome is Outcome.FAIL
+
+
+def test_a_fail_without_a_signature_stays() -> None:
+    assert doubted(failed(), STARVED).outcome is Outcome.FAIL
+
+
+def test_a_known_issue_stays_known_and_a_pass_a_pass() -> None:
+    known = replace(failed(LATE), known=KnownIssue("hangs", "link"))
+    assert doubted(known, STARVED).outcome is Outcome.KNOWN
+    assert doubted(Judgement("it", (Check("machine", Verdict.PASS, ""),)),
+                   STARVED).outcome is Outcome.PASS
+
+
+def test_a_command_that_does_not_come_back_is_told_by_its_story() -> None:
+    open_one = healthy().without("block", "complete", io=20).without("scsi", "done", tag=20)
+    quiet, starved = (on_a_host(replace(open_one, events=list(open_one.events)), waited).history()
+                      for waited in (1.0, 99.0))
+    assert doubted(judge(quiet), quiet).outcome is Outcome.FAIL
+    assert doubted(judge(starved), starved).outcome is Outcome.UNKNOWN
+
+
+def test_half_is_too_much() -> None:
+    assert doubted(failed(LATE), on_a_host(Story(), 10.0).history()).outcome is Outcome.UNKNOWN
+    assert SHARE_MAX == 0.5

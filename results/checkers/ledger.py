@@ -223,7 +223,9 @@ def _open(
     )
     if jobs:
         words += f"; stuck with them: {', '.join(jobs)}"
-    ran_to_end = timeline.end is not None and timeline.lost is None
+    # After an error the rest of the story is not told, and nobody follows the trace any more.
+    ran_to_end = (timeline.end is not None and timeline.lost is None
+                  and history.first("harness", "error") is None)
     overdue = timeline.fired is not None and waited > command_bound(history)
     if ran_to_end or overdue:
         return Finding(Verdict.FAIL, words, _quote_ios(book.open), _open_signatures(book.open),

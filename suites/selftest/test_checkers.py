@@ -442,6 +442,16 @@ def test_latency_by_phase() -> None:
     assert figures["longest_command"] == pytest.approx(1.43)
 
 
+def test_what_is_under_way_when_a_story_breaks_off_is_not_stuck() -> None:
+    """Nobody follows the trace after an error: only what was late before it is known to be."""
+    story = healthy()
+    story.at(END - 2.0, "harness", "error", family="TargetFailedError", message="it hung up")
+    io(story, 90, END - 2.1, None, "read")
+    assert story.verdict("ledger") is Verdict.UNKNOWN
+    io(story, 91, END - 2.1 - LADDER.command, None, "read")
+    assert story.verdict("ledger") is Verdict.FAIL
+
+
 def test_an_open_command_counts_as_long_as_it_was_seen() -> None:
     story = healthy()
     _never_ends(story)

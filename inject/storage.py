@@ -77,14 +77,15 @@ def sense(target: str, direction: str) -> str:
 
 
 @dataclass(frozen=True)
-class StalledTeardown:
-    """The device is taken away while its disk stalls; the disk is healed once that waits.
+class SickTeardown:
+    """The device is taken away while its disk stalls or errs; the disk is healed behind it.
 
-    A target may not forget a command that its disk has: the teardown waits, and has to end once
-    the disk goes on. ``seconds``: how long the disk stalls once the teardown has begun.
+    A target may not forget a command that its disk has: the teardown waits where it stalls, and has
+    to end once the disk goes on. Where it errs there is nothing to wait for. ``seconds``: how long
+    the disk is ill once the teardown has begun.
     """
 
-    stall: TargetOperation
+    illness: TargetOperation
     teardown: TargetOperation
     seconds: float = SICK
     breaks: bool = True
@@ -94,25 +95,26 @@ class StalledTeardown:
     @property
     def name(self) -> str:
         """The names of both."""
-        return f"{self.stall.name}+{self.teardown.name}"
+        return f"{self.illness.name}+{self.teardown.name}"
 
     @property
     def needs(self) -> Needs:
         """What both need."""
-        return self.stall.needs & self.teardown.needs
+        return self.illness.needs & self.teardown.needs
 
     def fire(self, subject: Subject, deadline: float) -> None:
-        """Stall the disk, see it felt, begin the teardown, see it wait; heal the disk, see it end.
+        """Have the disk be ill, see it felt, begin the teardown, see it wait if it has to; heal the
+        disk, see it end.
 
         Raises what the teardown raises.
         """
-        subject.begin(self.stall.operation).finish(deadline)
+        subject.begin(self.illness.operation).finish(deadline)
         try:
             running = subject.begin(self.teardown.operation)
             until(lambda: running.done or running.waits(), deadline)
             time.sleep(self.seconds)
         finally:
-            subject.heal(self.stall.operation, deadline)
+            subject.heal(self.illness.operation, deadline)
             subject.backend.release(deadline)
         running.finish(deadline)
 
@@ -121,17 +123,19 @@ class StalledTeardown:
         subject.take_device_away()
 
 
-STALLED: tuple[TargetOperation, ...] = tuple(
-    each for each in STALLS if each.name in ("storage-stall", "storage-suspend"))
+AROUND: tuple[TargetOperation, ...] = tuple(
+    each for each in (*STALLS, *ERRORS)
+    if each.name in ("storage-stall", "storage-suspend", "storage-error"))
+"""Illnesses that a teardown is begun in."""
 
 TEARDOWNS: tuple[TargetOperation, ...] = tuple(
     each for each in OPERATIONS
     if each.name in ("lun-delete", "lun-clear", "device-delete"))
 
-STALLED_TEARDOWNS: tuple[StalledTeardown, ...] = tuple(
-    StalledTeardown(stall, teardown) for stall in STALLED for teardown in TEARDOWNS)
+SICK_TEARDOWNS: tuple[SickTeardown, ...] = tuple(
+    SickTeardown(illness, teardown) for illness in AROUND for teardown in TEARDOWNS)
 
-FAULTS: tuple[Fault, ...] = (*ERRORS, *STALLS, *LYING, *STALLED_TEARDOWNS)
+FAULTS: tuple[Fault, ...] = (*ERRORS, *STALLS, *LYING, *SICK_TEARDOWNS)
 
 
 def sensed(fault: Fault, target: str, direction: str) -> Sequence[str] | None:

@@ -11,7 +11,7 @@ import pytest
 from inject.catalogue import FAULTS
 from inject.outcomes import allowed
 from inject.point import State
-from inject.storage import STALLED_TEARDOWNS
+from inject.storage import SICK_TEARDOWNS
 from results.errors import TargetFailedError, WrongUsageError
 from targets.backend.absent import NoBackend
 from targets.lio.target import check
@@ -133,12 +133,13 @@ def test_what_a_target_says_of_a_disk_that_errs(target: str, direction: str, wor
     assert (allowed(reads, State.EXEC, target, direction) == ("GOOD",)) == spared
 
 
-def test_a_stalled_teardown_is_for_what_can_be_done() -> None:
-    names = {fault.name for fault in STALLED_TEARDOWNS
+def test_a_sick_teardown_is_for_what_can_be_done() -> None:
+    names = {fault.name for fault in SICK_TEARDOWNS
              if fault.needs.met("lio", "iblock", "iscsi")}
-    assert names == {"storage-stall+lun-delete", "storage-suspend+lun-delete"}
+    assert names == {"storage-stall+lun-delete", "storage-suspend+lun-delete",
+                     "storage-error+lun-delete"}
     assert any(fault.needs.met("scst", "vdisk_blockio", "iscsi")
-               for fault in STALLED_TEARDOWNS if fault.teardown.name == "device-delete")
+               for fault in SICK_TEARDOWNS if fault.teardown.name == "device-delete")
 
 
 @pytest.mark.parametrize(("device", "words"), [

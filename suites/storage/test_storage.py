@@ -13,7 +13,7 @@ from fixtures.workload.stamps import LIGHT, StampJob
 from inject.catalogue import FAULTS
 from inject.fault import Fault
 from inject.point import Point, State
-from inject.storage import ERRORS, LYING, STALLED_TEARDOWNS, STALLS
+from inject.storage import ERRORS, LYING, SICK_TEARDOWNS, STALLS
 from results.judge import Judgement
 from results.verdict import Verdict
 from targets.catalogue import STORAGE_BACKENDS, transports
@@ -43,7 +43,7 @@ def possible(fault: Fault, target: str, transport: Transport) -> bool:
 def plans(target: str) -> list[Plan]:
     """Return a plan for each illness: with stamped blocks alone, and where the disk errs with
     chosen commands; and for each teardown while it stalls."""
-    ill = [FAULTS[name] for name in CONTROLS] + [*ERRORS, *STALLS, *STALLED_TEARDOWNS]
+    ill = [FAULTS[name] for name in CONTROLS] + [*ERRORS, *STALLS, *SICK_TEARDOWNS]
     stamped = [
         stamps(target, fault.name, transport) for transport in transports(target) for fault in ill
         if possible(fault, target, transport)

@@ -1,0 +1,50 @@
+"""How long PDUs are waited for: as long as something becomes of one, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from fixtures.workload.pdus import QUIET, all_sent
+from fixtures.workload.program import DiskProgram
+
+
+@dataclass
+class Sender:
+    """Tells of a PDU each time it is waited for, ``left`` times; then it ends, or falls silent."""
+
+    left: int
+    ends: bool
+    told_of: int = 0
+    running: bool = True
+    waits: list[float] = field(default_factory=list)
+
+    def told(self, kind: str) -> int:
+        assert kind == "pdu"
+        return self.told_of
+
+    def wait_for(self, reached: Callable[[], bool], deadline: float) -> bool:
+        self.waits.append(deadline)
+        self.running = not (self.ends and not self.left)
+        if self.left:
+            self.left, self.told_of = self.left - 1, self.told_of + 1
+        return reached()
+
+    def wait(self, deadline: float) -> Mapping[str, Any] | None:
+        return None if self.running else {}
+
+
+@pytest.mark.parametrize(("ends", "waits"), [(True, 500 + 1), (False, 500 + 1)])
+def test_it_is_waited_for_as_long_as_something_becomes_of_one(ends: bool, waits: int) -> None:
+    sender = Sender(500, ends)
+    assert all_sent(cast(DiskProgram, sender)) is ends
+    assert sender.waits == [QUIET] * waits
+
+
+def test_a_dead_target_is_given_up_at_once() -> None:
+    sender = Sender(0, False)
+    assert not all_sent(cast(DiskProgram, sender))
+    assert sender.waits == [QUIET]

@@ -110,7 +110,7 @@ TRAPS: Mapping[str, Trap] = {
                                     Step(scsi_command(3, TEST_UNIT_READY), Op.SCSI_RESPONSE))),
     "nameless": Trap(("scst",), (Step(NAMELESS),), session=False),
     "empty-extended-cdb": Trap(
-        ("scst", "tgt"), (Step(replace(COMMAND, ahs=EMPTY_EXTENDED_CDB)),)),
+        ("lio", "scst", "tgt"), (Step(replace(COMMAND, ahs=EMPTY_EXTENDED_CDB)),)),
     "pending-write-with-ahs": Trap(
         ("scst",), tuple(Step(replace(
             scsi_command(tag, rw(0x2A, 8), 8 * BLOCK, "write").having(**{"+CmdSN": tag}), ahs=LONG))

@@ -44,7 +44,7 @@ from results.verdict import Verdict
 
 INDEX = "index.sqlite"
 
-LAYOUT = 1
+LAYOUT = 2
 """Raise it when the tables below change, or what is read into them: older indexes are remade."""
 
 FIGURES = (
@@ -82,6 +82,7 @@ runs = Table(
     Column("version", String),
     Column("accelerator", String),
     Column("host", String),
+    Column("append", String, nullable=False),
     Column("seed", BigInteger),
 )
 
@@ -317,7 +318,9 @@ class _Writer:
             "version": " ".join(filter(None, (_text(target, "version"), _text(target, "commit"))))
             or None,
             "accelerator": _text(_object(record, "accelerator"), "name"),
-            "host": _text(host, "name"), "seed": _whole(record.get("seed")),
+            "host": _text(host, "name"),
+            "append": _text(_object(record, "options"), "append") or "",
+            "seed": _whole(record.get("seed")),
         }
         number = self._connection.scalar(select(runs.c.id).where(runs.c.name == name))
         if number is None:

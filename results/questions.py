@@ -21,11 +21,15 @@ JOINED = rows.join(runs, rows.c.run == runs.c.id).join(names, rows.c.name == nam
 
 @dataclass(frozen=True)
 class Conditions:
-    """What two runs must have in common for their times to be compared, but for the kernels."""
+    """What two runs must have in common for their times to be compared, but for the kernels.
+
+    ``append``: more words for the guests' kernel command line; "" for none.
+    """
 
     target: str | None
     accelerator: str | None
     host: str | None
+    append: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,10 @@ def samples(connection: Connection, run: str) -> list[Sample]:
 
 def conditions(connection: Connection, run: str) -> Conditions:
     """Return a run's conditions."""
-    row = connection.execute(select(runs.c.target, runs.c.accelerator, runs.c.host)
+    row = connection.execute(select(runs.c.target, runs.c.accelerator, runs.c.host,
+                                    runs.c.append)
                              .where(runs.c.name == run)).one()
-    return Conditions(row.target, row.accelerator, row.host)
+    return Conditions(row.target, row.accelerator, row.host, row.append)
 
 
 def earlier(connection: Connection, run: str, *, besides: Sequence[str]) -> list[Sample]:
@@ -82,7 +87,8 @@ def earlier(connection: Connection, run: str, *, besides: Sequence[str]) -> list
     alike = (
         select(runs.c.id)
         .where(runs.c.target == wanted.target, runs.c.accelerator == wanted.accelerator,
-               runs.c.host == wanted.host, runs.c.name.not_in([run, *besides]),
+               runs.c.host == wanted.host, runs.c.append == wanted.append,
+               runs.c.name.not_in([run, *besides]),
                runs.c.ended.is_not(None), runs.c.started <= _started(connection, run))
         .order_by(runs.c.started.desc()).limit(RUNS_MAX))
     return _samples(connection, rows.c.run.in_(alike))

@@ -60,8 +60,12 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
 
 def _notes(was: questions.Conditions, is_: questions.Conditions) -> list[str]:
     before, after = asdict(was), asdict(is_)
-    return [f"another {what}: {before[what] or 'unknown'}, then {after[what] or 'unknown'}"
+    return [f"another {what}: {_word(before[what])}, then {_word(after[what])}"
             for what in before if before[what] != after[what]]
+
+
+def _word(value: str | None) -> str:
+    return "unknown" if value is None else value or "none"
 
 
 def _only_kernel(run: Run) -> str:

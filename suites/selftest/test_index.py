@@ -64,6 +64,19 @@ def outcomes(results: Path, run: str = "2026-a") -> dict[str, str]:
         return {each.folder: each.outcome for each in questions.samples(connection, run)}
 
 
+def test_times_under_another_command_line_of_the_kernel_teach_nothing(tmp_path: Path) -> None:
+    """A kernel with slub_debug is slower: no noise is learned from it."""
+    for name, words in (("2026-a", None), ("2026-b", "slub_debug=FZPU"), ("2026-c", None)):
+        run = make_run(tmp_path, name, ONE, figures={"teardown_time": 1.5})
+        record = json.loads((run / "run.json").read_text())
+        record["options"] = {"append": words} if words else {}
+        (run / "run.json").write_text(json.dumps(record))
+    with opened(tmp_path) as connection:
+        assert questions.conditions(connection, "2026-b").append == "slub_debug=FZPU"
+        assert {each.run for each in questions.earlier(connection, "2026-c", besides=[])} == {
+            "2026-a"}
+
+
 def test_a_run_is_found_with_its_scenarios(tmp_path: Path) -> None:
     make_run(tmp_path, "2026-a", ONE, figures={"teardown_time": 1.5})
     with opened(tmp_path) as connection:

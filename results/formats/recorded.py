@@ -77,6 +77,7 @@ def identity(run: Run) -> dict[str, str]:
         "kernel": ", ".join(str(each.get("release")) for each in kernels),
         "accelerator": _table(record, "accelerator").get("name"),
         "host": _table(record, "host").get("name"),
+        "kernel command line": _table(record, "options").get("append"),
         "seed": record.get("seed"),
     }
     return {name: clean(value) for name, value in words.items() if value not in (None, "")}

@@ -91,6 +91,7 @@ function showRun() {
       ? ` (${run.accelerator.reason})` : "")],
     ["Host", said(run.host, "name") + (run.host.cpus ? `, ${run.host.cpus} CPUs` : "")
       + (run.host.release ? `, Linux ${run.host.release}` : "")],
+    ["Added to the kernels' command line", run.options.append || ""],
     ["Seed", run.seed === null ? "" : String(run.seed)],
     ["Started", run.started],
     ["Ended", ended],

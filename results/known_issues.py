@@ -14,7 +14,19 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results.checkers import (
+    deadline,
+    integrity,
+    kernel_health,
+    ledger,
+    operations,
+    recovery,
+    resources,
+    teardown,
+    threads,
+)
 from results.errors import WrongUsageError
+from results.kernel_log.kinds import Kind
 from results.verdict import Check, Signature, Verdict
 
 if TYPE_CHECKING:
@@ -24,20 +36,33 @@ WILDCARDS = "*?[]!"
 """Of these alone an anchor cannot be made: it would match everything."""
 
 
+ILL_MEMORY = frozenset(map(str, (
+    Kind.PAGE_FAULT, Kind.NULL_DEREFERENCE, Kind.GENERAL_PROTECTION, Kind.OOPS, Kind.BUG,
+    Kind.LIST_CORRUPTION, Kind.SLAB_CORRUPTION, Kind.REFCOUNT, Kind.BAD_PAGE, Kind.PANIC,
+    Kind.KASAN, Kind.KFENCE)))
+"""Reports of a kernel whose memory was written over."""
+
+MAY_FOLLOW = frozenset((
+    kernel_health.NAME, threads.NAME, ledger.NAME, deadline.NAME, integrity.NAME, teardown.NAME,
+    recovery.NAME, resources.NAME, operations.NAME))
+"""Checks that find what becomes of such a kernel. What a story states of itself is none of it."""
+
+
 @dataclass(frozen=True)
 class Pattern:
     """What a signature of a check must look like.
 
-    ``anchors``: fnmatch patterns, each of which must match one of the signature's anchors.
+    ``kinds``: one of them is its kind. ``anchors``: fnmatch patterns, each of which must match one
+    of the signature's anchors.
     """
 
     check: str
-    kind: str
+    kinds: tuple[str, ...]
     anchors: tuple[str, ...]
 
     def matches(self, check: str, signature: Signature) -> bool:
         """Tell whether this is how a check's signature looks."""
-        return (check, signature.kind) == (self.check, self.kind) and all(
+        return check == self.check and signature.kind in self.kinds and all(
             _any_matches((pattern,), signature.anchors) for pattern in self.anchors
         )
 
@@ -51,6 +76,9 @@ class KnownIssue:
     target's versions and the kernel's releases that have it (none: all), and of the scenarios
     that are expected to show it. ``only``: of the scenarios in which the signature means it; in
     others the same may have another cause (none: any). ``link``: an address or a commit.
+    ``wild``: it writes over memory that is not its own, so that anything may fall ill: what shows
+    it, in the scenarios of ``only``, is a report of the kernel's of one of ``ILL_MEMORY``, and
+    what follows is its doing. It has no signature then.
     """
 
     id: str
@@ -63,6 +91,7 @@ class KnownIssue:
     kernels: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    wild: bool = False
 
     def applies(self, target: str, target_version: str | None, kernel_release: str) -> bool:
         """Tell whether a target on a kernel has it.
@@ -85,6 +114,10 @@ class KnownIssue:
         """Tell whether the checks that say FAIL show this issue, all of it and nothing else."""
         failed = [check for check in checks if check.verdict is Verdict.FAIL]
         found = [(check.name, each) for check in failed for each in check.signatures]
+        if self.wild:
+            return any(name == kernel_health.NAME and each.kind in ILL_MEMORY
+                       for name, each in found) and all(
+                           check.name in MAY_FOLLOW for check in failed)
         return (
             all(check.signatures for check in failed)
             and all(_is_one_of((*self.signature, *self.also), *each) for each in found)
@@ -145,14 +178,19 @@ def _issue(entry: Mapping[str, Any], where: str) -> KnownIssue:
     _refuse_strangers(entry, {each.name for each in fields(KnownIssue)}, where)
     _require_words(entry, ("id", "link", "summary", "target"), where)
     signature = _patterns(entry, "signature", where)
-    if not signature:
+    wild = entry.get("wild", False)
+    if not isinstance(wild, bool) or (wild and (entry.keys() & {"signature", "also"}
+                                                or not entry.get("only"))):
+        raise WrongUsageError(
+            f"{where}: wild is true or false; if true there is an \"only\", and no signature")
+    if not signature and not wild:
         raise WrongUsageError(
             f"{where} has no signature: nothing is known by a scenario's name alone")
     lists = {name: _words(entry.get(name, []), f"{where}: {name}")
              for name in ("versions", "kernels", "expected", "only")}
     return KnownIssue(
         entry["id"], entry["link"], entry["summary"], entry["target"], signature,
-        _patterns(entry, "also", where), **lists)
+        _patterns(entry, "also", where), **lists, wild=wild)
 
 
 def _patterns(entry: Mapping[str, Any], name: str, where: str) -> tuple[Pattern, ...]:
@@ -163,12 +201,14 @@ def _patterns(entry: Mapping[str, Any], name: str, where: str) -> tuple[Pattern,
 
 def _pattern(entry: Mapping[str, Any], where: str) -> Pattern:
     _refuse_strangers(entry, {"check", "kind", "anchor"}, where)
-    _require_words(entry, ("check", "kind"), where)
-    anchor = entry.get("anchor")
-    anchors = _words([anchor] if isinstance(anchor, str) else anchor or [], f"{where}: anchor")
+    _require_words(entry, ("check",), where)
+    kinds, anchors = (_one_or_more(entry.get(name), f"{where}: {name}")
+                      for name in ("kind", "anchor"))
+    if not kinds:
+        raise WrongUsageError(f"{where} has no kind")
     if not anchors or not all(each.strip(WILDCARDS) for each in anchors):
         raise WrongUsageError(f"{where} has no anchor: a function, a task, a title, an operation")
-    return Pattern(entry["check"], entry["kind"], anchors)
+    return Pattern(entry["check"], kinds, anchors)
 
 
 def _refuse_strangers(entry: Mapping[str, Any], names: Set[str], where: str) -> None:
@@ -189,6 +229,10 @@ def _tables(entry: Mapping[str, Any], name: str, where: str) -> list[Mapping[str
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
         raise WrongUsageError(f"{where}: {name} is not a table")
     return tables
+
+
+def _one_or_more(value: object, where: str) -> tuple[str, ...]:
+    return _words([value] if isinstance(value, str) and value.strip() else value or [], where)
 
 
 def _words(value: object, where: str) -> tuple[str, ...]:

@@ -192,6 +192,21 @@ def test_it_sends_what_it_is_given(
     assert '"kind": "heard", "words": ["nop in"]' in said
 
 
+def test_it_sends_the_same_some_times_and_hangs_up(
+    connection: Connection, capfd: pytest.CaptureFixture[str],
+) -> None:
+    initiator = Obedient(connection)
+    nop = {"do": "put", "op": 0, "fields": {
+        "F": 1, "I": 1, "InitiatorTaskTag": 5, "TargetTransferTag": NO_TAG}}
+    initiator.obey({**nop, "times": 3})
+    assert {connection.expect(Op.NOP_IN)["InitiatorTaskTag"] for _ in range(3)} == {5, 6, 7}
+    with pytest.raises(ConnectionAbortedError):
+        initiator.obey({**nop, "times": 2, "hang_up": True})
+    said = capfd.readouterr().out
+    assert [f'"kind": "put", "bytes": {size}' in said for size in (144, 96)] == [True, True]
+    assert connection.sock.fileno() == -1
+
+
 def test_valid_items_are_answered(tgtd: Tgtd) -> None:
     """Behind what the generator draws unmalformed the ping is answered."""
     job = Job(tgtd.portal, IQN, "1/1", 1, 25, patience=2.0, lun=1)

@@ -88,7 +88,8 @@ class Sender:
         at = {"LUN": self.address.lun << 48} if pdu.op in OF_A_UNIT else {}
         self.program.order(
             do="put", op=int(pdu.op), fields={**at, **pdu.fields}, ahs=pdu.ahs.hex(),
-            data=pdu.data.replace(TARGET_NAME, str(self.address.iqn).encode()).hex())
+            data=pdu.data.replace(TARGET_NAME, str(self.address.iqn).encode()).hex(),
+            times=step.times, hang_up=step.hang_up)
         return self._told("put", count, self.bound) and (
             step.until is None or self.hear(step.until, self.bound))
 

@@ -18,10 +18,14 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class Step:
-    """A PDU; ``until``: the answer that is waited for before anything else is sent."""
+    """A PDU; ``until``: the answer that is waited for before anything else is sent. ``times``: how
+    often it is sent, each time with the next tag; ``hang_up``: right behind it, not when the
+    harness comes to it."""
 
     pdu: Pdu
     until: Op | None = None
+    times: int = 1
+    hang_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,8 @@ TRAPS: Mapping[str, Trap] = {
                      for tag in range(1, 9)),
                    Step(Pdu(Op.DATA_OUT, {"F": 1}, data=PATTERN * 8 * BLOCK))), times=4),
     "short-read": Trap(
-        ("scst",), tuple(Step(scsi_command(tag, rw(0x28, 128), BLOCK, "read"))
-                         for tag in range(1, 25)), times=8, aftermath=0.0),
+        ("scst",), (Step(scsi_command(TAG, rw(0x28, 128), BLOCK, "read"), times=31, hang_up=True),),
+        times=4),
     "negative-read": Trap(
         ("lio", "scst", "tgt"),
         (Step(scsi_command(TAG, bytes((0xA0, *bytes(8), 16, 0, 0)), 0xFFFFFFFF, "read")),)),

@@ -108,7 +108,11 @@ class SickTeardown:
 
         Raises what the teardown raises.
         """
-        subject.begin(self.illness.operation).finish(deadline)
+        falling_ill = subject.begin(self.illness.operation)
+        until(lambda: falling_ill.done or falling_ill.waits(), deadline)
+        if self.illness.held is Held.ANSWERED:  # an error has to be met; a stall is one already
+            subject.backend.release(deadline)
+        falling_ill.finish(deadline)
         try:
             running = subject.begin(self.teardown.operation)
             until(lambda: running.done or running.waits(), deadline)

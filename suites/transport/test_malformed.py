@@ -69,7 +69,7 @@ def chosen(some: str) -> PduJob:
 
 AVOID: Mapping[str, tuple[str, ...]] = {
     "lio": ("data-without-write", "queued-function", "gibibyte", "rejected-write",
-            "empty-extended-cdb"),
+            "empty-extended-cdb", "text-of-a-task"),
     "scst": ("empty-name", "empty-extended-cdb", "negative-read", "write-with-ahs",
              "data-out-not-final", "short-read"),
     "tgt": ("empty-extended-cdb", "huge-length", "stray-ahs", "stray-data", "excess-data",

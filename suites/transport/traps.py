@@ -92,6 +92,9 @@ RESET_NO_LUN = Pdu(Op.TASK_MANAGEMENT, {
     "F": 1, "Function": 5, "InitiatorTaskTag": 2, "ReferencedTaskTag": NO_TAG, "LUN": 255 << 48})
 """LOGICAL UNIT RESET of a unit that is not there; not immediate."""
 
+WAITING = tuple(Step(scsi_command(tag, rw(0x2A, 1), BLOCK, "write"), Op.R2T) for tag in range(1, 9))
+"""WRITEs that wait for their data."""
+
 TARGET_NAME = b"TARGET-NAME"
 """Stands for the target's name."""
 
@@ -122,10 +125,12 @@ TRAPS: Mapping[str, Trap] = {
     "data-out-not-final": Trap(
         ("scst",), (Step(scsi_command(TAG, rw(0x2A, 1), BLOCK, "write"), Op.R2T),
                     Step(Pdu(Op.DATA_OUT)))),
+    "text-of-a-write": Trap(
+        ("lio",), (*WAITING, Step(Pdu(Op.TEXT, {
+            "F": 1, "I": 1, "InitiatorTaskTag": len(WAITING), "TargetTransferTag": 1},
+            data=b"X-k=1\0"))), times=4),
     "rejected-write": Trap(
-        ("lio",), (*(Step(scsi_command(tag, rw(0x2A, 1), BLOCK, "write"), Op.R2T)
-                     for tag in range(1, 9)),
-                   Step(Pdu(Op.DATA_OUT, {"F": 1}, data=PATTERN * 8 * BLOCK))), times=4),
+        ("lio",), (*WAITING, Step(Pdu(Op.DATA_OUT, {"F": 1}, data=PATTERN * 8 * BLOCK))), times=4),
     "short-read": Trap(
         ("scst",), (Step(scsi_command(TAG, rw(0x28, 128), BLOCK, "read"), times=31, hang_up=True),),
         times=4),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from inject.fault import Fault
 from inject.outcomes import GOOD, RESET_UA, TASK_ABORTED, allowed
 from inject.point import State
-from inject.task_management import COMMUNICATION_FAILURE, LOST, REFUSED
+from inject.task_management import BACKEND_GONE, LOST, REFUSED
 
 LOGOUT = "logout"
 REINSTATE = "reinstate"
@@ -126,7 +126,7 @@ def ends(target: str, deed: str, options: Options, fault: Fault, state: State) -
     found = alone(target, deed, options)
     if not fault.breaks:
         return found
-    own = (COMMUNICATION_FAILURE, WRITE_PROTECTED) if target == "lio" else ()
+    own = (*BACKEND_GONE.get(target, ()), *((WRITE_PROTECTED,) if target == "lio" else ()))
     # A command of the next session's may come when the backend has gone, and find nobody.
     more = (*allowed(fault, state), *allowed(fault, State.QUEUED), *own, LOST, ABORTED, UNANSWERED)
     return Ends(tuple(dict.fromkeys((*found.own, *more))),

@@ -35,9 +35,11 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
 (target_core_transport.c) and iscsit_tmr_task_warm_reset (iscsi_target_tmr.c, for initiators that
 no ACL names), tgt's iscsi_tm_execute (usr/iscsi/iscsid.c)."""
 
-COMMUNICATION_FAILURE = "CHECK CONDITION 02/08/00"
-"""LOGICAL UNIT COMMUNICATION FAILURE: TCMU's for a command that its backend does not answer
-(tcmu_check_expired_ring_cmd, target_core_user.c)."""
+BACKEND_GONE: Mapping[str, tuple[str, ...]] = {
+    "lio": ("CHECK CONDITION 02/08/00",), "tgt": ("CHECK CONDITION 03/11/00",)}
+"""By target: how a command ends that its backend has left. LIO's LOGICAL UNIT COMMUNICATION FAILURE
+is TCMU's (tcmu_check_expired_ring_cmd, target_core_user.c); tgt's UNRECOVERED READ ERROR, of WRITEs
+too, that of a disk which errs (set_medium_error, usr/bs_rdwr.c)."""
 
 ABORTED = ("aborted", "TASK ABORTED")
 """How commands end that a function was for."""
@@ -87,7 +89,7 @@ def allowed_beside(target: str, function: str, fault: Fault, state: State) -> Se
 
     One that is refused ends nothing.
     """
-    own = (COMMUNICATION_FAILURE,) if target == "lio" and fault.held is Held.LOST else ()
+    own = BACKEND_GONE.get(target, ()) if fault.held is Held.LOST else ()
     ended = () if function in REFUSED.get(target, {}) else ABORTED
     lost = (LOST,) if fault.breaks or function == "TARGET_COLD_RESET" else ()
     return tuple(dict.fromkeys((*allowed(fault, state), *own, *ended, *lost)))

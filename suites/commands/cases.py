@@ -225,6 +225,11 @@ KNOWN = frozenset({*map(int, Opcode), *HARMFUL})
 ANYTHING = ("GOOD*", "CHECK CONDITION 05/*", "CHECK CONDITION 0b/*", "RESERVATION CONFLICT")
 """How a command may end whose other bytes are drawn: SPC-6 4.2 lets it be refused or done."""
 
+BUSY = "BUSY"
+"""SCST's answer to an ALLOCATION LENGTH that is more than a device may have (scst_max_dev_cmd_mem,
+by default 96 MiB of the guests' memory): it takes memory for all of that, whatever there is to say
+(sgv_check_allowed_mem, scst_mem.c)."""
+
 SWEPT = 96
 """Commands of one sweep."""
 
@@ -249,9 +254,11 @@ def sweep(seed: int) -> Iterator[Case]:
             drawn[0] &= ~BYTCHK_1X
         known = opcode in KNOWN
         count = rng.choice((0, 36, BLOCK))
+        anything = known or opcode in OF_CORES
         yield Case(read(f"opcode {opcode:02x}", f"{opcode:02x}{drawn.hex()}", count),
-                   ANYTHING if known or opcode in OF_CORES else NO_OPCODE,
-                   "SPC-6 4.2.1" if not known else "SPC-6 4.2")
+                   ANYTHING if anything else NO_OPCODE,
+                   "SPC-6 4.2.1" if not known else "SPC-6 4.2",
+                   {"scst": (*ANYTHING, BUSY)} if anything else {})
 
 
 OF_CORES = frozenset({

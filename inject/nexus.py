@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from inject.fault import Fault
 from inject.outcomes import GOOD, RESET_UA, TASK_ABORTED, allowed
 from inject.point import State
-from inject.task_management import BACKEND_GONE, LOST, REFUSED
+from inject.task_management import BACKEND_GONE, BEHIND_THE_TASKS, LOST, REFUSED
 
 LOGOUT = "logout"
 REINSTATE = "reinstate"
@@ -91,11 +91,21 @@ def told(with_status: bool, attention: str, clause: str) -> Ends:
     return Ends((ABORTED,), (UNANSWERED,), (attention,), clause)
 
 
+def ending_nothing(target: str, deed: str) -> Ends | None:
+    """Return how all ends when a target does not end commands for a deed; None when it does."""
+    if deed in REFUSED.get(target, {}):
+        return REFUSES
+    if deed in BEHIND_THE_TASKS.get(target, {}):
+        return replace(REFUSES, attention=(RESET_UA,) if deed == "LUN_RESET" else (GOOD,),
+                       clause="SAM-6 7.2: a command may be completed first")
+    return None
+
+
 def alone(target: str, deed: str, options: Options) -> Ends:
     """Return how all ends when nothing else happens."""
     with_status, single = tas(target, options), int(options.get("tst", 0)) == 0
-    if deed in REFUSED.get(target, {}):
-        return REFUSES
+    if nothing := ending_nothing(target, deed):
+        return nothing
     if deed == CHECK_CONDITION:
         found = checked(int(options.get("qerr", 0)), with_status, single)
         return replace(found, other=tuple(dict.fromkeys(

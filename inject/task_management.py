@@ -35,6 +35,12 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
 (target_core_transport.c) and iscsit_tmr_task_warm_reset (iscsi_target_tmr.c, for initiators that
 no ACL names), tgt's iscsi_tm_execute (usr/iscsi/iscsid.c)."""
 
+BEHIND_THE_TASKS: Mapping[str, Mapping[str, str]] = {
+    "tgt": {"ABORT_TASK": NO_TASK, "ABORT_TASK_SET": COMPLETE, "LUN_RESET": COMPLETE}}
+"""By target: functions that end no command that its backing store has, but wait until each has
+ended by itself, with its own status; and how they are answered then (SAM-6 7.2 lets a command be
+completed first). tgt: abort_cmd and target_cmd_done, usr/target.c."""
+
 BACKEND_GONE: Mapping[str, tuple[str, ...]] = {
     "lio": ("CHECK CONDITION 02/08/00",), "tgt": ("CHECK CONDITION 03/11/00",)}
 """By target: how a command ends that its backend has left. LIO's LOGICAL UNIT COMMUNICATION FAILURE
@@ -60,7 +66,8 @@ def patience(function: str) -> float:
 
 def responses(target: str, function: str, fault: Fault, state: State) -> Sequence[str]:
     """Return how a function may be answered that is for a command in a state."""
-    refused = REFUSED.get(target, {}).get(function)
+    refused = REFUSED.get(target, {}).get(function) or (
+        None if state in ANSWERED else BEHIND_THE_TASKS.get(target, {}).get(function))
     gone = (NO_LUN, REJECTED, LOST) if fault.breaks else ()
     over = fault.breaks or state in ANSWERED
     single = (NO_TASK,) if function == "ABORT_TASK" and over else ()
@@ -90,6 +97,7 @@ def allowed_beside(target: str, function: str, fault: Fault, state: State) -> Se
     One that is refused ends nothing.
     """
     own = BACKEND_GONE.get(target, ()) if fault.held is Held.LOST else ()
-    ended = () if function in REFUSED.get(target, {}) else ABORTED
+    ended = () if function in {**REFUSED.get(target, {}), **BEHIND_THE_TASKS.get(target, {})} \
+        else ABORTED
     lost = (LOST,) if fault.breaks or function == "TARGET_COLD_RESET" else ()
     return tuple(dict.fromkeys((*allowed(fault, state), *own, *ended, *lost)))

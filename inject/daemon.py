@@ -16,9 +16,10 @@ from enum import StrEnum
 from inject.fault import Needs
 from inject.target_operation import TGT, TargetOperation, needs
 
-SHORT, LONG = 1.5, 5.0
-"""Seconds: with a login that is tried beside it less than the initiator's command timer of 4 s
-(fixtures.initiator.openiscsi), and more."""
+SHORT, LONG = 1.5, 3.5
+"""Seconds: with a login that is tried beside it, for one more, less than the initiator's command
+timer of 4 s; and more, but less than the 6 s after which it gives a silent session up: a ping after
+2 s, 2 s for its answer, 2 s for another session (fixtures.initiator.openiscsi)."""
 
 SCST_ISCSI: Needs = needs(transports="iscsi")
 

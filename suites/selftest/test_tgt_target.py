@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +183,29 @@ def test_a_lun_that_is_active_is_asked_for_again(recorder: Recorder) -> None:
     assert not deployment.reachable()
     deployment.take_device_away()  # it has gone
     deployment.remove()
+
+
+def test_an_order_that_several_look_at_is_given_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Sequence[str]] = []
+
+    class Slow(FakePending):
+        def result(self, deadline: float) -> Any:
+            time.sleep(0.05)  # whoever looks meanwhile finds it done, too
+            return super().result(deadline)
+
+    def begin(_verb: str, argv: Sequence[str]) -> FakePending:
+        begun.append(argv)
+        refused = len(begun) == 1
+        return Slow({"status": 22 if refused else 0, "stdout": "",
+                     "stderr": admin.LUN_ACTIVE if refused else ""})
+
+    machine: Any = Tgtd()
+    monkeypatch.setattr(machine, "begin", begin)
+    given = admin.Given(machine, ["tgtadm"], insists=admin.LUN_ACTIVE)
+    with ThreadPoolExecutor(4) as lookers:
+        list(lookers.map(lambda _: given.waits(), range(4)))
+    given.finish(LADDER.step)
+    assert (len(begun), given.refusals) == (2, 1)
 
 
 @pytest.mark.parametrize(("operation", "active", "connected", "wrong"), [

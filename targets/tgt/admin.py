@@ -7,6 +7,7 @@ from another (tgtadm_strerror, usr/tgtadm.c).
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Given:
     insists: str = ""
     refusals: int = 0
     _answer: Mapping[str, Any] | None = None
-    _error: Exception | None = None
+    _looking: threading.Lock = field(default_factory=threading.Lock)
     _pending: Pending = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,15 +61,17 @@ class Given:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended; gives it again if it was refused and is insisted on."""
-        if self._answer is None and self._pending.done:
-            answer = self._pending.result(0)
-            if answer["status"] and self.insists and self.insists in answer["stderr"]:
-                self.refusals += 1
-                self._pending = self.machine.begin("run", self.argv)
-            else:
-                self._answer = answer
-        return self._answer is not None
+        """Whether it has ended; gives it again, once, if it was refused and is insisted on, however
+        many look."""
+        with self._looking:
+            if self._answer is None and self._pending.done:
+                answer = self._pending.result(0)
+                if answer["status"] and self.insists and self.insists in answer["stderr"]:
+                    self.refusals += 1
+                    self._pending = self.machine.begin("run", self.argv)
+                else:
+                    self._answer = answer
+            return self._answer is not None
 
     def waits(self) -> bool:
         """Whether it is insisted on, in vain so far."""

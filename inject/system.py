@@ -11,11 +11,8 @@ from inject.fault import ANYTHING, ISCSI, PROCESS, Held
 from inject.target_operation import TargetOperation
 
 SECONDS = 1.0
-"""Seconds for which it lasts by itself, less than the timers of initiator (4 s) and TCMU.
-
-TCMU ends a command after ``cmd_time_out`` and cannot take it back from the backend: one that is
-let go later writes over what has been written since (tcmu_check_expired_ring_cmd,
-target_core_user.c)."""
+"""Seconds for which it lasts by itself, less than the timers of initiator (4 s) and TCMU (2 s,
+targets.lio.target)."""
 
 SYSTEM: tuple[TargetOperation, ...] = (
     TargetOperation("cpu-hog", "cpu-hog", held=Held.KEPT, needs=ANYTHING, seconds=SECONDS,

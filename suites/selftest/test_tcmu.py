@@ -8,6 +8,7 @@ import re
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from targets.backend.control import Channel
-from targets.backend.disk import RamDisk
+from targets.backend.disk import CHECK_CONDITION, GOOD, RamDisk
 from targets.lio import ring as abi
 from targets.lio.ring import BrokenRingError, Command, Ring, TaskManagement
 from targets.lio.tcmu import Server, Uio, parse
@@ -116,7 +117,7 @@ class FakeUio(Uio):
 class Bench:
     """A server on a fake device, and the test's end of its channel."""
 
-    def __init__(self, medium: Path) -> None:
+    def __init__(self, medium: Path, *, time_out: float = 0.0) -> None:
         self.kernel = Kernel()
         self.uio = FakeUio(self.kernel)
         self.disk = RamDisk(str(medium), 64 * PAGE, PAGE, vendor="STF", product="p", serial="s")
@@ -124,7 +125,8 @@ class Bench:
         self._events, event_end = os.pipe()
         os.set_blocking(self._events, False)
         self._ends = [order_end, event_end]
-        self.server = Server(Channel(order_end, event_end), self.disk, self.uio)
+        self.server = Server(Channel(order_end, event_end), self.disk, self.uio,
+                             time_out=time_out)
 
     def order(self, do: str, **arguments: Any) -> None:
         """Give the server a command of the test."""
@@ -491,3 +493,20 @@ def test_layout_is_that_of_the_header(tmp_path: Path) -> None:
     done = subprocess.run(["cc", "-fsyntax-only", str(source)], capture_output=True, text=True,
                           check=False)
     assert not done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_what_tcmu_has_given_up_is_not_carried_out_any_more(tmp_path: Path, late: bool) -> None:
+    bench = Bench(tmp_path / "medium", time_out=0.3 if late else 30.0)
+    bench.order("hold", point="EXEC", count=1)
+    bench.run()
+    bench.kernel.page(4)[:] = b"a" * PAGE
+    bench.kernel.command(1, write10(2), pages=(4,))
+    bench.run()
+    time.sleep(0.3)
+    bench.order("release")
+    steps = [event["action"] for event in bench.run() if event.get("kind") == "step"]
+    assert steps == ["given up" if late else "answered"]
+    assert bench.kernel.answers[1][0] == (CHECK_CONDITION if late else GOOD)
+    assert bytes(bench.disk.data[2 * PAGE:3 * PAGE]) == (bytes(PAGE) if late else b"a" * PAGE)
+    bench.close()

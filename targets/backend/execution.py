@@ -7,6 +7,7 @@ or let through (targets.backend.control), and told the truth or a lie (targets.b
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -20,12 +21,16 @@ What = TypeVar("What")
 
 
 class Task(NamedTuple, Generic[What]):
-    """A command on its way: what the kernel gave, what the disk makes of it, what events say."""
+    """A command on its way: what the kernel gave, what the disk makes of it, what events say.
+
+    ``since``: when it was received, in seconds of the monotonic clock.
+    """
 
     handle: int
     what: What
     access: Access | None
     facts: dict[str, Any]
+    since: float
 
 
 class Execution(Generic[What]):
@@ -59,7 +64,7 @@ class Execution(Generic[What]):
         facts: dict[str, Any] = {"direction": direction, "lba": lba, "bytes": length,
                                  "handle": handle, "opcode": int(opcode)}
         self.step("received", facts)
-        task = Task(handle, what, access, facts)
+        task = Task(handle, what, access, facts, time.monotonic())
         if self._holds.takes(POINT, handle, opcode, direction, length=length):
             self._held[handle] = task
             self.step("held", facts)

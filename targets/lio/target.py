@@ -110,6 +110,7 @@ def backend_argv(device: Device) -> list[str]:
         "--name", f"tcm-user/0/{device.name}/{DEV_CONFIG}", "--medium", medium(device),
         "--size", str(device.size), "--block-size", str(device.block_size),
         "--vendor", VENDOR, "--product", PRODUCT, "--serial", serial(device),
+        "--time-out", str(cmd_time_out(device)),
     ]
 
 

@@ -9,6 +9,8 @@ been answered. Beside the events listed there it emits
 - ``gone``: reason: the kernel took the device away; the process stays.
 - ``refused``: handle, error: a command cannot be answered, because one that was answered twice
   has used up its entry.
+
+A ``step`` may be "given up" in place of "answered": TCMU had ended the command by itself.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import argparse
 import mmap
 import os
 import select
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -35,6 +38,10 @@ UIO_CLASS = Path("/sys/class/uio")
 KICK = bytes(4)
 """What is written to say that the tail has moved (uio_write wants 4 bytes; tcmu_irqcontrol
 ignores their value)."""
+
+ABOUT_TO = 0.2
+"""Seconds before its time out from which on a command counts as given up: TCMU's clock for it has
+run since before it was read from the ring."""
 
 
 class Uio:
@@ -92,12 +99,19 @@ class Options:
     serial: str
     reset_ring: int | None
     backstore: str
+    time_out: float
 
 
 class Server:
-    """Serves one device until the test hangs up or says exit."""
+    """Serves one device until the test hangs up or says exit.
 
-    def __init__(self, channel: Channel, disk: RamDisk, uio: Uio) -> None:
+    ``time_out``: seconds after which TCMU gives a command up, 0 for never.
+    """
+
+    def __init__(
+        self, channel: Channel, disk: RamDisk, uio: Uio, *, time_out: float = 0.0,
+    ) -> None:
+        self._time_out = time_out
         self._channel = channel
         self._disk = disk
         self._uio: Uio | None = uio
@@ -167,6 +181,10 @@ class Server:
     def _carry_out(self, task: Task[Command], lie: Lie | None) -> None:
         assert self._uio is not None
         try:
+            if self._given_up(task):
+                self._uio.ring.complete(task.what.cmd_id, CHECK_CONDITION)
+                self._execution.step("given up", task.facts)
+                return
             if task.access is None:
                 status = self._control(self._uio.ring, task.what)
             else:
@@ -178,6 +196,16 @@ class Server:
             if not self._entries_short:
                 raise
             self._channel.emit("refused", handle=task.handle, error=str(error))
+
+    def _given_up(self, task: Task[Command]) -> bool:
+        """Tell whether TCMU has ended a command by itself, or is about to.
+
+        It cannot take it back (tcmu_check_expired_ring_cmd, target_core_user.c): a handler that
+        then carried it out would write over what has been written since. Its entry of the ring has
+        to be completed all the same.
+        """
+        held = time.monotonic() - task.since
+        return bool(self._time_out) and held > self._time_out - ABOUT_TO
 
     def _transfer(self, ring: Ring, command: Command, access: Access, lie: Lie | None) -> int:
         """Move a READ's or WRITE's data, and answer it.
@@ -289,6 +317,7 @@ def parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--vendor", required=True)
     parser.add_argument("--product", required=True)
     parser.add_argument("--serial", required=True)
+    parser.add_argument("--time-out", type=float, default=0.0, help="seconds; 0: none")
     parser.add_argument("--reset-ring", type=int, choices=(1, 2), default=None)
     parser.add_argument("--backstore", default="", help="configfs directory of the device")
     return Options(**vars(parser.parse_args(argv)))
@@ -300,7 +329,7 @@ def main(argv: Sequence[str]) -> int:
     with RamDisk(options.medium, options.size, options.block_size,
                  vendor=options.vendor, product=options.product, serial=options.serial) as disk:
         uio = Uio(options.name, options.reset_ring, options.backstore)
-        server = Server(Channel(), disk, uio)
+        server = Server(Channel(), disk, uio, time_out=options.time_out)
         server.run()
         if server.serving():
             uio.close()

@@ -11,11 +11,14 @@ lasts.
 
 The targets' own timers are longer than any of these: LIO's NOP-In goes out after 15 s and is waited
 for for 30 (NA_NOPIN_TIMEOUT, NA_NOPIN_RESPONSE_TIMEOUT, iscsi_target_core.h), SCST's after 30 and
-for 30 (NopInInterval, NopInTimeout of iscsi-scst's README); tgt sends none unless it is told to.
+for 30 (NopInInterval, NopInTimeout of iscsi-scst's README); tgt sends none unless it is told to. A
+partition that outlasts them ends the session on both sides, and costs no error where the initiator
+is patient enough.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,8 +32,6 @@ class How(StrEnum):
     UNPLUGGED = "unplugged"  # both see that their cables are out (no carrier)
     SILENT = "silent"  # what either sends is lost, and neither is told
     ONE_WAY = "one-way"  # what the target sends is lost: it hears, and is not heard
-
-
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Partition:
         return 2 * self.seconds < self.timers[0]
 
     @property
+    def outlasts_target(self) -> bool:
+        """Whether every target that has timers has given its session up before it heals."""
+        return self.seconds > max(filter(None, GIVES_UP.values()))
+
+    @property
     def reported_after(self) -> float | None:
         """Seconds after which the initiator reports it; None: it has healed before."""
         return self.timers[1] if self.seconds > self.timers[1] else None
@@ -88,12 +94,18 @@ USUAL = (4.0, 6.0)
 """noop_interval and noop_timeout; with them, replacement (2 s each)."""
 
 PATIENT = (4.0, 24.0)
-"""The same, with a replacement of PATIENT_REPLACEMENT."""
+MORE_PATIENT = (4.0, 124.0)
+"""The same, with a replacement that makes up the difference."""
 
-PATIENT_REPLACEMENT = 20
+GIVES_UP: Mapping[str, float | None] = {"lio": 45.0, "scst": 60.0, "tgt": None}
+"""By target: after how many seconds it ends a session from which it hears nothing, by the timers
+above; None: never."""
 
-PARTITIONS: dict[str, Partition] = {each.name: each for each in (
+OUTLASTING = Partition("outlasting", How.SILENT, 70.0, MORE_PATIENT)
+"""It heals when both have lost the session, and the initiator has not given it up."""
+
+PARTITIONS: dict[str, Partition] = {each.name: each for each in (*(
     Partition(when, how, seconds, timers) for how in How for when, seconds, timers in (
-        ("blip", 1.5, USUAL), ("replaced", 7.0, PATIENT), ("late", 9.0, USUAL)))}
+        ("blip", 1.5, USUAL), ("replaced", 7.0, PATIENT), ("late", 9.0, USUAL))), OUTLASTING)}
 """By name. It heals before the initiator has noticed; when that has lost its session and not given
 it up; and when it has."""

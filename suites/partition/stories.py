@@ -9,8 +9,12 @@ from fixtures.stage import Stage
 from fixtures.stimulus import Stimulus
 from fixtures.story import Beside, Load, beside_a_load, tell
 from fixtures.workload.stamps import Stamps
-from inject.partition import PARTITIONS, Partition
-from targets.target import Deployment
+from inject.partition import GIVES_UP, PARTITIONS, Partition
+from targets.target import ISCSI_PORT, Deployment
+
+CONNECTIONS = "/proc/net/tcp"
+ESTABLISHED = "01"
+"""TCP_ESTABLISHED (include/net/tcp_states.h), as proc_pid_net(5) has it."""
 
 AFTERWARDS = 20
 """Stamped writes to be acknowledged once the network has been joined: the load goes on."""
@@ -29,11 +33,25 @@ def partitioned(stage: Stage) -> None:
     with beside_a_load(stage, hold) as (deployment, _, loads):
         try:
             network.cut()
+            if partition.outlasts_target:
+                network.last()
+                given_up(stage)
             network.mend()
         finally:
             deployment.backend.release(stage.ladder.step)
         goes_on(stage, partition, loads)
         network.close()
+
+
+def given_up(stage: Stage) -> None:
+    """State whether the target still has a connection to an initiator that it hears nothing of."""
+    text = stage.machine.read(CONNECTIONS)
+    there = sum(local.endswith(f":{ISCSI_PORT:04X}") and state == ESTABLISHED
+                for _, local, _, state, *_ in map(str.split, text.splitlines()[1:]))
+    gives_up = GIVES_UP[stage.plan.target] is not None
+    stage.expect("the target has given its connection up" if gives_up else
+                 "the target keeps its connection", (there == 0) is gives_up,
+                 f"{there} are established")
 
 
 def goes_on(stage: Stage, partition: Partition, loads: list[Load]) -> None:

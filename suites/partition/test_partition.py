@@ -15,7 +15,7 @@ from fixtures.plugin import RunPlan, accept
 from fixtures.scenario import Plan
 from fixtures.workload.stamps import StampJob
 from inject.catalogue import FAULTS
-from inject.partition import PARTITIONS, PATIENT, PATIENT_REPLACEMENT, How, Partition
+from inject.partition import PARTITIONS, USUAL, How, Partition
 from inject.point import NOTHING_HELD, Point
 from results.judge import Judgement
 from results.verdict import Verdict
@@ -31,10 +31,11 @@ STAMPS = StampJob(threads=6, rate_iops=120, blocks=48)
 
 
 def plans(target: str) -> list[Plan]:
-    """Return a plan for each partition: under I/O, with writes held, and around a teardown."""
+    """Return a plan for each partition: under I/O, with writes held (for no longer than a target
+    waits for them), and around a teardown."""
     return [
         *(alone(target, partition, point) for partition in PARTITIONS.values()
-          for point in (NOTHING_HELD, Point())),
+          for point in (NOTHING_HELD, Point()) if not (partition.outlasts_target and point.count)),
         *around_teardowns(target)]
 
 
@@ -46,8 +47,10 @@ def alone(target: str, partition: Partition, point: Point) -> Plan:
 
 
 def around_teardowns(target: str) -> Iterator[Plan]:
-    """Yield plans in which the device is taken away meanwhile, silently: the target cannot know."""
-    for partition in (each for each in PARTITIONS.values() if each.how is How.SILENT):
+    """Yield plans in which the device is taken away meanwhile, silently: the target cannot know.
+    It goes at once, so that nothing comes of a partition that lasts longer."""
+    for partition in (each for each in PARTITIONS.values()
+                      if each.how is How.SILENT and not each.outlasts_target):
         for teardown in TEARDOWNS:
             yield Plan(target, teardown, workload=None, stamps=STAMPS, apart=True,
                        variant=partition.name, partition=partition.name,
@@ -64,7 +67,8 @@ session; the second costs nothing, so nothing was tried."""
 
 def timeouts(partition: Partition) -> Timeouts | None:
     """Return the initiator's timers that a partition reckons with."""
-    return Timeouts(replacement=PATIENT_REPLACEMENT) if partition.timers == PATIENT else None
+    notices, reports = partition.timers
+    return None if partition.timers == USUAL else Timeouts(replacement=round(reports - notices))
 
 
 def test_partition(judgement: Judgement, request: pytest.FixtureRequest) -> None:

@@ -107,6 +107,17 @@ RESET_SECONDS = 10.0
 I/O for it, and takes up to LOGICAL UNIT RESET, TARGET RESET and a new session to give it up."""
 
 
+TEARDOWN_PATIENCE: Mapping[str, float] = {"cpu-hog": 6.0, "memory-pressure": 12.0}
+"""Seconds beyond the ladder's that a teardown may take beside this: an administrator's programs
+have a seventh of a CPU each (targets.system.HOGS_PER_CPU); memory takes that long to be used up,
+and the teardown's clock runs meanwhile."""
+
+
+def teardown_patience(fault: Fault) -> float:
+    """Return how many seconds more than the ladder's the teardown may take."""
+    return TEARDOWN_PATIENCE.get(fault.disturbance.name, 0.0) if isinstance(fault, Pair) else 0.0
+
+
 def patience(fault: Fault, state: State) -> float:
     """Return how many seconds more than the ladder's a command may take."""
     if isinstance(fault, Pair):

@@ -32,15 +32,16 @@ WAITED = re.compile(r"\bN s\b|does not end")
 
 
 def share(history: History) -> float | None:
-    """Return the greatest share of any guest's time, from the beginning to the end, in which it
-    waited for a CPU; None where that was not recorded twice."""
+    """Return the greatest share of any guest's time, from the beginning or from the fault to the
+    end, in which it waited for a CPU; None where that was not recorded twice."""
     shares = []
     for machine in {event.data["machine"] for event in history.select("harness", "host_cpu")}:
-        seen = [event.data for event in history.select("harness", "host_cpu")
-                if event.data["machine"] == machine]
-        ran, waited = (float(seen[-1][name]) - float(seen[0][name]) for name in ("ran", "waited"))
-        if len(seen) > 1 and ran + waited > 0:
-            shares.append(waited / (ran + waited))
+        *earlier, last = (event.data for event in history.select("harness", "host_cpu")
+                          if event.data["machine"] == machine)
+        for since in earlier:
+            ran, waited = (float(last[name]) - float(since[name]) for name in ("ran", "waited"))
+            if ran + waited > 0:
+                shares.append(waited / (ran + waited))
     return max(shares, default=None)
 
 

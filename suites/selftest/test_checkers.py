@@ -426,6 +426,18 @@ def test_teardown_names_who_is_blocked() -> None:
     assert check.evidence[0]["comm"] == "scst_usr_releas"
 
 
+@pytest.mark.parametrize(("patience", "verdict"), [(None, Verdict.FAIL), (2.0, Verdict.PASS)])
+def test_a_teardown_may_be_later_by_what_is_beside_it(
+    patience: float | None, verdict: Verdict,
+) -> None:
+    story = healthy().without("target", "end", operation="teardown").without("fault", "armed")
+    seconds = LADDER.teardown + 1.5
+    story.at(14.1 + seconds, "target", "end", operation="teardown", seconds=seconds, error=None)
+    story.at(13.9, "fault", "armed", fault="it", point="exec", count=4, opcodes=None,
+             direction="write", expect={"teardown_patience": patience})
+    assert story.verdict("teardown") is verdict
+
+
 def test_teardown_time_is_a_figure() -> None:
     assert healthy().check("teardown").figures["teardown_time"].value == 1.5
 

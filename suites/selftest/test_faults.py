@@ -12,7 +12,7 @@ from inject.backend_orders import BackendOrder
 from inject.catalogue import FAULTS, applicable, fault_by_name
 from inject.fault import Held, Needs
 from inject.lun_remove import LunRemove
-from inject.outcomes import allowed, patience
+from inject.outcomes import allowed, patience, teardown_patience
 from inject.point import State
 from inject.waiting import LOOK_EVERY
 from results.errors import TargetFailedError, WrongUsageError
@@ -72,6 +72,7 @@ def test_pairs_end_as_their_teardown_does() -> None:
         assert (pair.held, pair.ends_device) == (teardown.held, True)
         assert allowed(pair, State.EXEC) == allowed(teardown, State.EXEC)
         assert patience(pair, State.EXEC) == patience(teardown, State.EXEC)
+        assert teardown_patience(pair) > teardown_patience(teardown) == 0.0
 
 
 def test_a_stop_lasts(monkeypatch: pytest.MonkeyPatch) -> None:

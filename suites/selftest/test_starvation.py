@@ -40,6 +40,13 @@ def test_the_share_is_of_what_was_between_the_first_and_the_last_look() -> None:
     assert share(pair.history()) == pytest.approx(0.8)
 
 
+def test_who_starved_from_the_fault_on_did_so() -> None:
+    story = Story().at(10.0, "harness", "host_cpu", machine="target", ran=100.0, waited=0.0).at(
+        END - 1, "harness", "host_cpu", machine="target", ran=130.0, waited=0.0).at(
+        END, "harness", "host_cpu", machine="target", ran=140.0, waited=30.0)
+    assert share(story.history()) == pytest.approx(0.75)
+
+
 @pytest.mark.parametrize("signature", [
     LATE, Signature("stuck", ("fio", "submit_bio_wait")), Signature("hung task", ("f",)),
     Signature("error", ("raw initiator did not come up in N s: lost",)),

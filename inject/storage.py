@@ -3,13 +3,17 @@
 What was held at the disk's gate (targets.storage) meets the illness. What it must lead to, by the
 targets' own sources:
 
-- A disk that errs: CHECK CONDITION, with the sense data of SENSE; the midlayer makes EIO of it, or
-  ENODATA of an unrecovered read error (scsi_check_sense, drivers/scsi/scsi_error.c).
+- A disk that errs, by itself or (a SCSI disk) with sense data of its own: CHECK CONDITION, with the
+  sense data of SENSE; the midlayer makes EIO of it, or ENODATA of an unrecovered read error
+  (scsi_check_sense, drivers/scsi/scsi_error.c).
 - A disk that is slow, or stalls for less than the initiator's command timer (4 s,
   fixtures.initiator.openiscsi): nothing but time is lost.
 - A disk that stalls for longer: what is in flight is aborted and sent again, as the initiator's
   error handling has it. Once its patience of 4 + 2 + 2 + 2 + 2 s (command, ABORT TASK, the resets,
   a new session) is over, it ends the commands with EIO, and its disk may be offline.
+- A SCSI disk that answers nothing, for less than the initiator's timer: the kernel's error handling
+  aborts and tries again below the target (scmd_eh_abort_handler, drivers/scsi/scsi_error.c), and
+  nothing but time is lost. One that recovers from its errors (RECOVERED ERROR) costs nothing.
 - A disk that lies, by dropping or changing what it acknowledges: no target can notice, integrity
   has to.
 """
@@ -34,6 +38,10 @@ SHORT, LONG, LONGER = 1.0, 5.0, 12.5
 """Seconds for which it stalls: less than the initiator's command timer of 4 s; more; more than all
 that its error handling tries."""
 
+IGNORES = 1.5
+"""Seconds for which a disk answers nothing: its own timer of 1 s (targets.storage.SCSI_TIMER) runs
+out, and with the time until it is tried again it is less than the initiator's."""
+
 REPORTED = ("EIO", "ENODATA")
 
 ERRORS: tuple[TargetOperation, ...] = tuple(
@@ -51,6 +59,19 @@ STALLS: tuple[TargetOperation, ...] = (
     TargetOperation("storage-stall-longer", "storage-stall", held=Held.KEPT, needs=STORAGE,
                     seconds=LONGER),
 )
+
+MEDIUM = TargetOperation("storage-medium-error", "storage-medium-error", needs=STORAGE,
+                         seconds=SICK, errors=REPORTED)
+"""The READs of a SCSI disk end with UNRECOVERED READ ERROR (03/11/00)."""
+
+SCSI: tuple[TargetOperation, ...] = (
+    MEDIUM,
+    TargetOperation("storage-ignores", "storage-ignores", held=Held.KEPT, needs=STORAGE,
+                    seconds=IGNORES, errors=()),
+    TargetOperation("storage-recovered-error", "storage-recovered-error", needs=STORAGE,
+                    seconds=SICK, errors=()),
+)
+"""Illnesses of a SCSI disk's own: of a device whose disk is one."""
 
 LYING: tuple[TargetOperation, ...] = tuple(
     TargetOperation(name, name, needs=STORAGE, seconds=SICK, errors=())
@@ -139,12 +160,12 @@ TEARDOWNS: tuple[TargetOperation, ...] = tuple(
 SICK_TEARDOWNS: tuple[SickTeardown, ...] = tuple(
     SickTeardown(illness, teardown) for illness in AROUND for teardown in TEARDOWNS)
 
-FAULTS: tuple[Fault, ...] = (*ERRORS, *STALLS, *LYING, *SICK_TEARDOWNS)
+FAULTS: tuple[Fault, ...] = (*ERRORS, *STALLS, *SCSI, *LYING, *SICK_TEARDOWNS)
 
 
 def sensed(fault: Fault, target: str, direction: str) -> Sequence[str] | None:
     """Return how a command may end that is at a disk which errs; None when that does not."""
-    if fault.name not in {each.name for each in ERRORS}:
+    if fault.name not in {each.name for each in (*ERRORS, MEDIUM)}:
         return None
-    spared = {"storage-error-writes": "read", "storage-error-reads": "write"}
+    spared = {"storage-error-writes": "read", "storage-error-reads": "write", MEDIUM.name: "write"}
     return ("GOOD",) if spared.get(fault.name) == direction else (sense(target, direction),)

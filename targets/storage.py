@@ -1,9 +1,11 @@
 """The block device below a handler in the kernel, which can be held, and fall ill.
 
-A file, a loop device on it, and three devices of device-mapper's one upon the other. The target
-opens the *front*, whose counts say what is in flight; dm-delay's own say nothing of what it holds
-(seen on 6.1). Below it the *gate* lets everything pass, or holds what comes (dm-delay). The lowest,
-the *disk*, is well (linear) or has one of ILLNESSES. So what was held at the gate meets the illness
+A file, a loop device on it, and three devices of device-mapper's one upon the other; or, in place
+of file and loop device, a SCSI disk in memory (scsi_debug), which answers with sense data of its
+own, and is under the kernel's own error handling. The target opens the *front*, whose counts say
+what is in flight; dm-delay's own say nothing of what it holds (seen on 6.1). Below it the *gate*
+lets everything pass, or holds what comes (dm-delay). The lowest, the *disk*, is well (linear) or
+has one of ILLNESSES, which may be the SCSI disk's. So what was held at the gate meets the illness
 when it is let go. A device's map is replaced under whoever has it open
 (Documentation/admin-guide/device-mapper; ``dmsetup`` load, suspend, resume); what dm-delay holds
 goes on when its map is replaced (delay_presuspend, drivers/md/dm-delay.c).
@@ -17,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from results.errors import TargetFailedError
+from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from targets.machine import Machine
 from targets.operation import Running
@@ -44,6 +46,10 @@ HOLDS: Mapping[str | None, str] = {
 }
 """Maps of a gate that holds, by the direction of what it holds: the first delay is that of READs,
 the second, if there is one, of WRITEs."""
+
+SCSI_TIMER = 1
+"""Seconds that a SCSI disk has for a command before the kernel aborts it and tries again, five
+times at most (SD_MAX_RETRIES, drivers/scsi/sd.h)."""
 
 FELT = 4
 """I/Os that have to have met an illness before it counts as having broken out."""
@@ -74,10 +80,12 @@ class Counts:
 @dataclass(frozen=True)
 class Illness:
     """A map of the disk, None: it is suspended as it is. ``felt``: how many I/Os have met it,
-    from the front's counts at its beginning and now."""
+    from the front's counts at its beginning and now. ``opts``: of a SCSI disk's own, that of
+    scsi_debug; its map is what it was then."""
 
     map: str | None
     felt: Callable[[Counts, Counts], int]
+    opts: int = 0
 
 
 def _reads(before: Counts, now: Counts) -> int:
@@ -110,8 +118,19 @@ ILLNESSES: Mapping[str, Illness] = {
     "storage-slow": Illness(f"delay {{below}} 0 {SLOW}", _any),
     "storage-stall": Illness(f"delay {{below}} 0 {FOR_EVER}", _in_flight),
     "storage-suspend": Illness(None, _in_flight),
+    "storage-medium-error": Illness(WELL, _reads, opts=0x2),
+    "storage-ignores": Illness(WELL, _in_flight, opts=0x4),
+    "storage-recovered-error": Illness(WELL, _any, opts=0x8),
 }
-"""By the names of the operations that begin them."""
+"""By the names of the operations that begin them. Those with ``opts`` are a SCSI disk's: every
+command meets them (SDEBUG_OPT_MEDIUM_ERR, _TIMEOUT, _RECOVERED_ERR, drivers/scsi/scsi_debug.c; the
+first is of READs)."""
+
+LOOP, SCSI_DEBUG = "loop", "scsi_debug"
+DISKS = (LOOP, SCSI_DEBUG)
+"""What the disk's data are on (Device.disk)."""
+
+DEBUG = "/sys/bus/pseudo/drivers/scsi_debug"
 
 
 @dataclass(frozen=True)
@@ -166,11 +185,13 @@ def table(sectors: int, new: str, words: Mapping[str, str]) -> str:
 
 @dataclass
 class Storage:
-    """What a target's handler has below it (a targets.backend.absent.Gate)."""
+    """What a target's handler has below it (a targets.backend.absent.Gate). ``scsi``: whether its
+    data are on a SCSI disk."""
 
     front: Mapped
     gate: Mapped
     disk: Mapped
+    scsi: bool = False
     holds: str | None = None
 
     @property
@@ -195,12 +216,22 @@ class Storage:
         """Give the disk an illness, and let what it has in flight end before."""
         illness = ILLNESSES[name]
         before = self.front.counts()
-        self.disk.change(illness.map, deadline)
+        if illness.opts:
+            self.disk.machine.write(f"{DEBUG}/opts", str(illness.opts), deadline=deadline)
+        else:
+            self.disk.change(illness.map, deadline)
         return Outbreak(self, illness, before)
 
     def heal(self, deadline: float) -> None:
         """Have the disk be well. Raises TargetFailedError."""
+        if self.scsi:
+            self.disk.machine.write(f"{DEBUG}/opts", "0", deadline=deadline)
         self.disk.change(WELL, deadline)
+
+    @property
+    def illnesses(self) -> list[str]:
+        """What it can have."""
+        return [name for name, illness in ILLNESSES.items() if self.scsi or not illness.opts]
 
 
 @dataclass(frozen=True)
@@ -235,14 +266,31 @@ make() {{{{
     dmsetup create {NO_UDEV} "{{name}}$1" --table "0 {{sectors}} $2"
     dmsetup info -c --noheadings -o blkdevname "{{name}}$1"
 }}}}
-truncate -s {{size}} {{medium}}
-loop=$(losetup -f --show -b {{block_size}} {{medium}})
+{{below}}
 dead=$(make -dead error)
-disk=$(make -disk "linear $loop 0")
+disk=$(make -disk "linear $below 0")
 gate=$(make -gate "linear /dev/$disk 0")
 front=$(make "" "linear /dev/$gate 0")
-echo $loop $dead $disk $gate $front
+echo $below $dead $disk $gate $front
 """
+
+BELOW: Mapping[str, str] = {
+    LOOP: """
+truncate -s {size} {medium}
+below=$(losetup -f --show -b {block_size} {medium})
+""",
+    # Loaded once: its data are to outlive the deployment. Every command is a candidate (every_nth),
+    # for what opts says. Its timer is half of the shortest there is above it, TCMU's left out.
+    SCSI_DEBUG: f"""
+[ -d {DEBUG} ] || modprobe scsi_debug dev_size_mb=$(( {{size}} >> 20 )) sector_size={{block_size}} \
+    every_nth=1 medium_error_start=0 medium_error_count=$(( {{size}} / {{block_size}} ))
+disk=$(ls -d {DEBUG}/adapter0/host*/target*/*:0:0:0)
+for each in $(seq 100); do [ -d $disk/block ] && break; sleep 0.1; done
+echo {SCSI_TIMER} > $disk/timeout
+below=/dev/$(ls $disk/block)
+""",
+}
+"""By Device.disk, what makes it."""
 
 UNMAKE = f"""
 for each in {{names}}; do
@@ -255,22 +303,25 @@ for loop in $(losetup -j {{medium}} -n -O NAME); do losetup -d $loop; done
 def make_storage(
     machine: Machine, device: Device, medium: str, undo: ExitStack, deadline: float,
 ) -> Storage:
-    """Make what is below a device over the file ``medium``, which outlives it; put its removal on
-    ``undo``. Raises TargetFailedError."""
+    """Make what is below a device, over the file ``medium`` or a SCSI disk, which outlive it; put
+    its removal on ``undo``. Raises TargetFailedError, WrongUsageError."""
+    if device.disk not in DISKS:
+        raise WrongUsageError(f"there is no disk {device.disk!r}, only {', '.join(DISKS)}")
     machine.modprobe(*MODULES)
     name, sectors = f"stf-{device.name}", device.size // SECTOR
     undo.callback(run, machine, UNMAKE.format(
         names=" ".join(f"{name}{part}" for part in PARTS), medium=medium), deadline)
-    loop, dead, disk, gate, front = run(machine, MAKE.format(
-        name=name, sectors=sectors, size=device.size, medium=medium,
-        block_size=device.block_size), deadline).split()
+    makes = BELOW[device.disk].format(
+        size=device.size, medium=medium, block_size=device.block_size)
+    below, dead, disk, gate, front = run(
+        machine, MAKE.format(name=name, sectors=sectors, below=makes), deadline).split()
 
-    def mapped(part: str, node: str, below: str) -> Mapped:
+    def mapped(part: str, node: str, on: str) -> Mapped:
         return Mapped(machine, f"{name}{part}", node, sectors,
-                      {"below": below, "dead": f"/dev/{dead}"})
+                      {"below": on, "dead": f"/dev/{dead}"})
 
     return Storage(mapped("", front, f"/dev/{gate}"), mapped("-gate", gate, f"/dev/{disk}"),
-                   mapped("-disk", disk, loop))
+                   mapped("-disk", disk, below), scsi=device.disk == SCSI_DEBUG)
 
 
 def operations(
@@ -280,4 +331,4 @@ def operations(
     def begin(name: str) -> Running:
         return Running(name, machine, recorder, storage.fall_ill(name, deadline), storage.heal)
 
-    return {name: partial(begin, name) for name in ILLNESSES}
+    return {name: partial(begin, name) for name in storage.illnesses}

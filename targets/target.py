@@ -34,6 +34,7 @@ class Device:
 
     ``handler``: SCST's device handler, by its name in sysfs; of LIO "iblock", a block device, or
     what is said by default, TCMU; tgt has one only.
+    ``disk``: what a block device below such a handler is on (targets.storage.DISKS).
     ``threads``: of the backend, in the kernel's ioctl. ``multi``: whether it fetches several
     commands at a time. ``siblings``: devices of the same backend process, each exported as the
     next LUN of the same target. ``targets``: how many targets export it, each with the same
@@ -46,6 +47,7 @@ class Device:
     block_size: int = 512
     options: Mapping[str, str | int] = field(default_factory=dict)
     handler: str = "scst_user"
+    disk: str = "loop"
     threads: int = 1
     multi: bool = False
     siblings: tuple[Device, ...] = ()

@@ -16,7 +16,15 @@ from results.errors import TargetFailedError, WrongUsageError
 from targets.backend.absent import NoBackend
 from targets.lio.target import check
 from targets.machine import Completed
-from targets.storage import ILLNESSES, Counts, Storage, make_storage
+from targets.storage import (
+    DISKS,
+    ILLNESSES,
+    LOOP,
+    SCSI_DEBUG,
+    Counts,
+    Storage,
+    make_storage,
+)
 from targets.target import Device
 
 
@@ -26,6 +34,7 @@ class StagedMachine:
     def __init__(self) -> None:
         self.scripts: list[str] = []
         self.counts = (0, 0, 0, 0)
+        self.written: dict[str, str] = {}
 
     def modprobe(self, *modules: str) -> None:
         """Load modules."""
@@ -36,6 +45,10 @@ class StagedMachine:
         making = "dmsetup create" in argv[-1]
         said = "/dev/loop0 dm-0 dm-1 dm-2 dm-3\n" if making else ""
         return Completed(tuple(argv), 0, said, "")
+
+    def write(self, path: str, text: str, *, deadline: float | None = None) -> None:
+        """Keep what a file is told."""
+        self.written[path] = text
 
     def read(self, path: str) -> str:
         """Read the front's counts."""
@@ -52,12 +65,21 @@ def machine() -> Any:
     return StagedMachine()
 
 
+OPTS = "/sys/bus/pseudo/drivers/scsi_debug/opts"
+
+
+def made(machine: Any, disk: str) -> Storage:
+    """Make the storage of a device of 1 MiB."""
+    storage = make_storage(machine, Device(size=1 << 20, disk=disk), "/dev/shm/medium",
+                           ExitStack(), 1.0)
+    machine.scripts.clear()
+    return storage
+
+
 @pytest.fixture
 def storage(machine: Any) -> Storage:
-    """Give the storage of a device of 1 MiB."""
-    made = make_storage(machine, Device(size=1 << 20), "/dev/shm/medium", ExitStack(), 1.0)
-    machine.scripts.clear()
-    return made
+    """Give that of a device over a file."""
+    return made(machine, LOOP)
 
 
 def test_it_is_made_and_unmade(machine: Any) -> None:
@@ -66,8 +88,18 @@ def test_it_is_made_and_unmade(machine: Any) -> None:
                             1.0).path == "/dev/dm-3"
     make, unmake = machine.scripts
     assert "truncate -s 1048576 /dev/shm/medium\n" in make
-    assert 'disk=$(make -disk "linear $loop 0")' in make and '--table "0 2048 $2"' in make
+    assert 'disk=$(make -disk "linear $below 0")' in make and '--table "0 2048 $2"' in make
     assert "for each in stf-stf0 stf-stf0-gate stf-stf0-disk stf-stf0-dead; do" in unmake
+
+
+def test_a_scsi_disk_takes_the_files_place(machine: Any) -> None:
+    with ExitStack() as undo:
+        make_storage(machine, Device(size=2 << 20, disk=SCSI_DEBUG), "/dev/shm/medium", undo, 1.0)
+    assert "modprobe scsi_debug dev_size_mb=$(( 2097152 >> 20 )) sector_size=512" in \
+        machine.scripts[0]
+    assert "losetup -f" not in machine.scripts[0]
+    with pytest.raises(WrongUsageError, match="there is no disk 'tape'"):
+        made(machine, "tape")
 
 
 def test_the_gate_holds_and_lets_go(storage: Storage, machine: Any) -> None:
@@ -95,10 +127,13 @@ def test_a_gate_knows_one_point_only(storage: Storage) -> None:
     ("storage-drop-writes", (9, 3, 9, 9), (0, 4, 0, 0)),
     ("storage-stall", (9, 9, 2, 1), (0, 0, 2, 2)),
     ("storage-suspend", (9, 9, 2, 1), (0, 0, 2, 2)),
+    ("storage-medium-error", (3, 9, 9, 9), (4, 0, 0, 0)),
+    ("storage-ignores", (9, 9, 2, 1), (0, 0, 2, 2)),
 ])
 def test_an_illness_has_to_be_felt(
-    name: str, unfelt: tuple[int, ...], felt: tuple[int, ...], storage: Storage, machine: Any,
+    name: str, unfelt: tuple[int, ...], felt: tuple[int, ...], machine: Any,
 ) -> None:
+    storage = made(machine, SCSI_DEBUG)
     outbreak = storage.fall_ill(name, 1.0)
     machine.counts = unfelt
     assert not outbreak.done
@@ -108,10 +143,18 @@ def test_an_illness_has_to_be_felt(
     outbreak.finish(0.05)
 
 
+@pytest.mark.parametrize("disk", DISKS)
 @pytest.mark.parametrize("name", ILLNESSES)
-def test_an_illness_is_healed(name: str, storage: Storage, machine: Any) -> None:
+def test_an_illness_is_healed(name: str, disk: str, machine: Any) -> None:
+    storage = made(machine, disk)
+    if name not in storage.illnesses:
+        assert disk == LOOP
+        return
     storage.fall_ill(name, 1.0)
+    opts = [machine.written.get(OPTS, "0")]
     storage.heal(1.0)
+    opts.append(machine.written.get(OPTS, "0"))
+    assert opts == [str(ILLNESSES[name].opts), "0"]
     assert "load stf-stf0-disk --table '0 2048 linear /dev/loop0 0'" in machine.scripts[-1]
     assert machine.scripts[-1].endswith("resume --noudevrules --noudevsync stf-stf0-disk")
 

@@ -13,13 +13,16 @@ from fixtures.workload.stamps import LIGHT, StampJob
 from inject.catalogue import FAULTS
 from inject.fault import Fault
 from inject.point import Point, State
-from inject.storage import ERRORS, LYING, SICK_TEARDOWNS, STALLS
+from inject.storage import ERRORS, LYING, MEDIUM, SCSI, SICK_TEARDOWNS, STALLS
 from results.judge import Judgement
 from results.verdict import Verdict
 from targets.catalogue import STORAGE_BACKENDS, transports
+from targets.storage import SCSI_DEBUG
 from targets.target import Device, Transport
 
 CONTROLS = ("release", "lun-remove")
+
+KINDS = ("write", "read")
 
 BY_LOOPBACK = frozenset({"release", "lun-remove", "storage-error", "storage-stall-long"})
 
@@ -48,11 +51,23 @@ def plans(target: str) -> list[Plan]:
         stamps(target, fault.name, transport) for transport in transports(target) for fault in ill
         if possible(fault, target, transport)
         and (transport is Transport.ISCSI or fault.name in BY_LOOPBACK)]
-    chosen = [
-        replace(stamps(target, fault.name), point=CHOSEN, stamps=LIGHT,
-                commands=CommandJob(kind, HELD))
-        for fault in ERRORS for kind in ("write", "read")]
-    return [*stamped, *chosen]
+    chosen = [chose(target, fault.name, kind) for fault in ERRORS for kind in KINDS]
+    names = (CONTROLS[0], *(fault.name for fault in SCSI))
+    scsi = [*(stamps(target, name) for name in names),
+            *(chose(target, MEDIUM.name, kind) for kind in KINDS)]
+    return [*stamped, *chosen, *map(on_scsi, scsi)]
+
+
+def on_scsi(plan: Plan) -> Plan:
+    """Return a plan whose disk is a SCSI disk."""
+    return replace(plan, device=replace(plan.device, disk=SCSI_DEBUG),
+                   variant=f"{plan.variant}.{SCSI_DEBUG}")
+
+
+def chose(target: str, fault: str, kind: str) -> Plan:
+    """Return a plan in which chosen commands are at the disk, beside few stamped blocks."""
+    return replace(stamps(target, fault), point=CHOSEN, stamps=LIGHT,
+                   commands=CommandJob(kind, HELD))
 
 
 def stamps(target: str, fault: str, transport: Transport = Transport.ISCSI) -> Plan:

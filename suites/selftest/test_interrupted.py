@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.runner import _note_crash
 from results import page
 from results.errors import MachineLostError
 from results.history import Recorder
+from results.judge import judge
+from results.verdict import Verdict
 from suites.selftest.test_page import Page
 
 TOP = Path(__file__).parents[2]
@@ -190,3 +193,17 @@ def test_events_that_cannot_be_written_are_the_machines_loss(small: Path) -> Non
         recorder.record(3.0, "harness", "phase", name="end")
         lines = (small / "history.jsonl").read_text().splitlines()
         assert ['"restore"' in lines[0], '"end"' in lines[1], len(lines)] == [True, True, 2]
+
+
+def test_a_story_that_is_wrong_says_how(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        recorder.record(5.0, "harness", "scenario", id="it")
+        try:
+            recorder.no_such_thing()  # type: ignore[attr-defined]
+        except AttributeError as error:
+            _note_crash(recorder, error)
+        check = judge(recorder.history()).decided_by
+    assert check is not None
+    assert (check.name, check.verdict) == ("machine", Verdict.UNKNOWN)
+    assert "AttributeError: 'Recorder' object has no attribute 'no_such_thing'" in check.reason
+    assert "test_a_story_that_is_wrong_says_how" in str(check.evidence)

@@ -37,8 +37,9 @@ fault      cut          how, seconds, keeps_session, reported_after: the network
                         something else is broken, too
 fault      mended       how: it is about to be joined again
            (any)        device: its name, where a process has several
-backend    step         point, action (received, held, answered: for good), handle, opcode,
-                        direction (write, read, none), lba, bytes, status (answered)
+backend    step         point, action (received, held, answered: for good, given up), handle,
+                        opcode, direction (write, read, none), lba, bytes, status (answered), spin
+                        (received, of some: seconds that a fixed piece of work took)
 backend    held         point, count, handles: as many commands as asked for are held
 backend    released     handles
 backend    ready        device or devices, pid

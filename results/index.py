@@ -39,20 +39,23 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from results.errors import MachineLostError
+from results.pace import SPIN
+from results.service import IN_SPINS
+from results.starvation import WAIT
 from results.store import HISTORY, RUN, VERDICT, kernel_in_id
 from results.verdict import Verdict
 
 INDEX = "index.sqlite"
 
-LAYOUT = 2
+LAYOUT = 3
 """Raise it when the tables below change, or what is read into them: older indexes are remade."""
 
 FIGURES = (
     "service_p25", "latency_before_p50", "latency_before_p99", "latency_during_p50",
     "latency_during_max", "latency_after_p50", "latency_after_p99", "longest_command",
-    "teardown_time", "wall_time",
+    "teardown_time", "wall_time", SPIN, IN_SPINS, WAIT,
 )
-"""Of verdict.json's figures those that runs are compared by; all are seconds."""
+"""Of verdict.json's figures those that runs are compared by; all but the last two are seconds."""
 
 SETTLED = 24 * 3600.0
 """Seconds without a change after which a run that never said it ended is not looked at again."""

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from results.errors import WrongUsageError
 from results.questions import Past
+from results.service import IN_SPINS
 from results.verdict import Outcome
 
 COLOURS = {
@@ -25,7 +26,7 @@ LABELS_MAX = 30
 
 
 def draw(past: Sequence[Past], title: str, figure: str, path: Path) -> None:
-    """Draw a figure of a scenario's recorded runs, in seconds, into a file.
+    """Draw a figure of a scenario's recorded runs, in its unit, into a file.
 
     Raises WrongUsageError when the file cannot be written, or is of no known kind.
     """
@@ -38,7 +39,7 @@ def draw(past: Sequence[Past], title: str, figure: str, path: Path) -> None:
         values = [(each, each.figures.get(figure)) for each in past if each.kernel == kernel]
         _points(axes, values, place, MARKERS[number % len(MARKERS)])
     _versions(axes, past, place)
-    axes.set_ylabel(f"{figure.replace('_', ' ')}, s")
+    axes.set_ylabel(figure.replace("_", " ") + ("" if figure == IN_SPINS else ", s"))
     axes.set_ylim(bottom=0)
     axes.set_title(title.replace("$", r"\$"))
     step = max(1, len(runs) // LABELS_MAX + bool(len(runs) % LABELS_MAX))

@@ -2,12 +2,14 @@
 
 Of all that can be measured of a target it depends least on how busy the machine is: between
 runs of the same smoke suite on a host with changing load the quartile moved by a tenth, the
-completion latency by half (results.comparison.noise).
+completion latency by half (results.comparison.noise). In units of a piece of work that the backend
+did beside the same command (results.pace) it depends on the host's speed even less.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from results.history import History
 from results.verdict import Figure
@@ -15,31 +17,48 @@ from results.verdict import Figure
 POINT = "EXEC"
 """The point at which a command is executed; others (parse, free) cost next to nothing."""
 
+IN_SPINS = "service_spins"
+"""The figure's name in verdict.json."""
 
-def service_times(history: History) -> list[float]:
-    """Return in seconds, ascending, how long each command took that was not held."""
-    began: dict[tuple[object, object], float] = {}
-    seconds = []
+
+@dataclass(frozen=True)
+class Service:
+    """A command that was not held. ``seconds`` it took; ``spin``: what the work beside it took, in
+    seconds, or None."""
+
+    seconds: float
+    spin: float | None
+
+
+def services(history: History) -> list[Service]:
+    """Return the commands that were not held, in the order in which they were answered."""
+    began: dict[tuple[object, object], tuple[float, float | None]] = {}
+    found = []
     for event in history.select("backend", "step"):
         data = event.data
         if data["point"] != POINT:
             continue
         command = (data.get("device"), data["handle"])
         if data["action"] == "received":
-            began[command] = event.time
+            began[command] = event.time, data.get("spin")
         elif data["action"] == "held":
             began.pop(command, None)
         elif command in began:
-            seconds.append(event.time - began.pop(command))
-    return sorted(seconds)
+            since, spin = began.pop(command)
+            found.append(Service(event.time - since, spin))
+    return found
 
 
 def service_figures(history: History) -> Mapping[str, Figure]:
-    """Return the lower quartile and the median of the service times, and their number."""
-    seconds = service_times(history)
+    """Return the lower quartile and the median of the service times, and their number; the lower
+    quartile in spins."""
+    commands = services(history)
+    seconds = sorted(each.seconds for each in commands)
+    spins = sorted(each.seconds / each.spin for each in commands if each.spin)
     quarter, half = len(seconds) // 4, len(seconds) // 2
     return {
         "service_count": Figure(len(seconds), "1"),
         "service_p25": Figure(seconds[quarter] if seconds else None, "s"),
         "service_p50": Figure(seconds[half] if seconds else None, "s"),
+        IN_SPINS: Figure(spins[len(spins) // 4] if spins else None, "1"),
     }

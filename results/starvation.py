@@ -20,9 +20,12 @@ SHARE_MAX = 0.5
 CPUs that is alone waits for 0.13 of it (0.11 to 0.18), two or three for 0.5 to 0.6, four for 0.7
 to 0.8."""
 
+WAIT = "host_cpu_wait"
+"""The figure's name in verdict.json: the share."""
+
 LATE = frozenset({
-    "late", "bystander late", "open", "stuck", "reported late", "redeploy endless", "soft lockup",
-    "hung task", "RCU stall", "workqueue lockup"})
+    "late", "bystander late", "open", "stuck", "endless", "reported late", "redeploy endless",
+    "soft lockup", "hung task", "RCU stall", "workqueue lockup"})
 """Kinds of signatures that more time might have done without. A spinning thread, an oops, a wrong
 status, lost data are none of them."""
 
@@ -55,7 +58,7 @@ def doubted(judgement: Judgement, history: History) -> Judgement:
     if waited is None:
         return judgement
     measured = replace(judgement, measured={
-        **judgement.measured, "host_cpu_wait": Figure(waited, "1")})
+        **judgement.measured, WAIT: Figure(waited, "1")})
     failed = [check for check in judgement.checks if check.verdict is Verdict.FAIL]
     if waited < SHARE_MAX or judgement.outcome is not Outcome.FAIL or not all(
             map(only_late, failed)):

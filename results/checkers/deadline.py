@@ -15,6 +15,7 @@ from typing import Any
 from results.block_io import DATA_OPS, Account, Io, account
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
+from results.pace import SPIN, pace
 from results.service import service_figures
 from results.timeline import Timeline, command_bound, phase
 from results.verdict import Check, Figure, Signature, Verdict
@@ -26,7 +27,8 @@ def check(history: History) -> Check:
     """FAIL for an I/O longer than the ladder's command bound, or a bystander's that failed."""
     book = account(history)
     timeline = Timeline.of(history)
-    figures = {**latency_figures(_tested(book), timeline), **service_figures(history)}
+    figures = {**latency_figures(_tested(book), timeline), **service_figures(history),
+               SPIN: pace(history)}
     if book.bystanders:
         seconds = [io.seconds(timeline.seen_until) for io in _concerned(_aside(book), timeline)]
         figures["bystander_max"] = Figure(max(seconds, default=None), "s")

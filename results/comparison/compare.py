@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import log
 
 from sqlalchemy import Connection
 
 from results import questions
-from results.comparison.sample import Sample, by_scenario
-from results.comparison.times import TimeChange, time_changes
+from results.comparison.noise import MEASURED, MEASURED_AT_PACE
+from results.comparison.sample import Sample, at_pace, by_run, by_scenario, pace_of, wait_of
+from results.comparison.times import MATTERS, TimeChange, time_changes
 from results.comparison.verdicts import VerdictChange, verdict_changes
 from results.store import Run, kernel_in_id
 from results.verdict import Outcome
@@ -48,14 +50,45 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
     if all(kernels) and kernels[0] != kernels[1]:
         was, is_ = _anywhere(was, kernels[0]), _anywhere(is_, kernels[1])
         notes.append(f"kernel {kernels[0]} is compared with {kernels[1]}")
+    past = questions.earlier(new, two, besides=[one])
+    waits = wait_of(was), wait_of(is_)
+    if waits[0] and waits[1] and abs(waits[1] - waits[0]) > BUSIER:
+        past = []  # what they differ in when nothing changed was never seen
+        notes.append(f"the guest waited for the host's CPUs for {waits[0]:.0%} of its time, then "
+                     f"for {waits[1]:.0%}: times are compared as between an idle and a busy host")
+    elif waits[1]:
+        past = _as_busy(past, waits[1])
+    paces, usual = (pace_of(was), pace_of(is_)), MEASURED
+    if paces[0] and paces[1]:
+        was, is_, past = (at_pace(each, paces[0]) for each in (was, is_, past))
+        usual = MEASURED_AT_PACE
+        notes += _pace_note(paces[0] / paces[1])
     groups = by_scenario(was), by_scenario(is_)
     failed = any(each.outcome is Outcome.FAIL for each in (*was, *is_))
     flaky = frozenset(each.scenario for each in questions.disagreements(
         new, besides=[one, two])) if failed else frozenset()
-    past = questions.earlier(new, two, besides=[one])
     return Comparison(
         one, two, len(groups[0].keys() & groups[1].keys()),
-        verdict_changes(*groups, flaky), time_changes(*groups, past), notes)
+        verdict_changes(*groups, flaky), time_changes(*groups, past, usual), notes)
+
+
+BUSIER = 0.15
+"""Shares of the time that differ by more are of hosts that are not as busy: alone a guest waits for
+0.11 to 0.18 of it, beside two others for 0.5 to 0.7 (results.starvation)."""
+
+
+def _as_busy(past: Sequence[Sample], wait: float) -> list[Sample]:
+    """Return the samples of runs on a host as busy; what a run does not say is taken to be so."""
+    return [sample for run in by_run(past).values()
+            if abs((wait_of(run) or wait) - wait) <= BUSIER for sample in run]
+
+
+def _pace_note(faster: float) -> list[str]:
+    """Say of a guest that was faster, or slower, by more than a tenth how its times are told."""
+    if abs(log(faster)) < MATTERS:
+        return []
+    return [f"the guest was {faster:.2f} times as fast in the later run: service and median "
+            "latencies are told as if it had been as fast as in the earlier one"]
 
 
 def _notes(was: questions.Conditions, is_: questions.Conditions) -> list[str]:

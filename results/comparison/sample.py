@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
 
+from results.pace import SPIN
+from results.service import IN_SPINS
+from results.starvation import WAIT
 from results.verdict import Outcome
+
+SERVICE = "service_p25"
+
+PACED = frozenset({SERVICE, "latency_before_p50", "latency_after_p50"})
+"""Figures that are a CPU's work and little else: twice as fast a guest takes half as long. What a
+command or a teardown takes at most is mostly a timeout, which no CPU makes shorter."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One recorded scenario. ``figures``: seconds, by the names of ``results.index.FIGURES``."""
+    """One recorded scenario. ``figures``: by the names of ``results.index.FIGURES``."""
 
     run: str
     scenario: str
@@ -25,11 +35,54 @@ class Sample:
         return value if value and value > 0 else None
 
 
+def pace_of(samples: Iterable[Sample]) -> float | None:
+    """Return how many seconds a spin took in a run's scenarios, the median; None where none of
+    them says."""
+    return _usual(SPIN, samples)
+
+
+def wait_of(samples: Iterable[Sample]) -> float | None:
+    """Return for what share of its time a run's guest waited for the host's CPUs, likewise."""
+    return _usual(WAIT, samples)
+
+
+def _usual(name: str, samples: Iterable[Sample]) -> float | None:
+    found = [sample.figure(name) for sample in samples if sample.outcome in FINE]
+    return median([value for value in found if value]) if any(found) else None
+
+
+def at_pace(samples: Sequence[Sample], pace: float) -> list[Sample]:
+    """Return samples as they had been in guests in which a spin takes ``pace`` seconds.
+
+    One that does not say what its own took was as fast as its run; where that does not say either
+    there are no times of CPU work any more.
+    """
+    usual = {run: pace_of(each) for run, each in by_run(samples).items()}
+    return [_told(sample, pace, sample.figure(SPIN) or usual[sample.run]) for sample in samples]
+
+
+def _told(sample: Sample, pace: float, spin: float | None) -> Sample:
+    work = {name: value * pace / spin if (value := sample.figure(name)) and spin else None
+            for name in PACED}
+    if in_spins := sample.figure(IN_SPINS):  # each command's by the spin beside it
+        work[SERVICE] = in_spins * pace
+    return replace(sample, figures={**(sample.figures or {}), **work})
+
+
+def by_run(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    """Group what ran together."""
+    return _grouped(samples, lambda sample: sample.run)
+
+
 def by_scenario(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     """Group repetitions."""
+    return _grouped(samples, lambda sample: sample.scenario)
+
+
+def _grouped(samples: Iterable[Sample], key: Callable[[Sample], str]) -> dict[str, list[Sample]]:
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
-        groups.setdefault(sample.scenario, []).append(sample)
+        groups.setdefault(key(sample), []).append(sample)
     return groups
 
 

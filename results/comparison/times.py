@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import exp, log, sqrt
 from statistics import fmean, median
 
-from results.comparison.noise import Noise, learned
+from results.comparison.noise import MEASURED, Noise, learned
 from results.comparison.ranks import (
     CENTRE_COST,
     centre,
@@ -93,13 +93,14 @@ class TimeChange:
 
 def time_changes(
     before: Mapping[str, Sequence[Sample]], after: Mapping[str, Sequence[Sample]],
-    earlier: Sequence[Sample],
+    earlier: Sequence[Sample], usual: Mapping[str, Noise] = MEASURED,
 ) -> list[TimeChange]:
     """Return the comparison of every measure: the runs', then those of single scenarios.
 
-    ``earlier``: of other runs on the same target, kernel, accelerator and host.
+    ``earlier``: of other runs on the same target, kernel, accelerator and host. ``usual``: the
+    noise where those are too few.
     """
-    found = list(_asked(before, after, earlier))
+    found = list(_asked(before, after, earlier, usual))
     runs = [each for each in found if each.scenario is None]
     single = [each for each in found if each.scenario is not None]
     return [*_corrected(runs), *_corrected(single)]
@@ -112,10 +113,10 @@ def _corrected(found: Sequence[TimeChange]) -> list[TimeChange]:
 
 def _asked(
     before: Mapping[str, Sequence[Sample]], after: Mapping[str, Sequence[Sample]],
-    earlier: Sequence[Sample],
+    earlier: Sequence[Sample], usual: Mapping[str, Noise],
 ) -> Iterator[TimeChange]:
     for measure in MEASURES:
-        noise = learned(measure, earlier)
+        noise = learned(measure, earlier, usual)
         pairs = {scenario: (old, new) for scenario in before if scenario in after
                  if (old := figures_of(before[scenario], measure))
                  and (new := figures_of(after[scenario], measure))}

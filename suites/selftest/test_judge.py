@@ -84,7 +84,7 @@ def test_figures_have_one_name_each() -> None:
         "scsi_timeouts", "longest_command", "teardown_time", "kernel_reports",
         "spinning_threads", "stuck_tasks", "memory_lost", "stamped_writes",
         "stamped_acknowledged", "stamped_reads", "stamped_read_back",
-        "service_count", "service_p25", "service_p50",
+        "service_count", "service_p25", "service_p50", "service_spins", "spin_p25",
         *(f"latency_{phase}_{what}" for phase in ("before", "during", "after")
           for what in ("count", "p50", "p99", "max")),
     }

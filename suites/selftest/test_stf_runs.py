@@ -13,6 +13,7 @@ from fixtures.machine import doctor
 from fixtures.machine.image import image_folder
 from fixtures.stf.main import run as stf
 from fixtures.stf.status import Status
+from results.comparison.noise import RUNS_MIN
 from results.index import INDEX
 from results.store import RUN, VERDICT, write_json
 from suites.selftest.test_index import make_run, verdict
@@ -62,6 +63,40 @@ def test_a_much_slower_backend_is_worse(lab: Path, capsys: pytest.CaptureFixture
     (told,) = [each for each in said(capsys)["times"] if each["told"]]
     assert (told["measure"], told["scenario"], told["worse"]) == ("service_p25", None, True)
     assert told["ratio"] == pytest.approx(2)
+
+
+def test_a_host_that_is_twice_as_fast_makes_nothing_better(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    quick = {"service_p25": 0.001, "spin_p25": 0.0001, "service_spins": 10.0}
+    make_run(tmp_path, "2025-usual", ALL, figures={
+        **TIMES, "service_p25": 0.002, "spin_p25": 0.0002, "service_spins": 10.0})
+    make_run(tmp_path, "2026-quick", ALL, figures={**TIMES, **quick})
+    make_run(tmp_path, "2027-slow", ALL, figures={**TIMES, **quick, "service_spins": 20.0})
+    words = ["--results", str(tmp_path), "--json"]
+    assert stf(["compare", "2025", "2026", *words]) == Status.FINE
+    found = said(capsys)
+    assert not any(each["told"] for each in found["times"])
+    assert "the guest was 2.00 times as fast in the later run" in found["notes"][0]
+    assert stf(["compare", "2025", "2027", *words]) == Status.WORSE
+    (told,) = [each for each in said(capsys)["times"] if each["told"]]
+    assert (told["measure"], told["before"], told["after"]) == (
+        "service_p25", pytest.approx(0.002), pytest.approx(0.004))
+
+
+def test_a_host_that_became_busy_makes_nothing_worse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number in range(RUNS_MIN + 1):
+        make_run(tmp_path, f"2025-{number}", ALL, figures={**TIMES, "host_cpu_wait": 0.13})
+    longer = {**TIMES, "longest_command": 4.0}
+    make_run(tmp_path, "2026-busy", ALL, figures={**longer, "host_cpu_wait": 0.55})
+    make_run(tmp_path, "2026-worse", ALL, figures={**longer, "host_cpu_wait": 0.14})
+    words = ["--results", str(tmp_path), "--json"]
+    assert stf(["compare", "2025-0", "2026-busy", *words]) == Status.FINE
+    assert "for 13% of its time, then for 55%" in said(capsys)["notes"][0]
+    assert stf(["compare", "2025-0", "2026-worse", *words]) == Status.WORSE
+    assert stf(["compare", "2026-worse", "2026-busy", *words]) == Status.FINE
 
 
 def test_a_run_that_lies_elsewhere_leaves_no_index_there(

@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from targets.backend.control import Channel, Holds
 from targets.backend.disk import Access, RamDisk
 from targets.backend.lies import How, Lie, Lies
+from targets.backend.pace import Pace
 
 POINT = "EXEC"
 
@@ -46,6 +47,7 @@ class Execution(Generic[What]):
         self._held: dict[int, Task[What]] = {}
         self._dropped: list[Task[What]] = []
         self._handles = itertools.count(1)
+        self._pace = Pace()
         self.orders: dict[str, Callable[..., Any]] = {
             "hold": self._holds.order, "lie": self.lies.order, "truth": self.lies.stop}
         """All but ``release``, after which a backend may have more to do."""
@@ -63,7 +65,7 @@ class Execution(Generic[What]):
         handle = next(self._handles)
         facts: dict[str, Any] = {"direction": direction, "lba": lba, "bytes": length,
                                  "handle": handle, "opcode": int(opcode)}
-        self.step("received", facts)
+        self.step("received", facts, **self._pace.beside())
         task = Task(handle, what, access, facts, time.monotonic())
         if self._holds.takes(POINT, handle, opcode, direction, length=length):
             self._held[handle] = task

@@ -31,6 +31,7 @@ from targets.backend.disk import (
 )
 from targets.backend.disk.sense import ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB, fixed_sense
 from targets.backend.lies import How, Lie, Lies
+from targets.backend.pace import Pace
 from targets.scst import abi
 from targets.scst.memory import Memory
 from targets.scst.user_answers import Sheet, Slot
@@ -176,6 +177,7 @@ class Device:
         self.background = False
         self.write_same = WriteSame.SELF
         self.lies = Lies(self.voice, disk)
+        self._pace = Pace()
         self.held: dict[int, bytes] = {}
         self.aside: dict[int, bytes] = {}
         self.dropped: list[bytes] = []
@@ -293,7 +295,8 @@ class Device:
             return True
         shown = show(command)
         if self.steps:
-            self._step(point, "received", handle, shown)
+            beside = self._pace.beside() if subcode == EXEC else {}
+            self._step(point, "received", handle, shown, **beside)
         if self._holding and self.holds.takes(
             point, handle, -1 if shown.opcode is None else shown.opcode, shown.direction,
             self.name,
@@ -422,7 +425,7 @@ class Device:
         return name
 
     def _step(
-        self, point: str, action: str, handle: int, shown: Shown, **more: int | None
+        self, point: str, action: str, handle: int, shown: Shown, **more: float | None
     ) -> None:
         opcode, direction, lba, size, pbuf = shown
         self.voice.emit(

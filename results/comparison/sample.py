@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
 from results.pace import SPIN
@@ -62,11 +62,14 @@ def at_pace(samples: Sequence[Sample], pace: float) -> list[Sample]:
 
 
 def _told(sample: Sample, pace: float, spin: float | None) -> Sample:
-    work = {name: value * pace / spin if (value := sample.figure(name)) and spin else None
-            for name in PACED}
+    figures = dict(sample.figures or {})
+    for name in PACED:
+        value = figures.get(name)
+        figures[name] = value * pace / spin if value and spin else None
     if in_spins := sample.figure(IN_SPINS):  # each command's by the spin beside it
-        work[SERVICE] = in_spins * pace
-    return replace(sample, figures={**(sample.figures or {}), **work})
+        figures[SERVICE] = in_spins * pace
+    return Sample(sample.run, sample.scenario, sample.outcome, sample.reason, sample.folder,
+                  figures)
 
 
 def by_run(samples: Iterable[Sample]) -> dict[str, list[Sample]]:

@@ -279,8 +279,8 @@ BELOW: Mapping[str, str] = {
 truncate -s {size} {medium}
 below=$(losetup -f --show -b {block_size} {medium})
 """,
-    # Loaded once: its data are to outlive the deployment. Every command is a candidate (every_nth),
-    # for what opts says. Its timer is half of the shortest there is above it, TCMU's left out.
+    # Loaded once: its data are to outlive the deployment. What opts says is of every command
+    # (every_nth).
     SCSI_DEBUG: f"""
 [ -d {DEBUG} ] || modprobe scsi_debug dev_size_mb=$(( {{size}} >> 20 )) sector_size={{block_size}} \
     every_nth=1 medium_error_start=0 medium_error_count=$(( {{size}} / {{block_size}} ))

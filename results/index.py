@@ -55,7 +55,9 @@ FIGURES = (
     "latency_during_max", "latency_after_p50", "latency_after_p99", "longest_command",
     "teardown_time", "wall_time", SPIN, IN_SPINS, WAIT,
 )
-"""Of verdict.json's figures those that runs are compared by; all but the last two are seconds."""
+"""Of verdict.json's figures those that runs are compared by; all but UNITLESS are seconds."""
+
+UNITLESS = frozenset({IN_SPINS, WAIT})
 
 SETTLED = 24 * 3600.0
 """Seconds without a change after which a run that never said it ended is not looked at again."""

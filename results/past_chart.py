@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from results.errors import WrongUsageError
+from results.index import UNITLESS
 from results.questions import Past
-from results.service import IN_SPINS
 from results.verdict import Outcome
 
 COLOURS = {
@@ -39,7 +39,7 @@ def draw(past: Sequence[Past], title: str, figure: str, path: Path) -> None:
         values = [(each, each.figures.get(figure)) for each in past if each.kernel == kernel]
         _points(axes, values, place, MARKERS[number % len(MARKERS)])
     _versions(axes, past, place)
-    axes.set_ylabel(figure.replace("_", " ") + ("" if figure == IN_SPINS else ", s"))
+    axes.set_ylabel(figure.replace("_", " ") + ("" if figure in UNITLESS else ", s"))
     axes.set_ylim(bottom=0)
     axes.set_title(title.replace("$", r"\$"))
     step = max(1, len(runs) // LABELS_MAX + bool(len(runs) % LABELS_MAX))

@@ -13,7 +13,8 @@ The targets' own timers are longer than any of these: LIO's NOP-In goes out afte
 for for 30 (NA_NOPIN_TIMEOUT, NA_NOPIN_RESPONSE_TIMEOUT, iscsi_target_core.h), SCST's after 30 and
 for 30 (NopInInterval, NopInTimeout of iscsi-scst's README); tgt sends none unless it is told to. A
 partition that outlasts them ends the session on both sides, and costs no error where the initiator
-is patient enough.
+is patient enough: with its session, and with a command that the new session answers with a unit
+attention, which is tried again only within six times its timer (``TRIES``).
 """
 
 from __future__ import annotations
@@ -96,6 +97,10 @@ USUAL = (4.0, 6.0)
 PATIENT = (4.0, 24.0)
 MORE_PATIENT = (4.0, 124.0)
 """The same, with a replacement that makes up the difference."""
+
+TRIES = 6
+"""Times a command's timer within which it is tried again: SD_MAX_RETRIES (drivers/scsi/sd.h) and
+one (scsi_cmd_runtime_exceeced, drivers/scsi/scsi_lib.c)."""
 
 GIVES_UP: Mapping[str, float | None] = {"lio": 45.0, "scst": 60.0, "tgt": None}
 """By target: after how many seconds it ends a session from which it hears nothing, by the timers

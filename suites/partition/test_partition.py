@@ -7,6 +7,7 @@ acknowledged is there after both.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 import pytest
 
@@ -15,7 +16,7 @@ from fixtures.plugin import RunPlan, accept
 from fixtures.scenario import Plan
 from fixtures.workload.stamps import StampJob
 from inject.catalogue import FAULTS
-from inject.partition import PARTITIONS, USUAL, How, Partition
+from inject.partition import PARTITIONS, TRIES, USUAL, How, Partition
 from inject.point import NOTHING_HELD, Point
 from results.judge import Judgement
 from results.verdict import Verdict
@@ -67,8 +68,11 @@ session; the second costs nothing, so nothing was tried."""
 
 def timeouts(partition: Partition) -> Timeouts | None:
     """Return the initiator's timers that a partition reckons with."""
+    if partition.timers == USUAL:
+        return None
     notices, reports = partition.timers
-    return None if partition.timers == USUAL else Timeouts(replacement=round(reports - notices))
+    command = max(Timeouts.command, 1 + ceil(partition.patience / TRIES))
+    return Timeouts(replacement=round(reports - notices), command=command)
 
 
 def test_partition(judgement: Judgement, request: pytest.FixtureRequest) -> None:

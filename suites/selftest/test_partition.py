@@ -13,7 +13,7 @@ import pytest
 from fixtures.initiator.openiscsi import Timeouts
 from fixtures.machine.link import Link
 from fixtures.network import Disciplines, Network
-from inject.partition import PARTITIONS, How, Partition
+from inject.partition import PARTITIONS, TRIES, How, Partition
 from results.checkers.kernel_health import INITIATOR, reports
 from results.errors import MachineLostError
 from results.history import Recorder
@@ -35,6 +35,7 @@ def test_a_partition_reckons_with_the_initiators_timers(partition: Partition) ->
     timers = timeouts(partition) or Timeouts()
     notices = timers.noop_interval + timers.noop_timeout
     assert partition.timers == (notices, notices + timers.replacement)
+    assert partition.errors is None or TRIES * timers.command > partition.patience
 
 
 @pytest.mark.parametrize(("when", "keeps_session", "reported", "errors"), [

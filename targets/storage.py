@@ -300,6 +300,16 @@ for loop in $(losetup -j {{medium}} -n -O NAME); do losetup -d $loop; done
 """
 
 
+def prepare(machine: Machine, device: Device, deadline: float) -> None:
+    """Have what outlives a deployment be there before it: a SCSI disk, to which SCST attaches.
+
+    Raises TargetFailedError.
+    """
+    if device.disk == SCSI_DEBUG:
+        run(machine, BELOW[SCSI_DEBUG].format(size=device.size, block_size=device.block_size),
+            deadline)
+
+
 def make_storage(
     machine: Machine, device: Device, medium: str, undo: ExitStack, deadline: float,
 ) -> Storage:

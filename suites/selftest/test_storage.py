@@ -24,6 +24,7 @@ from targets.storage import (
     Counts,
     Storage,
     make_storage,
+    prepare,
 )
 from targets.target import Device
 
@@ -98,6 +99,10 @@ def test_a_scsi_disk_takes_the_files_place(machine: Any) -> None:
     assert "modprobe scsi_debug dev_size_mb=$(( 2097152 >> 20 )) sector_size=512" in \
         machine.scripts[0]
     assert "losetup -f" not in machine.scripts[0]
+    machine.scripts.clear()
+    prepare(machine, Device(disk=SCSI_DEBUG), 1.0)
+    prepare(machine, Device(disk=LOOP), 1.0)
+    assert len(machine.scripts) == 1  # it outlives deployments: what leaks is seen without it
     with pytest.raises(WrongUsageError, match="there is no disk 'tape'"):
         made(machine, "tape")
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from inject.fault import ISCSI, Held, Needs, Subject
+from inject.fault import ISCSI, Fault, Held, Needs, Subject
 from results.errors import WrongUsageError
 
 
@@ -82,6 +82,11 @@ class Partition:
         """Seconds beyond the ladder's that a command may take: it waits for the end, or for the
         report, and the initiator's next attempt to log in is up to as far away again."""
         return 2 * self.seconds if self.reported_after is None else self.reported_after
+
+    def patience_for(self, fault: Fault) -> float:
+        """Return the same beside a fault: where that takes the device away nobody may be let in
+        any more, and the initiator tries until its timer ends that."""
+        return max(self.patience, self.timers[1] if fault.ends_device else 0.0)
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Raise WrongUsageError: no target has the network in its hands."""

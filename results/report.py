@@ -305,7 +305,7 @@ def in_flight(history: History) -> Iterator[str]:
         data = event.data
         key = (data.get("device"), data["point"], data["handle"])
         unanswered.pop(key, None)
-        if data["action"] != "answered":
+        if data["action"] not in ("answered", "given up"):
             unanswered[key] = event
     for event in list(unanswered.values())[:LINES_MAX]:
         data = event.data

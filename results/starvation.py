@@ -24,27 +24,37 @@ WAIT = "host_cpu_wait"
 """The figure's name in verdict.json: the share."""
 
 LATE = frozenset({
-    "late", "bystander late", "open", "stuck", "endless", "reported late", "redeploy endless",
-    "soft lockup", "hung task", "RCU stall", "workqueue lockup"})
+    "late", "bystander late", "open", "stuck", "reported late", "redeploy endless", "soft lockup",
+    "hung task", "RCU stall", "workqueue lockup"})
 """Kinds of signatures that more time might have done without. A spinning thread, an oops, a wrong
 status, lost data are none of them."""
+
+SEEN_MIN = 1.0
+"""Seconds of running and waiting that a share is told of; of less it is chance."""
 
 WAITED = re.compile(r"\bN s\b|does not end")
 """How an operation's error says that something was waited for, and for how long: without numbers
 (results.kernel_log.titles.normalised)."""
 
 
-def share(history: History) -> float | None:
-    """Return the greatest share of any guest's time, from the beginning or from the fault to the
-    end, in which it waited for a CPU; None where that was not recorded twice."""
+def share(history: History, since: str = "begin") -> float | None:
+    """Return the greatest share of any guest's time in which it waited for a CPU; None where that
+    was not seen at both ends.
+
+    ``since``: "begin", of the scenario, or "fault", that has fired for the first time, until the
+    end.
+    """
     shares = []
-    for machine in {event.data["machine"] for event in history.select("harness", "host_cpu")}:
-        *earlier, last = (event.data for event in history.select("harness", "host_cpu")
-                          if event.data["machine"] == machine)
-        for since in earlier:
-            ran, waited = (float(last[name]) - float(since[name]) for name in ("ran", "waited"))
-            if ran + waited > 0:
-                shares.append(waited / (ran + waited))
+    looks = list(history.select("harness", "host_cpu"))
+    for machine in {event.data["machine"] for event in looks}:
+        seen = [event.data for event in looks if event.data["machine"] == machine]
+        first = next((each for each in seen if each.get("at", since) == since), None)
+        last = seen[-1]
+        if first is None or last is first or last.get("at", "end") != "end":
+            continue
+        ran, waited = (float(last[name]) - float(first[name]) for name in ("ran", "waited"))
+        if min(ran, waited) >= 0 and ran + waited >= SEEN_MIN:
+            shares.append(waited / (ran + waited))
     return max(shares, default=None)
 
 
@@ -54,11 +64,12 @@ def doubted(judgement: Judgement, history: History) -> Judgement:
     A FAIL that is a known issue stays one, and so does a FAIL in which anything is wrong but
     lateness.
     """
-    waited = share(history)
-    if waited is None:
+    over_all, later = share(history), share(history, "fault")
+    if over_all is None:
         return judgement
+    waited = max(over_all, later or 0.0)
     measured = replace(judgement, measured={
-        **judgement.measured, WAIT: Figure(waited, "1")})
+        **judgement.measured, WAIT: Figure(over_all, "1")})
     failed = [check for check in judgement.checks if check.verdict is Verdict.FAIL]
     if waited < SHARE_MAX or judgement.outcome is not Outcome.FAIL or not all(
             map(only_late, failed)):
@@ -75,5 +86,7 @@ def only_late(check: Check) -> bool:
 
 
 def _late(signature: Signature) -> bool:
+    if signature.kind == "endless":  # unless somebody is seen to wait in the kernel
+        return len(signature.anchors) == 1
     return signature.kind in LATE or (
         signature.kind == "error" and any(map(WAITED.search, signature.anchors)))

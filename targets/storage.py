@@ -282,8 +282,9 @@ below=$(losetup -f --show -b {block_size} {medium})
     # Loaded once: its data are to outlive the deployment. What opts says is of every command
     # (every_nth).
     SCSI_DEBUG: f"""
-[ -d {DEBUG} ] || modprobe scsi_debug dev_size_mb=$(( {{size}} >> 20 )) sector_size={{block_size}} \
-    every_nth=1 medium_error_start=0 medium_error_count=$(( {{size}} / {{block_size}} ))
+[ -d {DEBUG} ] || modprobe scsi_debug dev_size_mb=$(( ({{size}} + 1048575) >> 20 )) \\
+    sector_size={{block_size}} every_nth=1 \\
+    medium_error_start=0 medium_error_count=$(( {{size}} / {{block_size}} ))
 disk=$(ls -d {DEBUG}/adapter0/host*/target*/*:0:0:0)
 for each in $(seq 100); do [ -d $disk/block ] && break; sleep 0.1; done
 echo {SCSI_TIMER} > $disk/timeout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import log
 
@@ -51,13 +51,14 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
         was, is_ = _anywhere(was, kernels[0]), _anywhere(is_, kernels[1])
         notes.append(f"kernel {kernels[0]} is compared with {kernels[1]}")
     past = questions.earlier(new, two, besides=[one])
-    waits = wait_of(was), wait_of(is_)
+    both = {each.scenario for each in was} & {each.scenario for each in is_}
+    waits = tuple(wait_of([each for each in run if each.scenario in both]) for run in (was, is_))
     if waits[0] and waits[1] and abs(waits[1] - waits[0]) > BUSIER:
         past = []  # what they differ in when nothing changed was never seen
         notes.append(f"the guest waited for the host's CPUs for {waits[0]:.0%} of its time, then "
                      f"for {waits[1]:.0%}: times are compared as between an idle and a busy host")
     elif waits[1]:
-        past = _as_busy(past, waits[1])
+        past = _as_busy(past, waits[1], both)
     paces, usual = (pace_of(was), pace_of(is_)), MEASURED
     if paces[0] and paces[1]:
         was, is_, past = (at_pace(each, paces[0]) for each in (was, is_, past))
@@ -77,10 +78,14 @@ BUSIER = 0.15
 0.11 to 0.18 of it, beside two others for 0.5 to 0.7 (results.starvation)."""
 
 
-def _as_busy(past: Sequence[Sample], wait: float) -> list[Sample]:
-    """Return the samples of runs on a host as busy; what a run does not say is taken to be so."""
-    return [sample for run in by_run(past).values()
-            if abs((wait_of(run) or wait) - wait) <= BUSIER for sample in run]
+def _as_busy(past: Sequence[Sample], wait: float, of: Container[str]) -> list[Sample]:
+    """Return the samples of runs on a host as busy, by the scenarios they are compared for; what a
+    run does not say is taken to be so."""
+    def alike(run: Sequence[Sample]) -> bool:
+        theirs = wait_of([each for each in run if each.scenario in of])
+        return theirs is None or abs(theirs - wait) <= BUSIER
+
+    return [sample for run in by_run(past).values() if alike(run) for sample in run]
 
 
 def _pace_note(faster: float) -> list[str]:

@@ -16,7 +16,7 @@ from fixtures.plugin import RunPlan, accept
 from fixtures.scenario import Plan
 from fixtures.workload.stamps import StampJob
 from inject.catalogue import FAULTS
-from inject.partition import PARTITIONS, TRIES, USUAL, How, Partition
+from inject.partition import MORE_PATIENT, PARTITIONS, PATIENT, TRIES, How, Partition
 from inject.point import NOTHING_HELD, Point
 from results.judge import Judgement
 from results.verdict import Verdict
@@ -68,7 +68,7 @@ session; the second costs nothing, so nothing was tried."""
 
 def timeouts(partition: Partition) -> Timeouts | None:
     """Return the initiator's timers that a partition reckons with."""
-    if partition.timers == USUAL:
+    if partition.timers not in (PATIENT, MORE_PATIENT):
         return None
     notices, reports = partition.timers
     command = max(Timeouts.command, 1 + ceil(partition.patience / TRIES))

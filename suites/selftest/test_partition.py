@@ -13,13 +13,14 @@ import pytest
 from fixtures.initiator.openiscsi import Timeouts
 from fixtures.machine.link import Link
 from fixtures.network import Disciplines, Network
+from inject.catalogue import fault_by_name
 from inject.partition import PARTITIONS, TRIES, How, Partition
 from results.checkers.kernel_health import INITIATOR, reports
 from results.errors import MachineLostError
 from results.history import Recorder
 from results.ladder import Ladder
 from results.verdict import Verdict
-from suites.partition.test_partition import timeouts
+from suites.partition.test_partition import WRONG, timeouts
 from suites.selftest.fakes import FakeMachine
 from suites.selftest.stories import SCENARIO, Story, io
 
@@ -50,6 +51,16 @@ def test_what_comes_of_a_partition_is_a_matter_of_timers(
         assert partition.errors == errors
         if reported is not None:  # it is over once the report is due, at the latest
             assert partition.seconds >= reported + Ladder().slack
+
+
+def test_who_takes_the_device_away_leaves_the_initiator_to_its_timer() -> None:
+    replaced = PARTITIONS["partition-silent-replaced"]
+    assert replaced.patience_for(replaced) == replaced.patience == 14.0
+    assert replaced.patience_for(fault_by_name("backend-kill")) == 24.0
+
+
+def test_what_is_said_wrongly_of_a_partition_changes_no_timers() -> None:
+    assert [timeouts(partition) for partition, _ in WRONG] == [None] * len(WRONG)
 
 
 # --- what cuts ------------------------------------------------------------------------------------

@@ -40,11 +40,42 @@ def test_the_share_is_of_what_was_between_the_first_and_the_last_look() -> None:
     assert share(pair.history()) == pytest.approx(0.8)
 
 
+def looked(story: Story, at: str, time: float, ran: float, waited: float) -> Story:
+    """Have been looked at what a guest has had until then."""
+    return story.at(time, "harness", "host_cpu", machine="target", at=at, ran=ran, waited=waited)
+
+
 def test_who_starved_from_the_fault_on_did_so() -> None:
-    story = Story().at(10.0, "harness", "host_cpu", machine="target", ran=100.0, waited=0.0).at(
-        END - 1, "harness", "host_cpu", machine="target", ran=130.0, waited=0.0).at(
-        END, "harness", "host_cpu", machine="target", ran=140.0, waited=30.0)
-    assert share(story.history()) == pytest.approx(0.75)
+    story = looked(looked(Story(), "begin", 10.0, 100.0, 0.0), "fault", END - 2, 130.0, 0.0)
+    assert share(story.history()) is None  # nobody knows how it ended
+    assert share(story.history(), "fault") is None
+    looked(story, "end", END, 140.0, 30.0)
+    assert share(story.history()) == pytest.approx(30 / 70)
+    assert share(story.history(), "fault") == pytest.approx(0.75)
+    found = doubted(failed(LATE), story.history())
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.figures["host_cpu_wait"].value == pytest.approx(30 / 70)
+
+
+def test_a_fault_that_fires_often_counts_from_the_first_time() -> None:
+    story = looked(looked(Story(), "begin", 10.0, 0.0, 0.0), "fault", 12.0, 10.0, 1.0)
+    looked(looked(story, "fault", 20.0, 90.0, 12.0), "end", END, 92.0, 15.0)
+    assert share(story.history(), "fault") == pytest.approx(14 / 96)
+
+
+def test_a_moment_tells_nothing() -> None:
+    story = looked(looked(Story(), "begin", 10.0, 0.0, 0.0), "end", END, 0.2, 0.7)
+    assert share(story.history()) is None
+    fewer = looked(looked(Story(), "begin", 10.0, 50.0, 3.0), "end", END, 40.0, 9.0)
+    assert share(fewer.history()) is None  # a thread of QEMU's has ended
+
+
+@pytest.mark.parametrize(("anchors", "outcome"), [
+    (("teardown",), Outcome.UNKNOWN), (("teardown", "scst_acg_del_lun"), Outcome.FAIL)])
+def test_a_teardown_without_an_end_is_lateness_unless_somebody_waits_in_the_kernel(
+    anchors: tuple[str, ...], outcome: Outcome,
+) -> None:
+    assert doubted(failed(Signature("endless", anchors)), STARVED).outcome is outcome
 
 
 @pytest.mark.parametrize("signature", [

@@ -96,8 +96,8 @@ def test_it_is_made_and_unmade(machine: Any) -> None:
 def test_a_scsi_disk_takes_the_files_place(machine: Any) -> None:
     with ExitStack() as undo:
         make_storage(machine, Device(size=2 << 20, disk=SCSI_DEBUG), "/dev/shm/medium", undo, 1.0)
-    assert "modprobe scsi_debug dev_size_mb=$(( 2097152 >> 20 )) sector_size=512" in \
-        machine.scripts[0]
+    assert "modprobe scsi_debug dev_size_mb=$(( (2097152 + 1048575) >> 20 ))" in machine.scripts[0]
+    assert "sector_size=512 every_nth=1" in machine.scripts[0]
     assert "losetup -f" not in machine.scripts[0]
     machine.scripts.clear()
     prepare(machine, Device(disk=SCSI_DEBUG), 1.0)

@@ -28,7 +28,12 @@ from typing import Any
 
 from targets.backend.control import Channel
 from targets.backend.disk import CHECK_CONDITION, GOOD, Access, RamDisk, direction, extent
-from targets.backend.disk.sense import bad_length
+from targets.backend.disk.sense import (
+    LOGICAL_UNIT_COMMUNICATION_FAILURE,
+    NOT_READY,
+    bad_length,
+    fixed_sense,
+)
 from targets.backend.execution import Execution, Task
 from targets.backend.lies import How, Lie
 from targets.lio.ring import TMR_NAMES, BrokenRingError, Command, Ring, TaskManagement
@@ -38,6 +43,9 @@ UIO_CLASS = Path("/sys/class/uio")
 KICK = bytes(4)
 """What is written to say that the tail has moved (uio_write wants 4 bytes; tcmu_irqcontrol
 ignores their value)."""
+
+GIVEN_UP = fixed_sense(NOT_READY, LOGICAL_UNIT_COMMUNICATION_FAILURE)
+"""As the kernel ends what has timed out (tcmu_check_expired_ring_cmd, target_core_user.c)."""
 
 ABOUT_TO = 0.2
 """Seconds before its time out from which on a command counts as given up: TCMU's clock for it has
@@ -182,7 +190,7 @@ class Server:
         assert self._uio is not None
         try:
             if self._given_up(task):
-                self._uio.ring.complete(task.what.cmd_id, CHECK_CONDITION)
+                self._uio.ring.complete(task.what.cmd_id, CHECK_CONDITION, GIVEN_UP)
                 self._execution.step("given up", task.facts)
                 return
             if task.access is None:

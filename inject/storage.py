@@ -66,8 +66,8 @@ MEDIUM = TargetOperation("storage-medium-error", "storage-medium-error", needs=S
 
 SCSI: tuple[TargetOperation, ...] = (
     MEDIUM,
-    TargetOperation("storage-ignores", "storage-ignores", needs=STORAGE, seconds=IGNORES,
-                    errors=()),
+    TargetOperation("storage-ignores", "storage-ignores", held=Held.KEPT, needs=STORAGE,
+                    seconds=IGNORES, errors=()),
     TargetOperation("storage-recovered-error", "storage-recovered-error", needs=STORAGE,
                     seconds=SICK, errors=()),
 )

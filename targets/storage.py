@@ -49,7 +49,7 @@ the second, if there is one, of WRITEs."""
 
 SCSI_TIMER = 1
 """Seconds that a SCSI disk has for a command before the kernel aborts it and tries again, five
-times at most (SD_MAX_RETRIES, drivers/scsi/sd.h)."""
+times at most (SD_MAX_RETRIES, drivers/scsi/sd.h), and for what error handling asks of it."""
 
 FELT = 4
 """I/Os that have to have met an illness before it counts as having broken out."""
@@ -287,7 +287,7 @@ below=$(losetup -f --show -b {block_size} {medium})
     medium_error_start=0 medium_error_count=$(( {{size}} / {{block_size}} ))
 disk=$(ls -d {DEBUG}/adapter0/host*/target*/*:0:0:0)
 for each in $(seq 100); do [ -d $disk/block ] && break; sleep 0.1; done
-echo {SCSI_TIMER} > $disk/timeout
+echo {SCSI_TIMER} > $disk/timeout; echo {SCSI_TIMER} > $disk/eh_timeout
 below=/dev/$(ls $disk/block)
 """,
 }

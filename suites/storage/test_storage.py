@@ -12,7 +12,7 @@ from fixtures.workload.commands import CommandJob
 from fixtures.workload.stamps import LIGHT, StampJob
 from inject.catalogue import FAULTS
 from inject.fault import Fault
-from inject.point import Point, State
+from inject.point import NOTHING_HELD, Point, State
 from inject.storage import ERRORS, LYING, MEDIUM, SCSI, SICK_TEARDOWNS, STALLS
 from results.judge import Judgement
 from results.verdict import Verdict
@@ -53,9 +53,13 @@ def plans(target: str) -> list[Plan]:
         and (transport is Transport.ISCSI or fault.name in BY_LOOPBACK)]
     chosen = [chose(target, fault.name, kind) for fault in ERRORS for kind in KINDS]
     names = (CONTROLS[0], *(fault.name for fault in SCSI))
-    scsi = [*(stamps(target, name) for name in names),
+    scsi = [*(replace(stamps(target, name), point=FREE.get(name, Point())) for name in names),
             *(chose(target, MEDIUM.name, kind) for kind in KINDS)]
     return [*stamped, *chosen, *map(on_scsi, scsi)]
+
+
+FREE = {"storage-ignores": NOTHING_HELD}
+"""What is held at the gate would wait for the disk to be let go on."""
 
 
 def on_scsi(plan: Plan) -> Plan:

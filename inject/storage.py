@@ -13,7 +13,7 @@ targets' own sources:
   a new session) is over, it ends the commands with EIO, and its disk may be offline.
 - A SCSI disk that answers nothing, for less than the initiator's timer: the kernel's error handling
   aborts and tries again below the target (scmd_eh_abort_handler, drivers/scsi/scsi_error.c), and
-  nothing but time is lost. One that recovers from its errors (RECOVERED ERROR) costs nothing.
+  nothing but time is lost, unless a target wants no second attempt. One that recovers from its errors (RECOVERED ERROR) costs nothing.
 - A disk that lies, by dropping or changing what it acknowledges: no target can notice, integrity
   has to.
 """
@@ -66,8 +66,11 @@ MEDIUM = TargetOperation("storage-medium-error", "storage-medium-error", needs=S
 
 SCSI: tuple[TargetOperation, ...] = (
     MEDIUM,
-    TargetOperation("storage-ignores", "storage-ignores", held=Held.KEPT, needs=STORAGE,
-                    seconds=IGNORES, errors=()),
+    TargetOperation("storage-ignores", "storage-ignores", held=Held.KEPT,
+                    needs=STORAGE & Needs(frozenset({"lio", "tgt"})), seconds=IGNORES, errors=()),
+    # SCST asks for no second attempt (vdisk_bio_set_failfast, scst_vdisk.c), and reports the first.
+    TargetOperation("storage-ignores-failfast", "storage-ignores", held=Held.KEPT,
+                    needs=STORAGE & Needs(frozenset({"scst"})), seconds=IGNORES, errors=REPORTED),
     TargetOperation("storage-recovered-error", "storage-recovered-error", needs=STORAGE,
                     seconds=SICK, errors=()),
 )

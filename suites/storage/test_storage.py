@@ -52,13 +52,14 @@ def plans(target: str) -> list[Plan]:
         if possible(fault, target, transport)
         and (transport is Transport.ISCSI or fault.name in BY_LOOPBACK)]
     chosen = [chose(target, fault.name, kind) for fault in ERRORS for kind in KINDS]
-    names = (CONTROLS[0], *(fault.name for fault in SCSI))
+    names = (CONTROLS[0], *(fault.name for fault in SCSI
+                            if possible(fault, target, Transport.ISCSI)))
     scsi = [*(replace(stamps(target, name), point=FREE.get(name, Point())) for name in names),
             *(chose(target, MEDIUM.name, kind) for kind in KINDS)]
     return [*stamped, *chosen, *map(on_scsi, scsi)]
 
 
-FREE = {"storage-ignores": NOTHING_HELD}
+FREE = dict.fromkeys(("storage-ignores", "storage-ignores-failfast"), NOTHING_HELD)
 """What is held at the gate would wait for the disk to be let go on."""
 
 

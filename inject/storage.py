@@ -13,7 +13,8 @@ targets' own sources:
   a new session) is over, it ends the commands with EIO, and its disk may be offline.
 - A SCSI disk that answers nothing, for less than the initiator's timer: the kernel's error handling
   aborts and tries again below the target (scmd_eh_abort_handler, drivers/scsi/scsi_error.c), and
-  nothing but time is lost, unless a target wants no second attempt. One that recovers from its errors (RECOVERED ERROR) costs nothing.
+  nothing but time is lost, unless a target wants no second attempt. One that recovers from its
+  errors (RECOVERED ERROR) costs nothing.
 - A disk that lies, by dropping or changing what it acknowledges: no target can notice, integrity
   has to.
 """

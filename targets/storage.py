@@ -81,7 +81,7 @@ class Counts:
 class Illness:
     """A map of the disk, None: it is suspended as it is. ``felt``: how many I/Os have met it,
     from the front's counts at its beginning and now. ``opts``: of a SCSI disk's own, that of
-    scsi_debug; its map is what it was then."""
+    scsi_debug; its map stays as it is."""
 
     map: str | None
     felt: Callable[[Counts, Counts], int]
@@ -127,7 +127,6 @@ command meets them (SDEBUG_OPT_MEDIUM_ERR, _TIMEOUT, _RECOVERED_ERR, drivers/scs
 first is of READs)."""
 
 LOOP, SCSI_DEBUG = "loop", "scsi_debug"
-DISKS = (LOOP, SCSI_DEBUG)
 """What the disk's data are on (Device.disk)."""
 
 DEBUG = "/sys/bus/pseudo/drivers/scsi_debug"
@@ -213,7 +212,7 @@ class Storage:
         self.gate.change(WELL, deadline)
 
     def fall_ill(self, name: str, deadline: float) -> Outbreak:
-        """Give the disk an illness, and let what it has in flight end before."""
+        """Give the disk an illness; before another map, what it has in flight ends."""
         illness = ILLNESSES[name]
         before = self.front.counts()
         if illness.opts:
@@ -307,8 +306,13 @@ def prepare(machine: Machine, device: Device, deadline: float) -> None:
     Raises TargetFailedError.
     """
     if device.disk == SCSI_DEBUG:
-        run(machine, BELOW[SCSI_DEBUG].format(size=device.size, block_size=device.block_size),
-            deadline)
+        run(machine, _below(device), deadline)
+
+
+def _below(device: Device, medium: str = "") -> str:
+    """Return the script that makes what a device's disk is on."""
+    return BELOW[device.disk].format(
+        size=device.size, medium=medium, block_size=device.block_size)
 
 
 def make_storage(
@@ -316,16 +320,14 @@ def make_storage(
 ) -> Storage:
     """Make what is below a device, over the file ``medium`` or a SCSI disk, which outlive it; put
     its removal on ``undo``. Raises TargetFailedError, WrongUsageError."""
-    if device.disk not in DISKS:
-        raise WrongUsageError(f"there is no disk {device.disk!r}, only {', '.join(DISKS)}")
+    if device.disk not in BELOW:
+        raise WrongUsageError(f"there is no disk {device.disk!r}, only {', '.join(BELOW)}")
     machine.modprobe(*MODULES)
     name, sectors = f"stf-{device.name}", device.size // SECTOR
     undo.callback(run, machine, UNMAKE.format(
         names=" ".join(f"{name}{part}" for part in PARTS), medium=medium), deadline)
-    makes = BELOW[device.disk].format(
-        size=device.size, medium=medium, block_size=device.block_size)
-    below, dead, disk, gate, front = run(
-        machine, MAKE.format(name=name, sectors=sectors, below=makes), deadline).split()
+    below, dead, disk, gate, front = run(machine, MAKE.format(
+        name=name, sectors=sectors, below=_below(device, medium)), deadline).split()
 
     def mapped(part: str, node: str, on: str) -> Mapped:
         return Mapped(machine, f"{name}{part}", node, sectors,

@@ -34,7 +34,7 @@ class Device:
 
     ``handler``: SCST's device handler, by its name in sysfs; of LIO "iblock", a block device, or
     what is said by default, TCMU; tgt has one only.
-    ``disk``: what a block device below such a handler is on (targets.storage.DISKS).
+    ``disk``: what a block device below such a handler is on (targets.storage.BELOW).
     ``threads``: of the backend, in the kernel's ioctl. ``multi``: whether it fetches several
     commands at a time. ``siblings``: devices of the same backend process, each exported as the
     next LUN of the same target. ``targets``: how many targets export it, each with the same

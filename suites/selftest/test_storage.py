@@ -17,7 +17,7 @@ from targets.backend.absent import NoBackend
 from targets.lio.target import check
 from targets.machine import Completed
 from targets.storage import (
-    DISKS,
+    BELOW,
     ILLNESSES,
     LOOP,
     SCSI_DEBUG,
@@ -148,7 +148,7 @@ def test_an_illness_has_to_be_felt(
     outbreak.finish(0.05)
 
 
-@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("disk", BELOW)
 @pytest.mark.parametrize("name", ILLNESSES)
 def test_an_illness_is_healed(name: str, disk: str, machine: Any) -> None:
     storage = made(machine, disk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import struct
 from collections.abc import Callable
 from fcntl import ioctl
@@ -115,7 +116,10 @@ def drawn(act: Callable[[LiveLine], None], columns: int = 80) -> str:
         line = LiveLine(terminal)
         act(line)
         line.close()
-        return os.read(ours, 1 << 16).decode()
+        said = b""
+        while select.select([ours], [], [], 0.3)[0]:  # a kernel's worker brings it, in pieces
+            said += os.read(ours, 1 << 16)
+        return said.decode()
 
 
 def test_the_live_line_keeps_the_last_row() -> None:

@@ -18,7 +18,7 @@ from inject.pair import PAIRS
 from inject.partition import PARTITIONS
 from inject.release import Release
 from inject.storage import FAULTS as STORAGE
-from inject.system import SYSTEM
+from inject.system import ALLOCATIONS, SYSTEM
 from inject.target_operation import OPERATIONS
 from inject.wire import WIRE
 from results.errors import WrongUsageError
@@ -33,8 +33,8 @@ MECHANISMS: tuple[Fault, ...] = (*BACKEND, LunRemove(), LunRace(), *OPERATIONS)
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
-        Release(), *MECHANISMS, *SYSTEM, *DAEMONS, *PAIRS, *STORAGE, *LIES, *ANSWERS, FOR_ANOTHER,
-        FREED_IN_BACKGROUND, *WIRE, *PARTITIONS.values(), *NETEMS.values())
+        Release(), *MECHANISMS, *SYSTEM, *ALLOCATIONS, *DAEMONS, *PAIRS, *STORAGE, *LIES,
+        *ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND, *WIRE, *PARTITIONS.values(), *NETEMS.values())
 }
 
 

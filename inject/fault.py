@@ -120,12 +120,14 @@ class Needs:
 
     ``targets``: by name. ``backends``: names of protocols between kernel and backend
     ("scst_user", "tcmu", "nbd") or of handlers in the kernel ("vdisk_fileio"). ``transports``:
-    "iscsi", "loopback".
+    "iscsi", "loopback". ``kernel``: all that the machine's kernel has to have been built with,
+    by the names of targets.allocation; that is seen when the machine is there.
     """
 
     targets: frozenset[str] = frozenset()
     backends: frozenset[str] = frozenset()
     transports: frozenset[str] = frozenset()
+    kernel: frozenset[str] = frozenset()
 
     def met(self, target: str, backend: str, transport: str) -> bool:
         """Tell whether a fault can be done to this."""
@@ -136,9 +138,9 @@ class Needs:
     def __and__(self, other: Needs) -> Needs:
         """Return what two faults need that are done to the same. Raises ValueError when there is
         nothing that both can be done to."""
-        return Needs(*(_both(mine, theirs) for mine, theirs in (
-            (self.targets, other.targets), (self.backends, other.backends),
-            (self.transports, other.transports))))
+        return Needs(
+            _both(self.targets, other.targets), _both(self.backends, other.backends),
+            _both(self.transports, other.transports), self.kernel | other.kernel)
 
 
 def _both(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:

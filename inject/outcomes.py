@@ -86,7 +86,7 @@ def answered(outcome: Outcome) -> Sequence[str]:
 PATIENCE: Mapping[str, float] = {
     **{f"black-hole-{kind}": 12.0 for kind in range(1, 5)},
     "backend-stop-long": 12.0,
-    "memory-pressure": 12.0,
+    **dict.fromkeys(("memory-pressure", "failslab", "failslab-caches", "fail-page-alloc"), 12.0),
     "target-offline": 12.0,
     "daemon-kill": 12.0,
     "malformed-pdus": 12.0,

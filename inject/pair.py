@@ -11,7 +11,7 @@ from inject.backend_stop import BackendStopKill
 from inject.daemon import DAEMONS
 from inject.fault import Fault, Held, Needs, Subject
 from inject.lun_remove import LunRemove
-from inject.system import SYSTEM
+from inject.system import ALLOCATIONS, SYSTEM
 from inject.target_operation import OPERATIONS, TargetOperation
 
 
@@ -59,7 +59,7 @@ class Pair:
 
 DISTURBANCES: tuple[TargetOperation, ...] = (
     *SYSTEM, *(each for each in OPERATIONS if each.name == "memory-pressure"),
-    *(each for each in DAEMONS if each.name == "scstd-stop"))
+    *(each for each in DAEMONS if each.name == "scstd-stop"), *ALLOCATIONS)
 """Not tgtd-stop: tgtd is who takes a device away."""
 
 APART = frozenset({

@@ -7,7 +7,7 @@ is held stays held meanwhile; the undo gives back what was taken, and lets it go
 
 from __future__ import annotations
 
-from inject.fault import ANYTHING, ISCSI, PROCESS, Held
+from inject.fault import ANYTHING, ISCSI, PROCESS, Held, Needs
 from inject.target_operation import TargetOperation
 
 SECONDS = 1.0
@@ -27,3 +27,16 @@ SYSTEM: tuple[TargetOperation, ...] = (
                     errors=()),
 )
 """targets.system has the operations; memory-pressure is with those of targets."""
+
+KERNELS = frozenset({"scst", "lio"})
+"""Targets that allocate in the kernel out of caches of their own."""
+
+ALLOCATIONS: tuple[TargetOperation, ...] = tuple(
+    TargetOperation(name, name, held=Held.KEPT, needs=needs, seconds=SECONDS)
+    for name, needs in (
+        # A target's threads; LIO has some, and tgt a session, over iSCSI only.
+        ("failslab", Needs(transports=ISCSI.transports, kernel=frozenset({"failslab"}))),
+        ("failslab-caches", Needs(KERNELS, kernel=frozenset({"failslab"}))),
+        ("fail-page-alloc",
+         Needs(transports=ISCSI.transports, kernel=frozenset({"fail_page_alloc"})))))
+"""For a kernel that can have allocations fail (targets.allocation)."""

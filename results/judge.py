@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from results.checkers import (
+    allocations,
     deadline,
     expectations,
     integrity,
@@ -57,6 +58,7 @@ CHECKERS: Mapping[str, Checker] = {
     for module in (
         machine, kernel_health, integrity, expectations, ledger, deadline, outcome,
         partition, task_management, threads, teardown, recovery, resources, operations, pdus,
+        allocations,
     )
 }
 """In the order in which they name the cause: of several with the scenario's verdict the first

@@ -337,6 +337,7 @@ WORDS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("fault", "armed"): lambda data: f"armed: {data['fault']} at {data['count']} {data['point']}",
     ("fault", "fired"): lambda data: f"{data['fault']} fires, {data['held']} commands held",
     ("fault", "undone"): lambda data: f"{data['fault']} is undone",
+    ("fault", "injected"): lambda data: f"{data['operation']}: {data['count']} allocations failed",
     ("backend", "held"): lambda data: f"holds handles {', '.join(map(str, data['handles']))}",
     ("backend", "released"): lambda _: "releases what it held",
     ("backend", "closed"): lambda _: "closes the device",

@@ -13,6 +13,8 @@ from functools import partial
 
 from results.errors import MachineLostError
 from results.history import Recorder
+from targets import allocation
+from targets.allocation import Failing
 from targets.backend.client import Backend
 from targets.machine import Machine
 from targets.operation import Program, Running, Step, Work, succeeded
@@ -41,12 +43,15 @@ STEP_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Place:
-    """What they are done to. ``deadline``: seconds that a step of theirs may take."""
+    """What they are done to. ``deadline``: seconds that a step of theirs may take. ``threads``: the
+    target's, as prefixes of their comm; ``caches``: its slab caches, by name."""
 
     machine: Machine
     recorder: Recorder
     deadline: float
     backend: Backend
+    threads: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
 
     def run(self, script: str, deadline: float | None = None) -> str:
         """Run a shell script to its end. Raises TargetFailedError."""
@@ -125,6 +130,17 @@ def clock_step(place: Place, name: str) -> Running:
         name, Done(), lambda deadline: _run(place, step(-STEP_SECONDS), deadline))
 
 
+def allocations_fail(way: Failing, place: Place, name: str) -> Running:
+    """Have each third allocation of the target's fail (targets.allocation)."""
+    place.run(way.arm(place.threads, place.caches))
+
+    def undo(deadline: float) -> None:
+        printed = place.run(way.disarm(), deadline)
+        allocation.record(place.recorder, place.machine.now(), name, printed)
+
+    return place.running(name, Done(), undo)
+
+
 def _run(place: Place, script: str, deadline: float) -> None:
     place.run(script, deadline)
 
@@ -150,6 +166,7 @@ class Done:
 OPERATIONS: Mapping[str, Callable[[Place, str], Running]] = {
     "memory-pressure": memory_pressure, "cpu-hog": cpu_hog, "backend-starved": backend_starved,
     "cpu-offline": cpu_offline, "clock-step": clock_step,
+    **{name: partial(allocations_fail, way) for name, way in allocation.WAYS.items()},
 }
 
 

@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 
+from fixtures.plugin import KNOWN_ISSUES
+from results import known_issues
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
+from results.kernel_log.titles import normalised
 from results.ladder import Ladder
+from results.verdict import Signature
 from suites.selftest.test_lio_target import FakePending, FakeProcess
 from suites.smoke import test_smoke
 from targets.catalogue import transports
@@ -30,7 +34,8 @@ LADDER = Ladder(step=0.3, teardown=0.3)
 class Tgtd:
     """A machine with a tgtd. ``active``: how many more orders find a command active (None: all).
 
-    ``fails``: which order is refused, counted from 0. ``things``: what has been made.
+    ``fails``: which order is refused, counted from 0. ``dies_of``: an order that ends it.
+    ``things``: what has been made.
     """
 
     release = "6.1.0-fake"
@@ -45,6 +50,7 @@ class Tgtd:
         self.fails: int | None = None
         self.orders: list[str] = []
         self.spawned: list[FakeProcess] = []
+        self.dies_of = ""
         self.clock = 0.0
         self.files: dict[str, str] = {}
 
@@ -99,7 +105,10 @@ class Tgtd:
         assert (verb, argv[:4]) == ("run", ["tgtadm", "--lld", "iscsi", "--op"])
         op, mode = argv[4], argv[6]
         self.orders.append(f"{op} {mode}")
-        refusal = self._refusal(op, mode, "--force" in argv)
+        if self.orders[-1] == self.dies_of:
+            self.die(signal.SIGABRT)
+        refusal = self._refusal(op, mode, "--force" in argv) if self.alive else \
+            "failed to send request hdr to tgt daemon, Connection refused"
         if not refusal and op == "new":
             self.things.add(mode)
         elif not refusal and op == "delete" and mode != "conn":
@@ -268,6 +277,21 @@ def test_a_daemon_that_died_by_itself_is_replaced_and_told_of(recorder: Recorder
         deployment.remove()
     assert machine.alive and not machine.things
     deploy(machine, recorder).remove()
+
+
+def test_a_daemon_that_dies_of_an_order_is_told_of(recorder: Recorder) -> None:
+    """Its end comes first: a signature is cut off behind 120 characters."""
+    machine = Tgtd()
+    deployment = deploy(machine, recorder)
+    machine.dies_of = "delete target"
+    machine.files[daemon.LOG] = "tgtd: iscsi_target_destroy(412) bug still have sessions 1\n"
+    with pytest.raises(TargetFailedError) as raised:
+        deployment.remove()
+    signature = normalised(f"TargetFailedError: {raised.value}")
+    [issue] = [each for each in known_issues.load(KNOWN_ISSUES)
+               if each.id == "tgt-functions-forgotten-exit"]
+    assert any(pattern.matches("recovery", Signature.of("redeploy error", signature))
+               for pattern in issue.signature)
 
 
 def test_a_daemon_that_was_killed_did_not_die_by_itself(recorder: Recorder) -> None:

@@ -11,6 +11,7 @@ from fixtures.workload.stamps import StampJob
 from inject.daemon import DAEMONS
 from inject.fault import Fault
 from inject.pair import DISTURBANCES, PAIRS, TEARDOWNS
+from inject.system import ALLOCATIONS
 from targets.catalogue import BACKENDS, transports
 from targets.target import Device, Transport
 
@@ -36,7 +37,7 @@ def matrix(target: str) -> Matrix:
         Rule("these two do not go together in this order (inject.pair.cannot)",
              ("disturbance", "teardown", "first"),
              lambda *faults: faults not in BY_FAULTS),
-    ], {"disturbance": possible(DAEMONS)})
+    ], {"disturbance": possible((*DAEMONS, *ALLOCATIONS))})
 
 
 FEW = StampJob(blocks=64)

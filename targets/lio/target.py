@@ -242,7 +242,8 @@ class LioDeployment:
 
     @cached_property
     def _operations(self) -> Operations:
-        place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend)
+        place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend,
+                             KERNEL_THREADS, SLABS)
         ill = storage.operations(self.machine, self.recorder, self.below, self.ladder.step) \
             if self.below else {}
         return Operations({**operations.table(self._site), **system.table(place), **ill})

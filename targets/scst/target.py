@@ -267,7 +267,7 @@ class ScstDeployment:
         self._site = Site(
             machine, exports[0], device.name, device.handler, ladder, recorder)
         self._undo = undo
-        place = system.Place(machine, recorder, ladder.step, backend)
+        place = system.Place(machine, recorder, ladder.step, backend, KERNEL_THREADS, SLABS)
         self._operations = Operations({
             **operations.table(self._site), **system.table(place),
             **(storage.operations(machine, recorder, below, ladder.step) if below else {})})

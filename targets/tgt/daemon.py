@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from signal import Signals
 
 from results.errors import TargetFailedError
@@ -66,6 +67,17 @@ def died(machine: Machine) -> str:
     how = Signals(status - 128).name if status > 128 else f"status {status}"
     words = machine.read(LOG).strip().rpartition("\n")[2][:LAST_WORDS]
     return f"tgtd died by itself: {how}; the last in its log: {words}"
+
+
+@contextmanager
+def telling(machine: Machine) -> Iterator[None]:
+    """Have what fails within say how the daemon ended, if it died by itself."""
+    try:
+        yield
+    except TargetFailedError as error:
+        if words := died(machine):
+            raise TargetFailedError(f"{words}; {error}") from error
+        raise
 
 
 def require_alive(machine: Machine) -> None:

@@ -125,7 +125,7 @@ class Tgt:
         below: storage.Storage | None = None
         path = NBD_DEVICE if backing == NBD else medium(device)
         undo = ExitStack()
-        with undo:
+        with daemon.telling(machine), undo:
             if backing == BLOCK:
                 below = storage.make_storage(machine, device, medium(device), undo, ladder.step)
                 path = below.path
@@ -169,7 +169,8 @@ class TgtDeployment:
     @cached_property
     def _operations(self) -> Operations:
         site = Site(self.machine, self.export, self.recorder)
-        place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend)
+        place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend,
+                             (daemon.TGTD.name,))
         ill = storage.operations(self.machine, self.recorder, self.below, self.ladder.step) \
             if self.below else {}
         return Operations({**operations.table(site), **system.table(place), **ill})
@@ -243,6 +244,7 @@ class TgtDeployment:
         else:
             self.backend.end(self.ladder.step)
         died = daemon.revive(self.machine, self.ladder.step)
-        self.undo.close()
+        with daemon.telling(self.machine):
+            self.undo.close()
         if died:
             raise TargetFailedError(died)

@@ -1,0 +1,181 @@
+"""Allocations that fail: what is written where, who is marked, what is counted and said."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from inject.pair import PAIRS
+from inject.system import ALLOCATIONS
+from results.checkers import allocations
+from results.errors import TargetFailedError
+from results.history import Recorder
+from results.verdict import Verdict
+from suites.selftest.test_operations import Site
+from suites.selftest.test_plugin import Desk
+from targets import allocation
+from targets.allocation import FEATURES, MANY, WAYS, missing
+
+pytest_plugins = ["suites.selftest.test_plugin"]
+
+
+class Tree:
+    """A directory that passes for /sys/kernel and /proc, and a real shell."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        for feature in FEATURES:
+            (top / "debug" / feature).mkdir(parents=True)
+        for number, comm in enumerate(("iscsi_trx", "iscsi_ttx", "fio", "scst3 odd)"), 1):
+            (top / f"proc/{number}/task/{number}").mkdir(parents=True)
+            (top / f"proc/{number}/task/{number}/comm").write_text(f"{comm}\n")
+        for cache in ("tcmu_cmd_cache", "ext4_inode_cache"):
+            (top / "slab" / cache).mkdir(parents=True)
+            (top / "slab" / cache / "failslab").write_text("0\n")
+
+    def run(self, script: str) -> str:
+        """Run a script on it to its end."""
+        moved = script.replace("/sys/kernel", str(self.top)).replace("/proc/", f"{self.top}/proc/")
+        return subprocess.run(["sh", "-ec", moved], check=True, capture_output=True,
+                              text=True).stdout
+
+    def read(self, path: str) -> str:
+        """Return what was written to a file."""
+        return (self.top / path).read_text().strip()
+
+    def marked(self, pattern: str) -> set[str]:
+        """Return which of the files say 1."""
+        return {str(path.relative_to(self.top)) for path in self.top.glob(pattern)
+                if path.read_text().strip() == "1"}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Give a tree."""
+    return Tree(tmp_path)
+
+
+def test_the_targets_own_threads_are_marked(tree: Tree) -> None:
+    (tree.top / "proc/9/task/9").mkdir(parents=True)  # one that ends meanwhile
+    tree.run(WAYS["failslab"].arm(("iscsi_t", "scst3 o"), ()))
+    assert tree.marked("proc/*/task/*/make-it-fail") == {
+        f"proc/{number}/task/{number}/make-it-fail" for number in (1, 2, 4)}
+    settings = {name: tree.read(f"debug/failslab/{name}") for name in (
+        "task-filter", "ignore-gfp-wait", "interval", "probability")}
+    assert settings == {"task-filter": "Y", "ignore-gfp-wait": "N", "interval": "3",
+                        "probability": "100"}
+    assert not tree.marked("slab/*/failslab")
+
+
+def test_the_targets_own_caches_are_marked(tree: Tree) -> None:
+    tree.run(WAYS["failslab-caches"].arm(("iscsi_t",), ("tcmu_cmd_cache", "not_of_this_kernel")))
+    assert tree.marked("slab/*/failslab") == {"slab/tcmu_cmd_cache/failslab"}
+    assert tree.read("debug/failslab/cache-filter") == "Y"
+    assert not tree.marked("proc/*/task/*/make-it-fail")
+
+
+def test_pages_of_every_order_and_zone_fail(tree: Tree) -> None:
+    tree.run(WAYS["fail-page-alloc"].arm(("iscsi_t",), ()))
+    assert [tree.read(f"debug/fail_page_alloc/{name}") for name in (
+        "min-order", "ignore-gfp-highmem", "ignore-gfp-wait")] == ["0", "N", "N"]
+
+
+def test_they_are_counted_when_it_ends(tree: Tree) -> None:
+    way = WAYS["failslab"]
+    tree.run(way.arm(("iscsi_t",), ()))
+    (tree.top / "debug/failslab/times").write_text(f"{MANY - 41}\n")
+    assert tree.run(way.disarm()) == "41\n"
+    assert tree.read("debug/failslab/probability") == "0"
+
+
+def test_a_deployment_has_its_own_allocations_fail(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    scripts: list[str] = []
+
+    def run(argv: list[str], **_: object) -> object:
+        scripts.append(argv[-1])
+        return subprocess.CompletedProcess(argv, 0, "17\n", "")
+
+    site.machine.run = run  # type: ignore[method-assign,assignment]
+    site.deployment.begin("failslab-caches")
+    assert "/sys/kernel/slab/scst_user_cmd/failslab" in scripts[-1]
+    site.deployment.begin("failslab")
+    assert "scst_usr_cleanu*" in scripts[-1]
+    site.deployment.heal("failslab", 1.0)
+    injected = site.recorder.history().first("fault", "injected")
+    assert injected and injected.data == {"operation": "failslab", "count": 17}
+
+
+@pytest.mark.parametrize(("counts", "verdict"), [
+    ([], None), ([0], Verdict.UNKNOWN), ([0, 3], Verdict.PASS)])
+def test_none_that_failed_is_nothing_to_look_at(
+    counts: list[int], verdict: Verdict | None, tmp_path: Path,
+) -> None:
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        for count in counts:
+            allocation.record(recorder, 1.0, "failslab", f"{count}\n")
+        found = allocations.check(recorder.history())
+    assert (found and found.verdict) is verdict
+    if found:
+        assert found.figures["allocations_failed"].value == sum(counts)
+
+
+class Kernel:
+    """A machine whose kernel has one capability."""
+
+    release = "6.1.0-fake"
+
+    def exists(self, path: str) -> bool:
+        """Have failslab."""
+        return path == "/sys/kernel/debug/failslab"
+
+
+def test_what_a_kernel_lacks_is_said() -> None:
+    machine: object = Kernel()
+    assert missing(machine, ["failslab"]) is None  # type: ignore[arg-type]
+    said = missing(machine, ["fail_page_alloc", "failslab"])  # type: ignore[arg-type]
+    assert said == ("kernel 6.1.0-fake has no /sys/kernel/debug/fail_page_alloc: it was built "
+                    "without CONFIG_FAULT_INJECTION_DEBUG_FS or CONFIG_FAIL_PAGE_ALLOC")
+
+
+def test_a_pair_needs_what_its_kernel_has_to_have() -> None:
+    assert {name for fault in ALLOCATIONS for name in fault.needs.kernel} == set(FEATURES)
+    needs = {pair.name: pair.needs for pair in PAIRS}
+    assert needs["failslab+backend-close"].kernel == {"failslab"}
+    assert needs["cpu-hog+backend-close"].kernel == frozenset()
+
+
+SUITE = """
+from fixtures.plugin import accept
+from fixtures.scenario import Plan
+
+def plans(target):
+    return [Plan(target, fault) for fault in ("release", "failslab", "backend-kill")]
+
+def test_it(judgement, request):
+    accept(judgement, request)
+"""
+
+
+@pytest.mark.parametrize("machine", ["lacks it", "is lost"])
+def test_what_the_kernel_lacks_is_skipped(
+    desk: Desk, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, machine: str,
+) -> None:
+    (desk.top / f"{desk.suite}.py").write_text(SUITE)
+
+    def lacks(lab: object, kernel: str, features: frozenset[str]) -> str | None:
+        if features and machine == "is lost":
+            raise TargetFailedError("it does not load")
+        return f"no {'and '.join(features)}" if features else None
+
+    monkeypatch.setattr("fixtures.lab.Lab.lacks", lacks)
+    result = desk.run("-rs")
+    if machine == "is lost":  # running it says so
+        result.assert_outcomes(passed=3)
+        return
+    result.assert_outcomes(passed=2, skipped=1)
+    result.stdout.fnmatch_lines(["*SKIPPED*no failslab*"])
+    result.stdout.fnmatch_lines(["*2 of 2: PASS*backend-kill*"])
+    assert [scenario.plan.fault for scenario in desk.ran] == ["release", "backend-kill"]

@@ -1,0 +1,109 @@
+"""Allocations of the target's that fail: the kernel's own fault injection.
+
+Documentation/fault-injection/fault-injection.rst; a kernel has it that was built with
+CONFIG_FAULT_INJECTION_DEBUG_FS and CONFIG_FAILSLAB or CONFIG_FAIL_PAGE_ALLOC, as distributions'
+are not. Which allocations: those that the target's own threads make, whatever of
+(``task-filter``), or those out of the target's own caches, whoever makes them (``cache-filter``).
+The kernel prints the stacks of some that fail: they are in the scenario's console.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from results.history import Recorder
+from targets.machine import Machine
+
+DEBUG = "/sys/kernel/debug"
+SLAB = "/sys/kernel/slab"
+
+EVERY = 3
+"""Each third fails. Who is refused tries again and gets further, and fails elsewhere the next
+time."""
+
+STACKS = 8
+"""How many stacks the kernel prints: each is some 2 KB on a serial console."""
+
+MANY = 1 << 20
+"""What ``times`` counts down from: more than ever fail."""
+
+COMMON: Mapping[str, object] = {
+    "interval": EVERY, "space": 0, "times": MANY, "verbose": 2,
+    "verbose_ratelimit_interval_ms": 3_600_000, "verbose_ratelimit_burst": STACKS}
+
+SLEEPING_TOO = "N"
+"""Of ``ignore-gfp-wait``: allocations that may sleep fail, too."""
+
+FEATURES: Mapping[str, str] = {
+    "failslab": "CONFIG_FAILSLAB", "fail_page_alloc": "CONFIG_FAIL_PAGE_ALLOC"}
+"""What a kernel is to have been built with (beside CONFIG_FAULT_INJECTION_DEBUG_FS), by the name
+of the capability's directory."""
+
+MARK = """for each in /proc/[0-9]*/task/[0-9]*; do
+    read -r comm < $each/comm || continue
+    case "$comm" in {patterns}) echo 1 > $each/make-it-fail || :;; esac
+done 2> /dev/null"""
+"""Marks tasks by their names; one may end meanwhile."""
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A way to have allocations fail. ``capability``: one of FEATURES. ``own_caches``: those out
+    of the target's own caches, instead of those of its threads."""
+
+    capability: str
+    own_caches: bool = False
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> str:
+        """Where the kernel takes its settings."""
+        return f"{DEBUG}/{self.capability}"
+
+    def arm(self, threads: Sequence[str], caches: Sequence[str]) -> str:
+        """Return a shell script that begins it.
+
+        ``threads``: the target's, as prefixes of their comm; ``caches``: its slab caches; those
+        there are not do no harm.
+        """
+        if self.own_caches:
+            marks = [f"{SLAB}/{each}/failslab" for each in caches]
+            chosen = [f"! [ -e {mark} ] || echo 1 > {mark}" for mark in marks]
+        else:
+            patterns = "|".join(f"{shlex.quote(each)}*" for each in threads)
+            chosen = [MARK.format(patterns=patterns)]
+        settings = {**COMMON, **self.settings,
+                    "cache-filter" if self.own_caches else "task-filter": "Y"}
+        written = [f"echo {value} > {self.directory}/{name}" for name, value in settings.items()]
+        return "\n".join([*chosen, *written, f"echo 100 > {self.directory}/probability"])
+
+    def disarm(self) -> str:
+        """Return a shell script that ends it, and prints how many have failed."""
+        return (f"echo 0 > {self.directory}/probability; "
+                f"echo $(( {MANY} - $(cat {self.directory}/times) ))")
+
+
+WAYS: Mapping[str, Failing] = {
+    "failslab": Failing("failslab", settings={"ignore-gfp-wait": SLEEPING_TOO}),
+    "failslab-caches": Failing(
+        "failslab", own_caches=True, settings={"ignore-gfp-wait": SLEEPING_TOO}),
+    "fail-page-alloc": Failing("fail_page_alloc", settings={
+        "ignore-gfp-wait": SLEEPING_TOO, "ignore-gfp-highmem": "N", "min-order": 0}),
+}
+"""By the names of the operations."""
+
+
+def missing(machine: Machine, features: Sequence[str]) -> str | None:
+    """Return in words which of these the machine's kernel lacks; None when it has all."""
+    for each in features:
+        if not machine.exists(f"{DEBUG}/{each}"):
+            return (f"kernel {machine.release} has no {DEBUG}/{each}: it was built without "
+                    f"CONFIG_FAULT_INJECTION_DEBUG_FS or {FEATURES[each]}")
+    return None
+
+
+def record(recorder: Recorder, now: float, name: str, printed: str) -> None:
+    """Record how many have failed, as ``Failing.disarm`` printed it."""
+    recorder.record(now, "fault", "injected", operation=name, count=int(printed))

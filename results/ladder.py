@@ -6,7 +6,8 @@ hung task. Nothing else in the project states a bound of its own.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import ceil
 
 TCG_SCALE = 1.5
 """How much longer things may take without hardware virtualization. Boot and deployment are
@@ -52,6 +53,13 @@ class Ladder:
             for name, value in asdict(self).items()
         }
         return Ladder(**bounds)
+
+    def patient(self, seconds: float) -> Ladder:
+        """Return the ladder for a teardown that may take as many seconds more: that rung, and those
+        above it that are of who waits. (A CPU that spins waits for nothing.)"""
+        return replace(self, teardown=self.teardown + seconds,
+                       hung_task=self.hung_task + ceil(seconds), silence=self.silence + seconds,
+                       scenario=self.scenario + seconds)
 
     def rungs(self) -> list[tuple[str, float]]:
         """Return (name, seconds) in the order in which they must fire."""

@@ -112,12 +112,6 @@ def command_bound(history: History) -> float:
     return ladder(history).command + float(expected(history).get("patience") or 0.0)
 
 
-def teardown_bound(history: History) -> float:
-    """Return how many seconds the teardown may take: the ladder's rung, and what is beside it
-    (``armed``'s expect.teardown_patience). Raises as ``command_bound``."""
-    return ladder(history).teardown + float(expected(history).get("teardown_patience") or 0.0)
-
-
 def operation(history: History, name: str, after: float) -> tuple[Event | None, Event | None]:
     """Return begin and end of the target's first operation of that name after a time."""
     events = (

@@ -9,7 +9,7 @@ from typing import Any
 from results.history import Event, History
 from results.kernel_log.frames import is_machinery, plain
 from results.kernel_log.titles import instance_free, normalised
-from results.timeline import LOST, Timeline, operation, teardown_bound
+from results.timeline import LOST, Timeline, ladder, operation
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "teardown"
@@ -24,7 +24,7 @@ def check(history: History) -> Check:
     begin, end = operation(history, "teardown", timeline.begin)
     if begin is None:
         return Check(NAME, Verdict.UNKNOWN, "no teardown was begun", (), _figure(None))
-    bound = teardown_bound(history)
+    bound = ladder(history).teardown
     blocked = blocked_tasks(history, timeline)
     waiting = f"; in D state: {', '.join(map(name_task, blocked))}" if blocked else ""
     if end is None or not _from_target(end, timeline):

@@ -10,7 +10,7 @@ from typing import Any
 from results.block_io import BusyTimes, Io, account
 from results.checkers.teardown import anchors_of, name_task, stack_of
 from results.history import Event, History
-from results.timeline import Timeline, command_bound, ladder, operation, teardown_bound
+from results.timeline import Timeline, command_bound, ladder, operation
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "threads"
@@ -245,7 +245,7 @@ def _settled_from(history: History, timeline: Timeline) -> float | None:
     begin, end = operation(history, "teardown", timeline.begin)
     if begin is None:
         return timeline.fired
-    deadline = begin.time + teardown_bound(history)
+    deadline = begin.time + ladder(history).teardown
     return min(deadline, end.time) if end else deadline
 
 

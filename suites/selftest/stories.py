@@ -66,7 +66,8 @@ class Story:
         return self.check(name).verdict
 
 
-STATED = frozenset({"expectations", "outcome", "partition", "pdus", "task_management"})
+STATED = frozenset({
+    "allocations", "expectations", "outcome", "partition", "pdus", "task_management"})
 """Checks of what a story states; the healthy one states nothing."""
 
 OPTIONAL = STATED | {"integrity", "resources"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -426,16 +427,23 @@ def test_teardown_names_who_is_blocked() -> None:
     assert check.evidence[0]["comm"] == "scst_usr_releas"
 
 
-@pytest.mark.parametrize(("patience", "verdict"), [(None, Verdict.FAIL), (2.0, Verdict.PASS)])
-def test_a_teardown_may_be_later_by_what_is_beside_it(
-    patience: float | None, verdict: Verdict,
-) -> None:
-    story = healthy().without("target", "end", operation="teardown").without("fault", "armed")
+@pytest.mark.parametrize(("patience", "verdict"), [(0.0, Verdict.FAIL), (2.0, Verdict.PASS)])
+def test_a_teardown_may_be_later_by_what_is_beside_it(patience: float, verdict: Verdict) -> None:
+    story = healthy().without("target", "end", operation="teardown")
+    story.changed("harness", "scenario", {}, ladder=asdict(LADDER.patient(patience)))
     seconds = LADDER.teardown + 1.5
     story.at(14.1 + seconds, "target", "end", operation="teardown", seconds=seconds, error=None)
-    story.at(13.9, "fault", "armed", fault="it", point="exec", count=4, opcodes=None,
-             direction="write", expect={"teardown_patience": patience})
     assert story.verdict("teardown") is verdict
+
+
+def test_a_patient_ladder_is_a_ladder() -> None:
+    patient = LADDER.patient(12.5)
+    assert patient.teardown == LADDER.teardown + 12.5
+    assert patient.hung_task == LADDER.hung_task + 13  # a whole number of seconds
+    waits = [seconds for name, seconds in patient.rungs() if name != "soft lockup"]
+    assert waits == sorted(waits)
+    assert patient.soft_lockup == LADDER.soft_lockup
+    assert LADDER.patient(0.0) == LADDER
 
 
 def test_teardown_time_is_a_figure() -> None:

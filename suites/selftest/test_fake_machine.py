@@ -11,6 +11,7 @@ import pytest
 
 from fixtures.runner import run_scenario
 from fixtures.scenario import Plan
+from fixtures.watcher import hung_tasks
 from fixtures.watcher.console import ConsoleWatcher
 from fixtures.watcher.resources import FREE
 from results.errors import MachineLostError, TargetFailedError
@@ -97,7 +98,9 @@ HELD = "taint is 0\n" + "".join(f"memory {field} 1000\n" for field in FREE)
 """What a machine answers that is asked what is held."""
 
 
-def run(fake: FakeMachine, tmp_path: Path, deploy: Callable[..., Any]) -> Judgement:
+def run(
+    fake: FakeMachine, tmp_path: Path, deploy: Callable[..., Any], fault: str = "backend-close",
+) -> Judgement:
     """Run a scenario on the fake machine; see that its records are kept."""
     record = ScenarioRecord(tmp_path / "record")
     record.path.mkdir()
@@ -106,7 +109,7 @@ def run(fake: FakeMachine, tmp_path: Path, deploy: Callable[..., Any]) -> Judgem
     target.deploy = lambda machine, *_: deploy(machine)
     lab: Any = FakeLab(fake, target)
     began = time.monotonic()
-    judgement = run_scenario(Plan("lio", "backend-close").on("6.1"), lab, record)
+    judgement = run_scenario(Plan("lio", fault).on("6.1"), lab, record)
     assert time.monotonic() - began < SOON
     assert judgement.verdict is not Verdict.PASS
     assert record.load().verdict is judgement.verdict
@@ -124,6 +127,24 @@ def test_a_target_that_fails_is_a_failure(fake: FakeMachine, tmp_path: Path) -> 
     console = (tmp_path / "record/console.log").read_text()
     assert "begins" in console
     assert "ends" in console
+
+
+@pytest.mark.parametrize(("fault", "more"), [("backend-close", None), ("cpu-hog+backend-close", 6)])
+def test_nobody_is_called_hung_whose_teardown_is_in_time(
+    fake: FakeMachine, tmp_path: Path, fault: str, more: int | None,
+) -> None:
+    fake.verbs["exists"] = lambda path: path == hung_tasks.TIMEOUT
+
+    def refused(machine: Any) -> None:
+        raise TargetFailedError("refused")
+
+    run(fake, tmp_path, refused, fault)
+    written = [args["text"] for verb, args in fake.asked
+               if verb == "write" and args["path"] == hung_tasks.TIMEOUT]
+    assert written == ([] if more is None else [str(IMPATIENT.hung_task + more)])
+    scenario = History.load(tmp_path / "record/history.jsonl").first("harness", "scenario")
+    assert scenario is not None
+    assert scenario.data["ladder"]["teardown"] == IMPATIENT.teardown + (more or 0)
 
 
 def test_what_the_kernel_refuses_is_a_failure(fake: FakeMachine, tmp_path: Path) -> None:

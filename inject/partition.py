@@ -88,6 +88,12 @@ class Partition:
         any more, and the initiator tries until its timer ends that."""
         return max(self.patience, self.timers[1] if fault.ends_device else 0.0)
 
+    @property
+    def teardown_patience(self) -> float:
+        """Seconds beyond the ladder's that a teardown may take: a WRITE of which a part has come
+        is waited for until TCP has sent the rest again, or the initiator comes anew."""
+        return 2 * self.seconds
+
     def fire(self, subject: Subject, deadline: float) -> None:
         """Raise WrongUsageError: no target has the network in its hands."""
         raise WrongUsageError(f"{self.name} needs a story of its own, and two machines")

@@ -64,13 +64,20 @@ def goes_on(stage: Stage, partition: Partition, loads: list[Load]) -> None:
 
 
 def torn_down(stage: Stage) -> None:
-    """Take the device away while the network is cut: the usual story, cut off."""
-    partition = PARTITIONS[stage.plan.partition or ""]
+    """Take the device away while the network is cut: the usual story, cut off.
 
+    Half a WRITE may have got through: a target waits for the rest, and the teardown for that
+    (Partition.teardown_patience).
+    """
+    partition = PARTITIONS[stage.plan.partition or ""]
     network = Network(stage, partition)
+
+    def cut() -> None:
+        network.cut()
+        network.mend_meanwhile()
 
     def prepare(_deployment: Deployment, _disk: Disk) -> Beside:
         network.prepare()
-        return Beside(before=network.cut, settle=network.close)
+        return Beside(before=cut, settle=network.close)
 
     tell(stage, prepare)

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +23,7 @@ from results.verdict import Verdict
 from suites.partition.test_partition import WRONG, timeouts
 from suites.selftest.fakes import FakeMachine
 from suites.selftest.stories import SCENARIO, Story, io
+from targets.waiting import wait_until
 
 CUT, MENDED = 14.0, 23.0
 LOST = "detected conn error (1022)"
@@ -131,6 +132,32 @@ def test_the_network_is_cut_and_joined_again(
     assert stage.plugs == ([
         ("target", False), ("initiator", False), ("target", True), ("initiator", True),
     ] if how is How.UNPLUGGED else [])
+
+
+def test_it_is_joined_while_the_story_waits(machines: list[FakeMachine], tmp_path: Path) -> None:
+    partition = Partition("test", How.SILENT, 0.1, (4.0, 6.0))
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        stage: Any = FakeStage(machines, recorder, partition)
+        network = Network(stage, partition)
+        network.cut()
+        network.mend_meanwhile()
+        assert recorder.history().first("fault", "mended") is None
+        assert wait_until(lambda: commands(machines[1])[-1].endswith("loss 0%"), 5.0)
+        network.close()
+        assert len(list(recorder.history().select("fault", "mended"))) == 1
+
+
+def test_a_machine_that_is_lost_before_it_is_joined_is_told_of(
+    machines: list[FakeMachine], tmp_path: Path,
+) -> None:
+    partition = Partition("test", How.SILENT, 0.05, (4.0, 6.0))
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        network = Network(cast(Any, FakeStage(machines, recorder, partition)), partition)
+        network.cut()
+        machines[0].vanish()
+        network.mend_meanwhile()
+        with pytest.raises(MachineLostError):
+            network.close()
 
 
 def test_a_partition_beside_something_else_promises_nothing(

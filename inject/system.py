@@ -36,7 +36,7 @@ ALLOCATIONS: tuple[TargetOperation, ...] = tuple(
     for name, needs in (
         # A target's threads; LIO has some, and tgt a session, over iSCSI only.
         ("failslab", Needs(transports=ISCSI.transports, kernel=frozenset({"failslab"}))),
-        ("failslab-caches", Needs(KERNELS, kernel=frozenset({"failslab"}))),
+        ("failslab-caches", Needs(KERNELS, kernel=frozenset({"failslab", "failslab caches"}))),
         ("fail-page-alloc",
          Needs(transports=ISCSI.transports, kernel=frozenset({"fail_page_alloc"})))))
 """For a kernel that can have allocations fail (targets.allocation)."""

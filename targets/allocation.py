@@ -36,10 +36,16 @@ COMMON: Mapping[str, object] = {
 SLEEPING_TOO = "N"
 """Of ``ignore-gfp-wait``: allocations that may sleep fail, too."""
 
-FEATURES: Mapping[str, str] = {
-    "failslab": "CONFIG_FAILSLAB", "fail_page_alloc": "CONFIG_FAIL_PAGE_ALLOC"}
-"""What a kernel is to have been built with (beside CONFIG_FAULT_INJECTION_DEBUG_FS), by the name
-of the capability's directory."""
+BUILT_WITHOUT = "it was built without CONFIG_FAULT_INJECTION_DEBUG_FS or"
+
+FEATURES: Mapping[str, tuple[str, str]] = {
+    "failslab": (f"[ -d {DEBUG}/failslab ]", f"{BUILT_WITHOUT} CONFIG_FAILSLAB"),
+    "fail_page_alloc": (f"[ -d {DEBUG}/fail_page_alloc ]",
+                        f"{BUILT_WITHOUT} CONFIG_FAIL_PAGE_ALLOC"),
+    "failslab caches": (f"[ $(stat -c %a {SLAB}/kmalloc-64/failslab) -ge 600 ]",
+                        f"{SLAB}/*/failslab cannot be written to, as in Linux 6.1"),
+}
+"""What a kernel is to have: a shell's condition, and what is wrong with one that has not."""
 
 MARK = """for each in /proc/[0-9]*/task/[0-9]*; do
     read -r comm < $each/comm || continue
@@ -50,8 +56,8 @@ done 2> /dev/null"""
 
 @dataclass(frozen=True)
 class Failing:
-    """A way to have allocations fail. ``capability``: one of FEATURES. ``own_caches``: those out
-    of the target's own caches, instead of those of its threads."""
+    """A way to have allocations fail. ``capability``: the kernel's name for it. ``own_caches``:
+    those out of the target's own caches, instead of those of its threads."""
 
     capability: str
     own_caches: bool = False
@@ -98,9 +104,9 @@ WAYS: Mapping[str, Failing] = {
 def missing(machine: Machine, features: Sequence[str]) -> str | None:
     """Return in words which of these the machine's kernel lacks; None when it has all."""
     for each in features:
-        if not machine.exists(f"{DEBUG}/{each}"):
-            return (f"kernel {machine.release} has no {DEBUG}/{each}: it was built without "
-                    f"CONFIG_FAULT_INJECTION_DEBUG_FS or {FEATURES[each]}")
+        condition, otherwise = FEATURES[each]
+        if machine.run(["sh", "-c", f"{condition} 2> /dev/null"], check=False).status:
+            return f"kernel {machine.release} has no {each}: {otherwise}"
     return None
 
 

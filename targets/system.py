@@ -132,7 +132,10 @@ def clock_step(place: Place, name: str) -> Running:
 
 def allocations_fail(way: Failing, place: Place, name: str) -> Running:
     """Have each third allocation of the target's fail (targets.allocation)."""
-    place.run(way.arm(place.threads, place.caches))
+    done = place.machine.run(["sh", "-ec", way.arm(place.threads, place.caches)],
+                             deadline=place.deadline, check=False)
+    if done.status:
+        raise MachineLostError(f"{name}: the kernel does not take it: {done.stderr.strip()}")
 
     def undo(deadline: float) -> None:
         printed = place.run(way.disarm(), deadline)

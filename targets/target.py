@@ -39,7 +39,8 @@ class Device:
     commands at a time. ``siblings``: devices of the same backend process, each exported as the
     next LUN of the same target. ``targets``: how many targets export it, each with the same
     LUNs. ``luns``: further LUNs of the device under test itself. ``group``: the initiator group
-    that has the LUNs, "" for those that every initiator sees.
+    that has the LUNs, "" for those that every initiator sees. ``timers``: seconds that those
+    targets give a session, by the names of iSCSI-SCST's README; others have none to set.
     """
 
     name: str = "stf0"
@@ -54,6 +55,7 @@ class Device:
     targets: int = 1
     luns: tuple[int, ...] = ()
     group: str = ""
+    timers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def family(self) -> tuple[Device, ...]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inject.pair import PAIRS
 from inject.system import ALLOCATIONS
 from results.checkers import allocations
-from results.errors import TargetFailedError
+from results.errors import MachineLostError, TargetFailedError
 from results.history import Recorder
 from results.verdict import Verdict
 from suites.selftest.test_operations import Site
 from suites.selftest.test_plugin import Desk
 from targets import allocation
 from targets.allocation import FEATURES, MANY, WAYS, missing
+from targets.machine import Completed
 
 pytest_plugins = ["suites.selftest.test_plugin"]
 
@@ -26,8 +28,8 @@ class Tree:
 
     def __init__(self, top: Path) -> None:
         self.top = top
-        for feature in FEATURES:
-            (top / "debug" / feature).mkdir(parents=True)
+        for capability in {way.capability for way in WAYS.values()}:
+            (top / "debug" / capability).mkdir(parents=True)
         for number, comm in enumerate(("iscsi_trx", "iscsi_ttx", "fio", "scst3 odd)"), 1):
             (top / f"proc/{number}/task/{number}").mkdir(parents=True)
             (top / f"proc/{number}/task/{number}/comm").write_text(f"{comm}\n")
@@ -94,9 +96,9 @@ def test_a_deployment_has_its_own_allocations_fail(tmp_path: Path) -> None:
     site = Site(tmp_path)
     scripts: list[str] = []
 
-    def run(argv: list[str], **_: object) -> object:
+    def run(argv: list[str], **_: object) -> Completed:
         scripts.append(argv[-1])
-        return subprocess.CompletedProcess(argv, 0, "17\n", "")
+        return Completed(tuple(argv), 0, "17\n", "")
 
     site.machine.run = run  # type: ignore[method-assign,assignment]
     site.deployment.begin("failslab-caches")
@@ -123,21 +125,43 @@ def test_none_that_failed_is_nothing_to_look_at(
 
 
 class Kernel:
-    """A machine whose kernel has one capability."""
+    """A machine whose kernel is a tree."""
 
     release = "6.1.0-fake"
 
-    def exists(self, path: str) -> bool:
-        """Have failslab."""
-        return path == "/sys/kernel/debug/failslab"
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+
+    def run(self, argv: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+        """Run a script on it."""
+        moved = argv[-1].replace("/sys/kernel", str(self.tree.top))
+        done = subprocess.run(["sh", "-c", moved], check=check, capture_output=True, text=True)
+        done.status = done.returncode  # type: ignore[attr-defined]
+        return done
 
 
-def test_what_a_kernel_lacks_is_said() -> None:
-    machine: object = Kernel()
-    assert missing(machine, ["failslab"]) is None  # type: ignore[arg-type]
-    said = missing(machine, ["fail_page_alloc", "failslab"])  # type: ignore[arg-type]
-    assert said == ("kernel 6.1.0-fake has no /sys/kernel/debug/fail_page_alloc: it was built "
-                    "without CONFIG_FAULT_INJECTION_DEBUG_FS or CONFIG_FAIL_PAGE_ALLOC")
+def test_what_a_kernel_lacks_is_said(tree: Tree) -> None:
+    machine: Any = Kernel(tree)
+    mark = tree.top / "slab/kmalloc-64/failslab"
+    mark.parent.mkdir()
+    mark.touch(0o600)
+    assert missing(machine, list(FEATURES)) is None
+    mark.chmod(0o400)
+    assert missing(machine, list(FEATURES)) == (
+        "kernel 6.1.0-fake has no failslab caches: /sys/kernel/slab/*/failslab cannot be written "
+        "to, as in Linux 6.1")
+    (tree.top / "debug/fail_page_alloc").rmdir()
+    assert missing(machine, ["fail_page_alloc"]) == (
+        "kernel 6.1.0-fake has no fail_page_alloc: it was built without "
+        "CONFIG_FAULT_INJECTION_DEBUG_FS or CONFIG_FAIL_PAGE_ALLOC")
+
+
+def test_a_kernel_that_takes_it_not_is_a_broken_tool(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.machine.run = lambda argv, **_: Completed(  # type: ignore[method-assign]
+        tuple(argv), 2, "", "sh: cannot create /sys/x: Permission denied\n")
+    with pytest.raises(MachineLostError, match="does not take it: sh: cannot create /sys/x"):
+        site.deployment.begin("failslab")
 
 
 def test_a_pair_needs_what_its_kernel_has_to_have() -> None:

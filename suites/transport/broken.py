@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from fixtures.initiator.disk import Disk
 from fixtures.program import EXIT, Program
 from fixtures.stage import Stage
 from fixtures.story import Beside, beside_a_load, tell
 from fixtures.workload.pdus import LOGIN
+from inject.waiting import until
 from inject.wire import BROKEN, Wire
 from results.errors import MachineLostError
 from suites.regression.raw import SMALL, SOCKET_BUFFERS
@@ -49,25 +52,63 @@ def broken(stage: Stage) -> None:
 def in_teardown(stage: Stage) -> None:
     """Break sessions around a teardown: the device goes while they are in the middle of it."""
     wire = BROKEN[stage.plan.breaks or ""]
-    programs: list[Program] = []
+    begun: list[Breaking] = []
 
     def prepare(deployment: Deployment, disk: Disk) -> Beside:
         stage.machine.write(SOCKET_BUFFERS, SMALL)
-        programs.append(begin(stage, deployment, wire))
-        return Beside(before=lambda: ordered("before"), meanwhile=lambda: ordered("meanwhile"),
-                      settle=settle)
-
-    def ordered(when: str) -> None:
-        # A peer that is silent, or stuffed, was so before; one that hangs up does so in between.
-        early = wire.end in ("silent", "stuffed")
-        if early is (when == "before"):
-            programs[0].order(do="end")
-
-    def settle() -> None:
-        programs[0].order(do="no more")
-        programs[0].wait_told("end", STUFFED + stage.ladder.command + stage.ladder.step)
+        begun.append(Breaking(stage, deployment, wire, begin(stage, deployment, wire)))
+        return Beside(before=begun[0].before, meanwhile=begun[0].meanwhile,
+                      settle=begun[0].settle)
 
     tell(stage, prepare)
+
+
+class Breaking:
+    """Sessions that end around a teardown.
+
+    A peer that is silent, or stuffed, was so before. One that hangs up does so in between: when the
+    device has begun to go, or its LUN's removal waits, which may be for these sessions' commands.
+    """
+
+    def __init__(
+        self, stage: Stage, deployment: Deployment, wire: Wire, program: Program,
+    ) -> None:
+        self._stage = stage
+        self._deployment = deployment
+        self._program = program
+        self._early = wire.end in ("silent", "stuffed")
+        self._fired = threading.Event()
+        self._hanging_up: Future[None] | None = None
+
+    def before(self) -> None:
+        """The fault is about to fire."""
+        if self._early:
+            self._end()
+            return
+        one = ThreadPoolExecutor(1, "hanging up")
+        self._hanging_up = one.submit(self._hang_up)
+        one.shutdown(wait=False)
+
+    def _hang_up(self) -> None:
+        until(lambda: self._fired.is_set() or self._deployment.removal_waits(),
+              self._stage.ladder.teardown)
+        self._end()
+
+    def meanwhile(self) -> None:
+        """The fault has fired."""
+        self._fired.set()
+        if self._hanging_up:
+            self._hanging_up.result()
+
+    def settle(self) -> None:
+        """It is over."""
+        self._fired.set()
+        self._program.order(do="no more")
+        stage = self._stage
+        self._program.wait_told("end", STUFFED + stage.ladder.command + stage.ladder.step)
+
+    def _end(self) -> None:
+        self._program.order(do="end")
 
 
 def begin(stage: Stage, deployment: Deployment, wire: Wire) -> Program:

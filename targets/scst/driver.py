@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -28,10 +28,14 @@ EVERYBODY = "*"
 
 @dataclass(frozen=True)
 class Layout:
-    """What a target exports: names of devices by LUN, to ``group`` ("": to everybody)."""
+    """What a target exports: names of devices by LUN, to ``group`` ("": to everybody).
+
+    ``timers``: seconds, by the names of iSCSI-SCST's attributes.
+    """
 
     luns: Mapping[int, str]
     group: str = ""
+    timers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,17 +85,21 @@ def iscsi(
     """Export over iSCSI-SCST."""
     iqn = f"{IQN}.{name}"
     export = Export("iscsi", iqn, layout, portal=portal_of(machine), iqn=iqn)
-    _add_target(machine, export, undo, deadline)
-    _add_luns(machine, export, deadline)
-    write(machine, f"{export.target}/enabled", "1", deadline)
+    _make(machine, export, undo, deadline)
     undo.callback(_disable, machine, export.target, deadline)
     return export
 
 
 def iscsi_again(machine: Machine, export: Export, deadline: float) -> None:
     """Make a target anew that has gone with the daemon: what undoes the first undoes this one."""
-    _add_target(machine, export, ExitStack(), deadline)
+    _make(machine, export, ExitStack(), deadline)
+
+
+def _make(machine: Machine, export: Export, undo: ExitStack, deadline: float) -> None:
+    _add_target(machine, export, undo, deadline)
     _add_luns(machine, export, deadline)
+    for name, seconds in export.layout.timers.items():
+        write(machine, f"{export.target}/{name}", str(seconds), deadline)
     write(machine, f"{export.target}/enabled", "1", deadline)
 
 

@@ -49,6 +49,9 @@ KERNEL_THREADS = (
     "scst_release_ac", "scst_rel_", "scstd", "iscsird", "iscsiwr", "iscsi_conn_cle",
 )
 
+TIMERS = ("RspTimeout", "NopInInterval", "NopInTimeout")
+"""Of a session, in seconds (README of iSCSI-SCST)."""
+
 SLABS = (
     "scst_user_cmd", "scst_user_dev", "scst_cmd", "scst_mgmt_cmd", "scst_mgmt_cmd_stub",
     "scst_session", "scst_device", "scst_tgt", "scst_tgt_dev", "scst_tgt_dev_UA", "scst_acg_dev",
@@ -132,7 +135,10 @@ class Scst:
     ) -> Deployment:
         """Make the device with its siblings, and export them by as many targets as asked for."""
         handlers.check(device)
-        layout = Layout(device.layout(), device.group)
+        timers = TIMERS if transport is Transport.ISCSI else ()
+        if unknown := sorted(set(device.timers) - set(timers)):
+            raise WrongUsageError(f"SCST has no timer {unknown[0]} over {transport}")
+        layout = Layout(device.layout(), device.group, device.timers)
         undo = ExitStack()
         below: storage.Storage | None = None
         try:

@@ -79,6 +79,8 @@ def cannot(disturbance: TargetOperation, teardown: Fault, first: bool) -> str | 
     """Return why two faults do not go together in an order; None when they do."""
     if disturbance.name == "backend-starved" and teardown.held is Held.LOST and not first:
         return "a backend that has ended cannot be starved"
+    if disturbance in ALLOCATIONS and not first:
+        return "a device that has begun to go asks for too little memory"
     try:
         disturbance.needs & teardown.needs
     except ValueError as error:

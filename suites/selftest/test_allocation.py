@@ -169,6 +169,7 @@ def test_a_pair_needs_what_its_kernel_has_to_have() -> None:
     needs = {pair.name: pair.needs for pair in PAIRS}
     assert needs["failslab+backend-close"].kernel == {"failslab"}
     assert needs["cpu-hog+backend-close"].kernel == frozenset()
+    assert "backend-close+failslab" not in needs  # of which nothing would be seen
 
 
 SUITE = """

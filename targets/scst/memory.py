@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
+from contextlib import suppress
 
 PAGE = mmap.PAGESIZE
 
@@ -59,7 +60,8 @@ class Memory:
             raise MemoryError(f"{total} bytes: {error}") from error
         # A fork would make the pages copy-on-write, and the kernel's mapping not ours any more.
         chunk.madvise(mmap.MADV_DONTFORK)
-        chunk.madvise(mmap.MADV_NOHUGEPAGE)
+        with suppress(OSError):  # EINVAL: a kernel without CONFIG_TRANSPARENT_HUGEPAGE has none
+            chunk.madvise(mmap.MADV_NOHUGEPAGE)
         base = ctypes.addressof(ctypes.c_char.from_buffer(chunk))
         self._chunks[base] = chunk
         whole = memoryview(chunk)

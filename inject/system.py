@@ -37,6 +37,8 @@ ALLOCATIONS: tuple[TargetOperation, ...] = tuple(
         # A target's threads; LIO has some, and tgt a session, over iSCSI only.
         ("failslab", Needs(transports=ISCSI.transports, kernel=frozenset({"failslab"}))),
         ("failslab-caches", Needs(KERNELS, kernel=frozenset({"failslab", "failslab caches"}))),
-        ("fail-page-alloc",
-         Needs(transports=ISCSI.transports, kernel=frozenset({"fail_page_alloc"})))))
+        # scst_user's commands have the pages of its backend.
+        ("fail-page-alloc", Needs(
+            backends=frozenset({"tcmu", "nbd", "iblock", "vdisk_blockio"}),
+            transports=ISCSI.transports, kernel=frozenset({"fail_page_alloc"})))))
 """For a kernel that can have allocations fail (targets.allocation)."""

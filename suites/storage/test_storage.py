@@ -22,6 +22,9 @@ from targets.target import Device, Transport
 
 CONTROLS = ("release", "lun-remove")
 
+MEMORY = ("fail-page-alloc",)
+"""Such a handler has no pages of a backend's to read into."""
+
 KINDS = ("write", "read")
 
 BY_LOOPBACK = frozenset({"release", "lun-remove", "storage-error", "storage-stall-long"})
@@ -46,7 +49,7 @@ def possible(fault: Fault, target: str, transport: Transport) -> bool:
 def plans(target: str) -> list[Plan]:
     """Return a plan for each illness: with stamped blocks alone, and where the disk errs with
     chosen commands; and for each teardown while it stalls."""
-    ill = [FAULTS[name] for name in CONTROLS] + [*ERRORS, *STALLS, *SICK_TEARDOWNS]
+    ill = [FAULTS[name] for name in (*CONTROLS, *MEMORY)] + [*ERRORS, *STALLS, *SICK_TEARDOWNS]
     stamped = [
         stamps(target, fault.name, transport) for transport in transports(target) for fault in ill
         if possible(fault, target, transport)

@@ -88,11 +88,11 @@ class Partition:
         any more, and the initiator tries until its timer ends that."""
         return max(self.patience, self.timers[1] if fault.ends_device else 0.0)
 
-    @property
-    def teardown_patience(self) -> float:
-        """Seconds beyond the ladder's that a teardown may take: a WRITE of which a part has come
-        is waited for until TCP has sent the rest again, or the initiator comes anew."""
-        return 2 * self.seconds
+    def teardown_patience(self, target: str) -> float:
+        """Seconds beyond the ladder's that a teardown may take while it lasts: a target that waits
+        for a WRITE of which a part has come has it once TCP has sent the rest again, or the
+        initiator comes anew."""
+        return 2 * self.seconds if WAITS_FOR_THE_REST[target] else 0.0
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Raise WrongUsageError: no target has the network in its hands."""
@@ -116,6 +116,11 @@ one (scsi_cmd_runtime_exceeced, drivers/scsi/scsi_lib.c)."""
 GIVES_UP: Mapping[str, float | None] = {"lio": 45.0, "scst": 60.0, "tgt": None}
 """By target: after how many seconds it ends a session from which it hears nothing, by the timers
 above; None: never."""
+
+WAITS_FOR_THE_REST: Mapping[str, bool] = {"lio": False, "scst": True, "tgt": False}
+"""By target: whether a teardown waits for a WRITE whose data have not all come, for as long as its
+session is there (seen on SCST; LIO gives it up after 3 s, NA_DATAOUT_TIMEOUT; tgt's backing store
+does not know of it yet)."""
 
 OUTLASTING = Partition("outlasting", How.SILENT, 70.0, MORE_PATIENT)
 """It heals when both have lost the session, and the initiator has not given it up."""

@@ -32,6 +32,7 @@ target     disk         name ("sda"), device ("8:0"), identity: the disk under t
 fault      armed        fault, point, count, opcodes, direction; expect
 fault      fired        fault, point, held
 fault      undone       fault
+fault      injected     operation, count: so many of the target's allocations failed
 fault      cut          how, seconds, keeps_session, reported_after: the network between initiator
                         and target has come apart, for so long; what is to come of it, null where
                         something else is broken, too

@@ -131,15 +131,18 @@ def clock_step(place: Place, name: str) -> Running:
 
 
 def allocations_fail(way: Failing, place: Place, name: str) -> Running:
-    """Have each third allocation of the target's fail (targets.allocation)."""
-    done = place.machine.run(["sh", "-ec", way.arm(place.threads, place.caches)],
-                             deadline=place.deadline, check=False)
-    if done.status:
-        raise MachineLostError(f"{name}: the kernel does not take it: {done.stderr.strip()}")
+    """Have some allocations of the target's fail (targets.allocation)."""
+    def tell_kernel(script: str, deadline: float) -> str:
+        done = place.machine.run(["sh", "-ec", script], deadline=deadline, check=False)
+        if done.status:
+            raise MachineLostError(f"{name}: the kernel does not take it: {done.stderr.strip()}")
+        return done.stdout
 
     def undo(deadline: float) -> None:
-        printed = place.run(way.disarm(), deadline)
+        printed = tell_kernel(way.disarm(), deadline)
         allocation.record(place.recorder, place.machine.now(), name, printed)
+
+    tell_kernel(way.arm(place.threads, place.caches), place.deadline)
 
     return place.running(name, Done(), undo)
 

@@ -9,7 +9,8 @@ from fixtures.stage import Stage
 from fixtures.stimulus import Stimulus
 from fixtures.story import Beside, Load, beside_a_load, tell
 from fixtures.workload.stamps import Stamps
-from inject.partition import GIVES_UP, PARTITIONS, Partition
+from inject.partition import GIVES_UP, PARTITIONS, WAITS_FOR_THE_REST, Partition
+from results.errors import MachineLostError
 from targets.target import ISCSI_PORT, Deployment
 
 CONNECTIONS = "/proc/net/tcp"
@@ -66,18 +67,26 @@ def goes_on(stage: Stage, partition: Partition, loads: list[Load]) -> None:
 def torn_down(stage: Stage) -> None:
     """Take the device away while the network is cut: the usual story, cut off.
 
-    Half a WRITE may have got through: a target waits for the rest, and the teardown for that
-    (Partition.teardown_patience).
+    Of a WRITE a part may have got through. A target that waits for the rest has it when the network
+    is joined, so that must not wait for the teardown; of the others the teardown has to end before.
     """
     partition = PARTITIONS[stage.plan.partition or ""]
     network = Network(stage, partition)
 
     def cut() -> None:
         network.cut()
-        network.mend_meanwhile()
+        if WAITS_FOR_THE_REST[stage.plan.target]:
+            network.mend_meanwhile()
+
+    def settle() -> None:
+        network.close()
+        history = stage.recorder.history()
+        fired, mended = history.first("fault", "fired"), history.first("fault", "mended")
+        if fired and mended and mended.time < fired.time:
+            raise MachineLostError("the network was joined again before the device was taken away")
 
     def prepare(_deployment: Deployment, _disk: Disk) -> Beside:
         network.prepare()
-        return Beside(before=cut, settle=network.close)
+        return Beside(before=cut, settle=settle)
 
     tell(stage, prepare)

@@ -49,8 +49,8 @@ def alone(target: str, partition: Partition, point: Point) -> Plan:
 
 def around_teardowns(target: str) -> Iterator[Plan]:
     """Yield plans in which the device is taken away meanwhile, silently: the target cannot know.
-    It goes at once, but for a WRITE of which a part has come; of a partition that lasts longer
-    nothing else comes."""
+    It goes at once, but for what inject.partition.WAITS_FOR_THE_REST says; of a partition that
+    lasts longer nothing else comes."""
     for partition in (each for each in PARTITIONS.values()
                       if each.how is How.SILENT and not each.outlasts_target):
         for teardown in TEARDOWNS:

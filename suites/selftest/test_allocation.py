@@ -66,8 +66,8 @@ def test_the_targets_own_threads_are_marked(tree: Tree) -> None:
         f"proc/{number}/task/{number}/make-it-fail" for number in (1, 2, 4)}
     settings = {name: tree.read(f"debug/failslab/{name}") for name in (
         "task-filter", "ignore-gfp-wait", "interval", "probability")}
-    assert settings == {"task-filter": "Y", "ignore-gfp-wait": "N", "interval": "3",
-                        "probability": "100"}
+    assert settings == {"task-filter": "Y", "ignore-gfp-wait": "N", "interval": "1",
+                        "probability": "30"}
     assert not tree.marked("slab/*/failslab")
 
 
@@ -148,8 +148,8 @@ def test_what_a_kernel_lacks_is_said(tree: Tree) -> None:
     assert missing(machine, list(FEATURES)) is None
     mark.chmod(0o400)
     assert missing(machine, list(FEATURES)) == (
-        "kernel 6.1.0-fake has no failslab caches: /sys/kernel/slab/*/failslab cannot be written "
-        "to, as in Linux 6.1")
+        "kernel 6.1.0-fake has no failslab caches: /sys/kernel/slab/*/failslab is not there, or "
+        "read-only as in Linux 6.1")
     (tree.top / "debug/fail_page_alloc").rmdir()
     assert missing(machine, ["fail_page_alloc"]) == (
         "kernel 6.1.0-fake has no fail_page_alloc: it was built without "
@@ -162,6 +162,15 @@ def test_a_kernel_that_takes_it_not_is_a_broken_tool(tmp_path: Path) -> None:
         tuple(argv), 2, "", "sh: cannot create /sys/x: Permission denied\n")
     with pytest.raises(MachineLostError, match="does not take it: sh: cannot create /sys/x"):
         site.deployment.begin("failslab")
+
+
+def test_one_that_cannot_be_ended_is_a_broken_tool(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.deployment.begin("failslab")
+    site.machine.run = lambda argv, **_: Completed(  # type: ignore[method-assign]
+        tuple(argv), 2, "", "sh: 1: arithmetic expression\n")
+    with pytest.raises(MachineLostError, match="arithmetic"):
+        site.deployment.heal("failslab", 1.0)
 
 
 def test_a_pair_needs_what_its_kernel_has_to_have() -> None:

@@ -179,6 +179,12 @@ def test_a_discipline_that_is_refused_is_no_partition(machines: list[FakeMachine
         Disciplines([machines[0].machine], 1.0).set("loss 100%")
 
 
+def test_a_discipline_that_is_late_is_no_targets_failure(machines: list[FakeMachine]) -> None:
+    machines[0].slow("run", 0.5)
+    with pytest.raises(MachineLostError, match="has not ended after"):
+        Disciplines([machines[0].machine], 0.05).set("loss 100%")
+
+
 def test_a_disciplines_statistics_are_tcs(machines: list[FakeMachine]) -> None:
     machines[0].verbs["run"] = lambda argv, stdin="": {"status": 0, "stderr": "", "stdout": (
         '[{"kind":"netem","handle":"8001:","root":true,"bytes":900,"packets":12,"drops":3},'

@@ -11,6 +11,7 @@ import pytest
 from fixtures.matrix import Matrix
 from inject.catalogue import FAULTS
 from inject.point import COMMANDS, State
+from suites.system import matrix as system
 from suites.teardown.matrix import DIMENSIONS, LATER, MATRIX, RULES, Cell
 from targets.scst.user_spec import check_options
 from targets.target import Transport
@@ -65,6 +66,18 @@ def test_values_that_came_later_leave_the_cells_there_were(
     before = [Cell(**known) for known in Matrix(old, RULES).pairwise(7)]
     assert cells[:len(before)] == before
     assert len(cells) > len(before)
+
+
+@pytest.mark.parametrize("target", ["lio", "scst", "tgt"])
+def test_what_came_later_still_leaves_those_before(target: str) -> None:
+    newest = system.matrix(target)
+    cells = newest.pairwise(1)
+    for stage in range(len(newest.later)):
+        later = {value for each in newest.later[stage:] for value in each["disturbance"]}
+        values = [each for each in newest.dimensions["disturbance"] if each not in later]
+        older = Matrix({**newest.dimensions, "disturbance": values}, newest.rules,
+                       newest.later[:stage]).pairwise(1)
+        assert cells[:len(older)] == older
 
 
 def test_every_rule_excludes_something_and_they_are_counted() -> None:

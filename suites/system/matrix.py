@@ -37,7 +37,7 @@ def matrix(target: str) -> Matrix:
         Rule("these two do not go together in this order (inject.pair.cannot)",
              ("disturbance", "teardown", "first"),
              lambda *faults: faults not in BY_FAULTS),
-    ], {"disturbance": possible((*DAEMONS, *ALLOCATIONS))})
+    ], [{"disturbance": possible(later)} for later in (DAEMONS, ALLOCATIONS)])
 
 
 FEW = StampJob(blocks=64)

@@ -148,4 +148,4 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-MATRIX = Matrix(DIMENSIONS, RULES, LATER)
+MATRIX = Matrix(DIMENSIONS, RULES, [LATER])

@@ -90,8 +90,9 @@ class Breaking:
         one.shutdown(wait=False)
 
     def _hang_up(self) -> None:
-        until(lambda: self._fired.is_set() or self._deployment.removal_waits(),
-              self._stage.ladder.teardown)
+        bound = self._stage.ladder.teardown
+        if not until(lambda: self._fired.is_set() or self._deployment.removal_waits(), bound):
+            raise MachineLostError(f"the device had not begun to go after {bound:g} s")
         self._end()
 
     def meanwhile(self) -> None:
@@ -101,8 +102,8 @@ class Breaking:
             self._hanging_up.result()
 
     def settle(self) -> None:
-        """It is over."""
-        self._fired.set()
+        """It is over, however it went. Raises what hanging up raised."""
+        self.meanwhile()
         self._program.order(do="no more")
         stage = self._stage
         self._program.wait_told("end", STUFFED + stage.ladder.command + stage.ladder.step)

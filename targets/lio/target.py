@@ -90,8 +90,9 @@ def check(device: Device) -> None:
         raise WrongUsageError(f"LIO has no handler {device.handler!r}; there is {IBLOCK}, and "
                               "TCMU by default")
     cmd_time_out(device)
-    if (device.siblings or device.luns or device.group or device.timers
-            or device.targets != 1):
+    if device.timers:
+        raise WrongUsageError("LIO has no timers of a session that can be set")
+    if device.siblings or device.luns or device.group or device.targets != 1:
         raise WrongUsageError("LIO is deployed with one device, one LUN and one target only")
 
 

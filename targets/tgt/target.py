@@ -54,8 +54,9 @@ def check(device: Device, transport: Transport) -> dict[str, str]:
     """Return a device's options with their defaults. Raises WrongUsageError for unknown ones."""
     if transport is not Transport.ISCSI:
         raise WrongUsageError("tgt is reached over iSCSI only: it has no loopback transport")
-    if (device.siblings or device.luns or device.group or device.timers
-            or device.targets != 1):
+    if device.timers:
+        raise WrongUsageError("tgt has no timers of a session that can be set")
+    if device.siblings or device.luns or device.group or device.targets != 1:
         raise WrongUsageError("tgt is deployed with one device, one LUN and one target only")
     unknown = sorted(set(device.options) - set(OPTIONS))
     if unknown:

@@ -37,8 +37,8 @@ ALLOCATIONS: tuple[TargetOperation, ...] = tuple(
         # A target's threads; LIO has some, and tgt a session, over iSCSI only.
         ("failslab", Needs(transports=ISCSI.transports, kernel=frozenset({"failslab"}))),
         ("failslab-caches", Needs(KERNELS, kernel=frozenset({"failslab", "failslab caches"}))),
-        # scst_user's commands have the pages of its backend.
+        # SCST's commands have the pages of a backend, or those that its pools keep.
         ("fail-page-alloc", Needs(
-            backends=frozenset({"tcmu", "nbd", "iblock", "vdisk_blockio"}),
+            backends=frozenset({"tcmu", "nbd", "iblock"}),
             transports=ISCSI.transports, kernel=frozenset({"fail_page_alloc"})))))
 """For a kernel that can have allocations fail (targets.allocation)."""

@@ -85,6 +85,10 @@ class Failing:
         written = [f"echo {value} > {self.directory}/{name}" for name, value in settings.items()]
         return "\n".join([*chosen, *written, f"echo {PERCENT} > {self.directory}/probability"])
 
+    def count(self, machine: Machine) -> int:
+        """Return how many have failed so far."""
+        return MANY - int(machine.read(f"{self.directory}/times"))
+
     def disarm(self) -> str:
         """Return a shell script that ends it, and prints how many have failed."""
         return (f"echo 0 > {self.directory}/probability; "

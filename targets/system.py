@@ -7,8 +7,9 @@ not have (a second CPU) is refused.
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from results.errors import MachineLostError
@@ -36,6 +37,10 @@ scst_user's needs about as much for a command and its events, under TCG: with le
 and an order of the test's took longer than the order may."""
 
 CPUS = "/sys/devices/system/cpu"
+
+FIRST_FAILURE = 2.0
+"""Seconds in which a target under I/O asks for memory, if it does: less than the initiator's
+command timer (4 s)."""
 
 STEP_SECONDS = 3600
 """Seconds by which the clock jumps: more than any timer of target or initiator."""
@@ -143,8 +148,28 @@ def allocations_fail(way: Failing, place: Place, name: str) -> Running:
         allocation.record(place.recorder, place.machine.now(), name, printed)
 
     tell_kernel(way.arm(place.threads, place.caches), place.deadline)
+    return place.running(name, FirstFailure(place.machine, way), undo)
 
-    return place.running(name, Done(), undo)
+
+@dataclass(frozen=True)
+class FirstFailure:
+    """Seen to an allocation that fails (a targets.operation.Work); none in a while is no error."""
+
+    machine: Machine
+    way: Failing
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def done(self) -> bool:
+        """Whether one has failed."""
+        return self.way.count(self.machine) > 0
+
+    def waits(self) -> bool:
+        """Whether it has been waited for for long enough."""
+        return time.monotonic() > self.began + FIRST_FAILURE
+
+    def finish(self, deadline: float) -> None:
+        """What has failed is counted when it is undone."""
 
 
 def _run(place: Place, script: str, deadline: float) -> None:

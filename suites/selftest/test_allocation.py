@@ -103,8 +103,13 @@ def test_a_deployment_has_its_own_allocations_fail(tmp_path: Path) -> None:
     site.machine.run = run  # type: ignore[method-assign,assignment]
     site.deployment.begin("failslab-caches")
     assert "/sys/kernel/slab/scst_user_cmd/failslab" in scripts[-1]
-    site.deployment.begin("failslab")
+    running = site.deployment.begin("failslab")
     assert "scst_usr_cleanu*" in scripts[-1]
+    site.machine.files["/sys/kernel/debug/failslab/times"] = f"{MANY}\n"
+    assert not running.done
+    site.machine.files["/sys/kernel/debug/failslab/times"] = f"{MANY - 1}\n"
+    assert running.done  # the first one: now the device is taken away
+    running.finish(0.1)
     site.deployment.heal("failslab", 1.0)
     injected = site.recorder.history().first("fault", "injected")
     assert injected and injected.data == {"operation": "failslab", "count": 17}

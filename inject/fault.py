@@ -134,6 +134,9 @@ class Needs:
         return all(not wanted or given in wanted for wanted, given in (
             (self.targets, target), (self.backends, backend), (self.transports, transport)))
 
+    def on(self, target: str) -> bool:
+        """Tell whether a fault can be done on a target at all."""
+        return not self.targets or target in self.targets
 
     def __and__(self, other: Needs) -> Needs:
         """Return what two faults need that are done to the same. Raises ValueError when there is

@@ -11,7 +11,7 @@ from inject.backend_stop import BackendStopKill
 from inject.daemon import DAEMONS
 from inject.fault import Fault, Held, Needs, Subject
 from inject.lun_remove import LunRemove
-from inject.system import ALLOCATIONS, SYSTEM
+from inject.system import ALLOCATIONS, KERNELS, SYSTEM
 from inject.target_operation import OPERATIONS, TargetOperation
 
 
@@ -39,8 +39,10 @@ class Pair:
 
     @property
     def needs(self) -> Needs:
-        """What both need."""
-        return self.disturbance.needs & self.teardown.needs
+        """What both need. Where a program has no memory, an administrator's order to it has none
+        either, and is refused: a teardown is for targets in the kernel then."""
+        needs = self.disturbance.needs & self.teardown.needs
+        return needs & Needs(KERNELS) if self.disturbance in ALLOCATIONS else needs
 
     def fire(self, subject: Subject, deadline: float) -> None:
         """Fire both, one after the other."""
@@ -82,7 +84,7 @@ def cannot(disturbance: TargetOperation, teardown: Fault, first: bool) -> str | 
     if disturbance in ALLOCATIONS and not first:
         return "a device that has begun to go asks for too little memory"
     try:
-        disturbance.needs & teardown.needs
+        _ = Pair(disturbance, teardown, first).needs
     except ValueError as error:
         return str(error)
     return None

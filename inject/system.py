@@ -37,8 +37,9 @@ ALLOCATIONS: tuple[TargetOperation, ...] = tuple(
         # A target's threads; LIO has some, and tgt a session, over iSCSI only.
         ("failslab", Needs(transports=ISCSI.transports, kernel=frozenset({"failslab"}))),
         ("failslab-caches", Needs(KERNELS, kernel=frozenset({"failslab", "failslab caches"}))),
-        # SCST's commands have the pages of a backend, or those that its pools keep.
+        # SCST's commands have the pages of a backend, or those that its pools keep. A program in
+        # user space, as tgtd is, dies by SIGSEGV where its stack cannot grow: by the kernel's hand.
         ("fail-page-alloc", Needs(
-            backends=frozenset({"tcmu", "nbd", "iblock"}),
+            backends=frozenset({"tcmu", "iblock"}),
             transports=ISCSI.transports, kernel=frozenset({"fail_page_alloc"})))))
 """For a kernel that can have allocations fail (targets.allocation)."""

@@ -184,6 +184,8 @@ def test_a_pair_needs_what_its_kernel_has_to_have() -> None:
     assert needs["failslab+backend-close"].kernel == {"failslab"}
     assert needs["cpu-hog+backend-close"].kernel == frozenset()
     assert "backend-close+failslab" not in needs  # of which nothing would be seen
+    assert needs["failslab+backend-close"].on("lio")
+    assert not needs["failslab+backend-close"].on("tgt")  # tgtadm's orders would be refused
 
 
 SUITE = """

@@ -36,7 +36,8 @@ def matrix(target: str) -> Matrix:
           for role in ("disturbance", "teardown")),
         Rule("these two do not go together in this order (inject.pair.cannot)",
              ("disturbance", "teardown", "first"),
-             lambda *faults: faults not in BY_FAULTS),
+             lambda *faults: faults not in BY_FAULTS
+             or not BY_FAULTS[faults].needs.on(target)),
     ], [{"disturbance": possible(later)} for later in (DAEMONS, ALLOCATIONS)])
 
 

@@ -39,8 +39,9 @@ class Device:
     commands at a time. ``siblings``: devices of the same backend process, each exported as the
     next LUN of the same target. ``targets``: how many targets export it, each with the same
     LUNs. ``luns``: further LUNs of the device under test itself. ``group``: the initiator group
-    that has the LUNs, "" for those that every initiator sees. ``timers``: seconds that those
-    targets give a session, by the names of iSCSI-SCST's README; others have none to set.
+    that has the LUNs, "" for those that every initiator sees. ``session``: what
+    those targets negotiate with an initiator, by RFC 7143's keys, and how many seconds they wait
+    for it, by the names of iSCSI-SCST's README; what a target has none of is refused.
     """
 
     name: str = "stf0"
@@ -55,7 +56,7 @@ class Device:
     targets: int = 1
     luns: tuple[int, ...] = ()
     group: str = ""
-    timers: Mapping[str, int] = field(default_factory=dict)
+    session: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def family(self) -> tuple[Device, ...]:
@@ -69,6 +70,10 @@ class Device:
         if clash:
             raise WrongUsageError(f"LUN {clash[0]} of {self.name} is {by_lun[clash[0]]} already")
         return {**by_lun, **dict.fromkeys(self.luns, self.name)}
+
+
+DIGESTS = ("HeaderDigest", "DataDigest")
+"""Keys of a session (RFC 7143 13.1)."""
 
 
 @dataclass(frozen=True)

@@ -208,4 +208,7 @@ def test_options_that_cannot_be(options: dict[str, Any], recorder: Recorder) -> 
     machine: Any = FakeMachine()
     with pytest.raises(WrongUsageError, match="cmd_time_out"):
         Lio().deploy(machine, Device(options=options), Transport.ISCSI, LADDER, recorder)
+    with pytest.raises(WrongUsageError, match="the sessions that it has by default"):
+        Lio().deploy(machine, Device(session={"HeaderDigest": "None"}), Transport.ISCSI, LADDER,
+                     recorder)
     assert not machine.calls

@@ -203,10 +203,11 @@ def scst() -> Scst:
 
 
 def deploy(
-    scst: Scst, machine: StagedMachine, folder: Path, transport: Transport = Transport.ISCSI
+    scst: Scst, machine: StagedMachine, folder: Path, transport: Transport = Transport.ISCSI,
+    device: Device | None = None,
 ) -> Any:
     recorder = Recorder(folder / "history.jsonl")
-    return scst.deploy(machine, Device(), transport, LADDER, recorder)
+    return scst.deploy(machine, device or Device(), transport, LADDER, recorder)
 
 
 def test_load(scst: Scst, machine: StagedMachine) -> None:
@@ -252,6 +253,15 @@ def test_deploy_over_iscsi_and_remove(
     assert machine.log == [
         "backend serving", "backend release", f"write '0' /iscsi/{name}/enabled",
         f"write 'del_target {name}' /iscsi/mgmt", "backend signal 9"]
+
+
+def test_what_is_set_of_a_session(scst: Scst, machine: StagedMachine, tmp_path: Path) -> None:
+    device = Device(session={"RspTimeout": 4, "HeaderDigest": "CRC32C,None"})
+    deploy(scst, machine, tmp_path, device=device)
+    name = Path(IQN).name
+    assert machine.log[-3:] == [
+        f"write '4' /iscsi/{name}/RspTimeout", f"write 'CRC32C,None' /iscsi/{name}/HeaderDigest",
+        f"write '1' /iscsi/{name}/enabled"]
 
 
 def test_deploy_by_loopback(scst: Scst, machine: StagedMachine, tmp_path: Path) -> None:
@@ -332,6 +342,7 @@ def test_vdisk_fileio(scst: Scst, machine: StagedMachine, tmp_path: Path) -> Non
     (Device(handler="vdisk_tape"), "no device handler 'vdisk_tape'"),
     (Device(handler="vdisk_nullio", options={"on_free_cmd_type": 1}), "no option on_free_cmd_type"),
     (Device(siblings=(Device("stf1", handler="vdisk_nullio"),)), "siblings are devices of one"),
+    (Device(session={"MaxConnections": 2}), "SCST has no MaxConnections to set"),
 ])
 def test_wrong_devices(
     scst: Scst, machine: StagedMachine, tmp_path: Path, device: Device, words: str

@@ -157,6 +157,12 @@ def test_what_is_deployed_is_removed(recorder: Recorder) -> None:
     deploy(machine, recorder).remove()
 
 
+def test_what_is_set_of_a_session(recorder: Recorder) -> None:
+    machine = Tgtd()
+    deploy(machine, recorder, Device(session={"DataDigest": "CRC32C,None"}))
+    assert machine.orders[:2] == ["new target", "update target"]
+
+
 def test_whatever_fails_nothing_stays(recorder: Recorder) -> None:
     steps = Tgtd()
     deploy(steps, recorder)
@@ -318,6 +324,7 @@ def test_a_file_needs_nobody(recorder: Recorder) -> None:
     (Device(options={"cmd_time_out": 3}), Transport.ISCSI, "no device option cmd_time_out"),
     (Device(options={"bstype": "tape"}), Transport.ISCSI, "bstype is rdwr or aio, not 'tape'"),
     (Device(luns=(3,)), Transport.ISCSI, "one LUN"),
+    (Device(session={"RspTimeout": 4}), Transport.ISCSI, "tgt has no RspTimeout to set"),
 ])
 def test_what_cannot_be(
     device: Device, transport: Transport, words: str, recorder: Recorder,

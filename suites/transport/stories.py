@@ -14,7 +14,6 @@ from fixtures.story import beside_a_load
 from fixtures.workload.pdus import LOGIN, QUIET, all_sent, send_pdus
 from suites.transport.digests import ALLOWED, DOES, Rule
 from suites.transport.traps import TARGET_NAME, TRAPS, Step, Trap
-from targets.scst.sysfs import TARGETS
 from targets.target import Address, Deployment
 
 DIGESTS = "fixtures.initiator.raw.digests"
@@ -115,8 +114,6 @@ def digests(stage: Stage) -> None:
     """Send PDUs with wrong digests, each in a session of its own."""
     with beside_a_load(stage) as (deployment, *_):
         address = deployment.address
-        for key in ("HeaderDigest", "DataDigest"):
-            allow_digest(stage, f"{TARGETS}/iscsi/{address.iqn}/{key}")
         program = stage.program("raw initiator", DIGESTS, {
             "portal": address.portal, "iqn": address.iqn, "lun": address.lun,
             "patience": PATIENCE})
@@ -125,12 +122,6 @@ def digests(stage: Stage) -> None:
         told = {str(each["case"]): each for each in program.told("digest")}
         for name, rule in ALLOWED.items():
             expect_digest(stage, name, rule, told.get(name))
-
-
-def allow_digest(stage: Stage, attribute: str) -> None:
-    """Have SCST take a digest, which it does not by default; others do as they are."""
-    if stage.machine.exists(attribute):
-        stage.machine.write(attribute, "CRC32C,None")
 
 
 def expect_digest(stage: Stage, name: str, rule: Rule, told: Mapping[str, Any] | None) -> None:

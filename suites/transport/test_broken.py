@@ -35,7 +35,7 @@ def plans(target: str) -> list[Plan]:
     return alone + [
         Plan(target, teardown, workload=None, stamps=LIGHT, breaks=f"broken-{name}",
              variant=f"broken-{name}", story="suites.transport.broken:in_teardown",
-             device=Device(timers=TIMERS[target] if name.endswith("silent") else {}))
+             device=Device(session=TIMERS[target] if name.endswith("silent") else {}))
         for name in IN_TEARDOWN for teardown in TEARDOWNS]
 
 

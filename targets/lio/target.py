@@ -90,8 +90,8 @@ def check(device: Device) -> None:
         raise WrongUsageError(f"LIO has no handler {device.handler!r}; there is {IBLOCK}, and "
                               "TCMU by default")
     cmd_time_out(device)
-    if device.timers:
-        raise WrongUsageError("LIO has no timers of a session that can be set")
+    if device.session:
+        raise WrongUsageError("LIO is deployed with the sessions that it has by default only")
     if device.siblings or device.luns or device.group or device.targets != 1:
         raise WrongUsageError("LIO is deployed with one device, one LUN and one target only")
 

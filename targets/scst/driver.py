@@ -30,12 +30,12 @@ EVERYBODY = "*"
 class Layout:
     """What a target exports: names of devices by LUN, to ``group`` ("": to everybody).
 
-    ``timers``: seconds, by the names of iSCSI-SCST's attributes.
+    ``session``: a target's attributes, by the names of iSCSI-SCST's README.
     """
 
     luns: Mapping[int, str]
     group: str = ""
-    timers: Mapping[str, int] = field(default_factory=dict)
+    session: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def iscsi_again(machine: Machine, export: Export, deadline: float) -> None:
 def _make(machine: Machine, export: Export, undo: ExitStack, deadline: float) -> None:
     _add_target(machine, export, undo, deadline)
     _add_luns(machine, export, deadline)
-    for name, seconds in export.layout.timers.items():
-        write(machine, f"{export.target}/{name}", str(seconds), deadline)
+    for name, value in export.layout.session.items():
+        write(machine, f"{export.target}/{name}", str(value), deadline)
     write(machine, f"{export.target}/enabled", "1", deadline)
 
 

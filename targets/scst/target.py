@@ -22,7 +22,7 @@ from targets.scst.operations import Site
 from targets.scst.prefix import MODULES, OPTIONAL, TREE, Prefix
 from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS
 from targets.scst.user_spec import DeviceSpec, argument, check_options
-from targets.target import Address, Deployment, Device, Transport
+from targets.target import DIGESTS, Address, Deployment, Device, Transport
 from targets.waiting import wait_until
 
 VENDOR = "STF"
@@ -49,8 +49,8 @@ KERNEL_THREADS = (
     "scst_release_ac", "scst_rel_", "scstd", "iscsird", "iscsiwr", "iscsi_conn_cle",
 )
 
-TIMERS = ("RspTimeout", "NopInInterval", "NopInTimeout")
-"""Of a session, in seconds (README of iSCSI-SCST)."""
+SESSION = (*DIGESTS, "RspTimeout", "NopInInterval", "NopInTimeout")
+"""What can be set of a session; the last ones in seconds (README of iSCSI-SCST)."""
 
 SLABS = (
     "scst_user_cmd", "scst_user_dev", "scst_cmd", "scst_mgmt_cmd", "scst_mgmt_cmd_stub",
@@ -135,10 +135,10 @@ class Scst:
     ) -> Deployment:
         """Make the device with its siblings, and export them by as many targets as asked for."""
         handlers.check(device)
-        timers = TIMERS if transport is Transport.ISCSI else ()
-        if unknown := sorted(set(device.timers) - set(timers)):
-            raise WrongUsageError(f"SCST has no timer {unknown[0]} over {transport}")
-        layout = Layout(device.layout(), device.group, device.timers)
+        settable = SESSION if transport is Transport.ISCSI else ()
+        if unknown := sorted(set(device.session) - set(settable)):
+            raise WrongUsageError(f"SCST has no {unknown[0]} to set over {transport}")
+        layout = Layout(device.layout(), device.group, device.session)
         undo = ExitStack()
         below: storage.Storage | None = None
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from targets.machine import Machine
 from targets.target import portal_of
@@ -22,7 +23,8 @@ PRODUCT = "tgt disk"
 @dataclass(frozen=True)
 class Export:
     """One device's target. ``path``: its backing store. ``options``: of the backing store, by
-    tgtadm's names. ``deadline``: seconds for each order."""
+    tgtadm's names. ``deadline``: seconds for each order. ``session``: what the target negotiates,
+    by RFC 7143's keys."""
 
     machine: Machine
     name: str
@@ -31,6 +33,7 @@ class Export:
     block_size: int
     options: tuple[tuple[str, str], ...]
     deadline: float
+    session: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def iqn(self) -> str:
@@ -45,6 +48,8 @@ class Export:
     def add(self) -> None:
         """Make target, LUN and portal. Raises TargetFailedError."""
         self._give("new", "target", tid=TID, targetname=self.iqn)
+        for name, value in self.session.items():
+            self._give("update", "target", tid=TID, name=name, value=value)
         self.add_lun()
         self.admit()
         self.add_portal()

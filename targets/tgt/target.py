@@ -16,7 +16,7 @@ from targets.backend.absent import NoBackend
 from targets.backend.client import Backend
 from targets.machine import Machine
 from targets.operation import Operations, Running
-from targets.target import Address, Deployment, Device, Transport
+from targets.target import DIGESTS, Address, Deployment, Device, Transport
 from targets.tgt import admin, daemon, operations
 from targets.tgt.export import LUN, VENDOR, Export
 from targets.tgt.operations import Site
@@ -54,12 +54,11 @@ def check(device: Device, transport: Transport) -> dict[str, str]:
     """Return a device's options with their defaults. Raises WrongUsageError for unknown ones."""
     if transport is not Transport.ISCSI:
         raise WrongUsageError("tgt is reached over iSCSI only: it has no loopback transport")
-    if device.timers:
-        raise WrongUsageError("tgt has no timers of a session that can be set")
+    if unknown := sorted(set(device.session) - set(DIGESTS)):
+        raise WrongUsageError(f"tgt has no {unknown[0]} to set")
     if device.siblings or device.luns or device.group or device.targets != 1:
         raise WrongUsageError("tgt is deployed with one device, one LUN and one target only")
-    unknown = sorted(set(device.options) - set(OPTIONS))
-    if unknown:
+    if unknown := sorted(set(device.options) - set(OPTIONS)):
         raise WrongUsageError(
             f"tgt has no device option {', '.join(unknown)}; it has: {', '.join(OPTIONS)}")
     chosen = {name: str(device.options.get(name, values[0])) for name, values in OPTIONS.items()}
@@ -141,7 +140,8 @@ class Tgt:
                 machine.run(["truncate", "-s", str(device.size), medium(device)])
                 backend = cast(Backend, NoBackend("the LUN is a file that nobody serves"))
             export = Export(machine, device.name, serial_of(device.name), path,
-                            device.block_size, tuple(options.items()), ladder.step)
+                            device.block_size, tuple(options.items()), ladder.step,
+                            device.session)
             undo.callback(export.delete, ladder.step)
             export.add()
             undo = undo.pop_all()

@@ -90,3 +90,17 @@ def test_what_was_sent_is_counted(lives: int, sent: int) -> None:
     puts = [order for order in program.orders if order["do"] == "put"]
     assert puts[0]["fields"] == {"LUN": 1 << 48}
     assert all(order["data"] == b"iqn.t".hex() for order in puts[1:])
+
+
+@pytest.mark.parametrize(("lines", "words"), [
+    ([], ""),
+    (["tc: no such qdisc", "gave up"], "tc: no such qdisc / gave up"),
+    (["Traceback (most recent call last):", '  File "x.py", line 1', "TimeoutError: timed out"],
+     "TimeoutError: timed out"),
+])
+def test_a_programs_last_words(lines: list[str], words: str) -> None:
+    said: list[Any] = []
+    machine = SimpleNamespace(spawn=lambda *_, on_message, **more: [
+        on_message({"kind": "text", "text": line}) for line in lines])
+    program = Program(cast(Any, machine), "raw initiator", "module", [], hear=said.append)
+    assert program.last_words == words

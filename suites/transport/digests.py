@@ -51,7 +51,7 @@ ALLOWED: Mapping[str, Rule] = {
 """By the case's name (fixtures.initiator.raw.digests)."""
 
 DOES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "lio": dict.fromkeys(ALLOWED, (CLOSED,)),
+    **{target: dict.fromkeys(ALLOWED, (CLOSED,)) for target in ("lio", "tgt")},
     "scst": {
         **{name: (CLOSED,) for name in ALLOWED if name.startswith("header-")},
         **{name: (CRC_ERROR,) for name in ALLOWED if name.startswith("data-")},
@@ -59,4 +59,5 @@ DOES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 """By target and case: all that it says. LIO (6.1) hangs up over all: it offers ErrorRecoveryLevel 0
-only, as long as its TPG's parameter is not changed. SCST (3.11.0-pre) says nothing to a NOP-Out."""
+only, as long as its TPG's parameter is not changed; so does tgt (1.0.85), and offers the same. SCST
+(3.11.0-pre) says nothing to a NOP-Out."""

@@ -108,10 +108,12 @@ I/O for it, and takes up to LOGICAL UNIT RESET, TARGET RESET and a new session t
 
 
 TEARDOWN_PATIENCE: Mapping[str, float] = {
-    "cpu-hog": 6.0, "backend-starved": 6.0, "memory-pressure": 12.0}
+    "cpu-hog": 6.0, "backend-starved": 6.0, "memory-pressure": 12.0,
+    **dict.fromkeys(("failslab", "failslab-caches", "fail-page-alloc"), 2.0)}
 """Seconds beyond the ladder's that a teardown may take beside this: an administrator's programs
 have a seventh of a CPU each (targets.system.HOGS_PER_CPU); a backend, a twentieth for what it has
-to answer; memory takes that long to be used up, and the teardown's clock runs meanwhile."""
+to answer; memory takes that long to be used up, and the first allocation to fail is waited for
+(targets.system.FIRST_FAILURE): the teardown's clock runs meanwhile."""
 
 
 def teardown_patience(fault: Fault) -> float:

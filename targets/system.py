@@ -38,9 +38,9 @@ and an order of the test's took longer than the order may."""
 
 CPUS = "/sys/devices/system/cpu"
 
-FIRST_FAILURE = 2.0
-"""Seconds in which a target under I/O asks for memory, if it does: less than the initiator's
-command timer (4 s)."""
+FIRST_FAILURE = 1.0
+"""Seconds in which a target under I/O asks for memory, if it does: less than the timers of
+initiator (4 s) and TCMU (2 s, targets.lio.target)."""
 
 STEP_SECONDS = 3600
 """Seconds by which the clock jumps: more than any timer of target or initiator."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
+
 from fixtures.initiator.disk import Disk
 from fixtures.initiator.openiscsi import OpenIscsi
 from fixtures.network import Network
@@ -10,7 +13,6 @@ from fixtures.stimulus import Stimulus
 from fixtures.story import Beside, Load, beside_a_load, tell
 from fixtures.workload.stamps import Stamps
 from inject.partition import GIVES_UP, PARTITIONS, WAITS_FOR_THE_REST, Partition
-from results.errors import MachineLostError
 from targets.target import ISCSI_PORT, Deployment
 
 CONNECTIONS = "/proc/net/tcp"
@@ -73,20 +75,16 @@ def torn_down(stage: Stage) -> None:
     partition = PARTITIONS[stage.plan.partition or ""]
     network = Network(stage, partition)
 
-    def cut() -> None:
+    gone = threading.Event()
+
+    def prepare(deployment: Deployment, _disk: Disk) -> Beside:
+        network.prepare()
+        return Beside(before=partial(cut, deployment), meanwhile=gone.set, settle=network.close)
+
+    def cut(deployment: Deployment) -> None:
         network.cut()
         if WAITS_FOR_THE_REST[stage.plan.target]:
-            network.mend_meanwhile()
-
-    def settle() -> None:
-        network.close()
-        history = stage.recorder.history()
-        fired, mended = history.first("fault", "fired"), history.first("fault", "mended")
-        if fired and mended and mended.time < fired.time:
-            raise MachineLostError("the network was joined again before the device was taken away")
-
-    def prepare(_deployment: Deployment, _disk: Disk) -> Beside:
-        network.prepare()
-        return Beside(before=cut, settle=settle)
+            network.mend_meanwhile(lambda: gone.is_set() or deployment.removal_waits(),
+                                   stage.ladder.step + stage.ladder.teardown)
 
     tell(stage, prepare)

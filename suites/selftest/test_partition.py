@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -140,8 +142,11 @@ def test_it_is_joined_while_the_story_waits(machines: list[FakeMachine], tmp_pat
         stage: Any = FakeStage(machines, recorder, partition)
         network = Network(stage, partition)
         network.cut()
-        network.mend_meanwhile()
-        assert recorder.history().first("fault", "mended") is None
+        begun = threading.Event()
+        network.mend_meanwhile(begun.is_set, 5.0)
+        time.sleep(2 * partition.seconds)
+        assert recorder.history().first("fault", "mended") is None  # the device has to go first
+        begun.set()
         assert wait_until(lambda: commands(machines[1])[-1].endswith("loss 0%"), 5.0)
         network.close()
         assert len(list(recorder.history().select("fault", "mended"))) == 1
@@ -155,9 +160,21 @@ def test_a_machine_that_is_lost_before_it_is_joined_is_told_of(
         network = Network(cast(Any, FakeStage(machines, recorder, partition)), partition)
         network.cut()
         machines[0].vanish()
-        network.mend_meanwhile()
+        network.mend_meanwhile(lambda: True, 5.0)
         with pytest.raises(MachineLostError):
             network.close()
+
+
+def test_a_device_that_does_not_begin_to_go(machines: list[FakeMachine], tmp_path: Path) -> None:
+    partition = Partition("test", How.SILENT, 0.05, (4.0, 6.0))
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        network = Network(cast(Any, FakeStage(machines, recorder, partition)), partition)
+        network.cut()
+        network.mend_meanwhile(lambda: False, 0.1)
+        with pytest.raises(MachineLostError, match="had not begun to go"):
+            network.close()
+        assert len(list(recorder.history().select("fault", "mended"))) == 1  # all the same
+    assert commands(machines[1])[-1].startswith("tc qdisc del")
 
 
 def test_a_partition_beside_something_else_promises_nothing(

@@ -51,7 +51,8 @@ def plans(target: str) -> list[Plan]:
     chosen commands; and for each teardown while it stalls."""
     ill = [FAULTS[name] for name in (*CONTROLS, *MEMORY)] + [*ERRORS, *STALLS, *SICK_TEARDOWNS]
     stamped = [
-        stamps(target, fault.name, transport) for transport in transports(target) for fault in ill
+        replace(stamps(target, fault.name, transport), point=FREE.get(fault.name, Point()))
+        for transport in transports(target) for fault in ill
         if possible(fault, target, transport)
         and (transport is Transport.ISCSI or fault.name in BY_LOOPBACK)]
     chosen = [chose(target, fault.name, kind) for fault in ERRORS for kind in KINDS]
@@ -62,8 +63,9 @@ def plans(target: str) -> list[Plan]:
     return [*stamped, *chosen, *map(on_scsi, scsi)]
 
 
-FREE = dict.fromkeys(("storage-ignores", "storage-ignores-failfast"), NOTHING_HELD)
-"""What is held at the gate would wait for the disk to be let go on."""
+FREE = dict.fromkeys(("storage-ignores", "storage-ignores-failfast", *MEMORY), NOTHING_HELD)
+"""What is held at the gate would wait for the disk to be let go on; the gate holds all there is,
+and nobody would ask for memory."""
 
 
 def on_scsi(plan: Plan) -> Plan:

@@ -27,8 +27,12 @@ def matrix(target: str) -> Matrix:
         return [fault.name for fault in faults if any(
             fault.needs.met(target, backend, transport) for transport in transports(target))]
 
+    def paired(disturbances: Sequence[Fault]) -> list[str]:
+        return [name for name in possible(disturbances) if any(
+            pair.disturbance.name == name and pair.needs.on(target) for pair in PAIRS)]
+
     return Matrix({
-        "disturbance": possible(DISTURBANCES), "teardown": possible(TEARDOWNS),
+        "disturbance": paired(DISTURBANCES), "teardown": possible(TEARDOWNS),
         "first": [True, False], "transport": list(transports(target)),
     }, [
         *(Rule(f"a {role} of one transport only", (role, "transport"),
@@ -38,7 +42,7 @@ def matrix(target: str) -> Matrix:
              ("disturbance", "teardown", "first"),
              lambda *faults: faults not in BY_FAULTS
              or not BY_FAULTS[faults].needs.on(target)),
-    ], [{"disturbance": possible(later)} for later in (DAEMONS, ALLOCATIONS)])
+    ], [{"disturbance": paired(later)} for later in (DAEMONS, ALLOCATIONS)])
 
 
 FEW = StampJob(blocks=64)

@@ -90,7 +90,7 @@ class Breaking:
         one.shutdown(wait=False)
 
     def _hang_up(self) -> None:
-        bound = self._stage.ladder.teardown
+        bound = self._stage.ladder.step + self._stage.ladder.teardown
         if not until(lambda: self._fired.is_set() or self._deployment.removal_waits(), bound):
             raise MachineLostError(f"the device had not begun to go after {bound:g} s")
         self._end()
@@ -124,6 +124,7 @@ def begin(stage: Stage, deployment: Deployment, wire: Wire) -> Program:
     bound = LOGIN + stage.ladder.step
     reached = program.wait(lambda: bool(program.told("there") or program.told(EXIT)), bound)
     if not program.told("there"):
+        deployment.reachable()  # one that died is the news
         words = program.last_words
         stage.must(not reached, f"the sessions did not come to {wire.moment}: {words}")
         stage.must(False, f"the sessions did not come to {wire.moment} in {bound:g} s")

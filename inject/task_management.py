@@ -75,12 +75,28 @@ def responses(target: str, function: str, fault: Fault, state: State) -> Sequenc
     return tuple(dict.fromkeys((refused or COMPLETE, *single, *gone, *cold)))
 
 
+TERMINATES_OTHERS = frozenset({"lio"})
+"""Targets whose LOGICAL UNIT RESET terminates the other functions in progress, without an answer,
+as SAM-6 6.3.3 has it (LIO: core_tmr_drain_tmr_list, target_core_tmr.c); others let them end."""
+
+RETRIES = 5
+"""How often an initiator's midlayer tries a command again that others abort (SD_MAX_RETRIES,
+drivers/scsi/sd.h), before it reports an error."""
+
+
+def wears_others_out(asked: Sequence[str]) -> bool:
+    """Tell whether functions may abort another initiator's command more often than it is tried."""
+    return sum(each in FOR_ALL for each in asked) > RETRIES
+
+
 def to_all(target: str, asked: Sequence[str], fault: Fault, state: State) -> Sequence[str]:
     """Return how any of several functions may be answered that are asked for at once. One may find
     that another has ended the task (RFC 7143 11.6.1)."""
     late = (NO_TASK,) if "ABORT_TASK" in asked and len(asked) > 1 else ()
     answers = [answer for each in asked for answer in responses(target, each, fault, state)]
-    return tuple(dict.fromkeys((*answers, *late)))
+    terminated = [f"{each} unanswered" for each in asked if each != "LUN_RESET"] \
+        if "LUN_RESET" in asked and target in TERMINATES_OTHERS else []
+    return tuple(dict.fromkeys((*answers, *late, *terminated)))
 
 
 def allowed_beside_all(

@@ -178,7 +178,7 @@ def _failures(book: Account, begin: float, end: float) -> list[Io]:
 
 def _failed_in_hold(history: History, timeline: Timeline, book: Account) -> list[Io]:
     armed = history.first("fault", "armed")
-    if armed is None:
+    if armed is None or expected(history).get("wears_others_out"):
         return []
     return _failures(book, armed.time, timeline.since_fault(armed.time))
 
@@ -196,7 +196,9 @@ def _failed_while_held(history: History, timeline: Timeline, book: Account) -> F
 
 
 def _errors_allowed_from(history: History, timeline: Timeline) -> float:
-    fired = history.first("fault", "fired")
+    fired, armed = history.first("fault", "fired"), history.first("fault", "armed")
+    if armed and expected(history).get("wears_others_out"):
+        return armed.time
     if fired is None or timeline.fired is None:
         return timeline.seen_until
     if fired.data["fault"] not in HARMLESS_FAULTS:

@@ -2,8 +2,9 @@
 
 A function that was asked for ends with a response (RFC 7143 11.6.1; SAM-6 clause 7), or with the
 session, which the target may end by itself (TARGET COLD RESET) or lose with its device. The fault's
-``armed`` event says with which responses, as ``expect``'s "functions". The bound is a command's: no
-fault makes a function wait longer.
+``armed`` event says with which responses, as ``expect``'s "functions": a word, or a function and a
+word. The bound is a command's: no fault makes a function wait longer. One that may stay unanswered
+is not late.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from results.timeline import Timeline, expected, ladder
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "task_management"
+
+UNANSWERED = "unanswered"
+"""What a session's keeper says of one that it has waited for in vain
+(fixtures.initiator.libiscsi.ledger)."""
 
 
 def check(history: History) -> Check | None:
@@ -41,11 +46,18 @@ def check(history: History) -> Check | None:
                      [_evidence(event) for event in breaches[:EVIDENCE_MAX]],
                      {**figures, **timeline.detected(NAME, breaches[0].time)},
                      [Signature.of("breach", str(each.data["words"])) for each in breaches])
+
+    def fits(response: Event) -> bool:
+        said = words(response)
+        name = asked[int(response.data["number"])].data["name"]
+        return any(fnmatchcase(said, each) or f"{name} {said}" == each for each in allowed)
+
     wrong = [event for event in responses.values()
-             if timeline.witnessed(event.time)
-             and not any(fnmatchcase(words(event), each) for each in allowed)]
-    late = [event for number, event in asked.items()
-            if _seconds(event, responses.get(number), timeline) > bound]
+             if timeline.witnessed(event.time) and not fits(event)]
+    terminated = {number for number, event in responses.items()
+                  if words(event) == UNANSWERED and fits(event)}
+    late = [event for number, event in asked.items() if number not in terminated
+            and _seconds(event, responses.get(number), timeline) > bound]
     for found, what, kind in ((wrong, "was answered otherwise than with "
                                + " or ".join(allowed), "response"),
                               (late, f"had no response in {bound:g} s", "late")):

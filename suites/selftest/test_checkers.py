@@ -446,6 +446,18 @@ def test_a_patient_ladder_is_a_ladder() -> None:
     assert LADDER.patient(0.0) == LADDER
 
 
+@pytest.mark.parametrize(("worn", "verdict"), [(False, Verdict.UNKNOWN), (True, Verdict.PASS)])
+def test_what_is_aborted_more_often_than_it_is_tried_may_fail(
+    worn: bool, verdict: Verdict,
+) -> None:
+    story = healthy()
+    _fails_early(story)
+    story.at(10.05, "fault", "armed", fault="it", point="exec", count=4, opcodes=None,
+             direction="write", expect={"wears_others_out": worn})
+    story.events.sort(key=lambda event: event.time)
+    assert story.verdict("ledger") is verdict
+
+
 def test_teardown_time_is_a_figure() -> None:
     assert healthy().check("teardown").figures["teardown_time"].value == 1.5
 

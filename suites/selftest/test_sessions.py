@@ -10,6 +10,7 @@ import pytest
 from fixtures.initiator.disk import Disk
 from fixtures.workload.commands import CommandJob
 from fixtures.workload.sessions import Sessions
+from inject import task_management
 from inject.catalogue import fault_by_name
 from inject.point import State
 from inject.task_management import FUNCTIONS, allowed_beside, patience, responses
@@ -138,6 +139,24 @@ def test_another_response_fails(end: dict[str, object]) -> None:
     found = check(managed({"response": "FUNC_COMPLETE"}, end))
     assert found.verdict is Verdict.FAIL
     assert "1 of 2 functions: LUN_RESET was answered otherwise" in found.reason
+
+
+@pytest.mark.parametrize(("function", "verdict"), [
+    ("LUN_RESET", Verdict.PASS), ("ABORT_TASK", Verdict.FAIL)])
+def test_one_that_a_reset_terminates_may_stay_unanswered(function: str, verdict: Verdict) -> None:
+    story = managed({"response": "FUNC_COMPLETE"}, {"error": "unanswered", "after": 9.0},
+                    allowed=("FUNC_COMPLETE", f"{function} unanswered"))
+    assert check(story).verdict is verdict
+
+
+def test_what_a_storm_of_resets_may_do() -> None:
+    asked = ("ABORT_TASK", "LUN_RESET")
+    release, lost = fault_by_name("release"), "ABORT_TASK unanswered"
+    assert lost in task_management.to_all("lio", asked, release, State.EXEC)
+    assert lost not in task_management.to_all("scst", asked, release, State.EXEC)
+    assert lost not in task_management.to_all("lio", asked[:1], release, State.EXEC)
+    assert task_management.wears_others_out(("LUN_RESET",) * 6)
+    assert not task_management.wears_others_out(("LUN_RESET",) * 5 + ("ABORT_TASK",) * 9)
 
 
 def test_a_late_response_fails() -> None:

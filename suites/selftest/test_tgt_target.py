@@ -34,8 +34,8 @@ LADDER = Ladder(step=0.3, teardown=0.3)
 class Tgtd:
     """A machine with a tgtd. ``active``: how many more orders find a command active (None: all).
 
-    ``fails``: which order is refused, counted from 0. ``dies_of``: an order that ends it.
-    ``things``: what has been made.
+    ``fails``: which order is refused, counted from 0. ``dies_of``: an order that ends it, with a
+    status. ``things``: what has been made.
     """
 
     release = "6.1.0-fake"
@@ -50,7 +50,7 @@ class Tgtd:
         self.fails: int | None = None
         self.orders: list[str] = []
         self.spawned: list[FakeProcess] = []
-        self.dies_of = ""
+        self.dies_of, self.dies_with = "", 128 + signal.SIGABRT
         self.clock = 0.0
         self.files: dict[str, str] = {}
 
@@ -106,7 +106,7 @@ class Tgtd:
         op, mode = argv[4], argv[6]
         self.orders.append(f"{op} {mode}")
         if self.orders[-1] == self.dies_of:
-            self.die(signal.SIGABRT)
+            self.die(self.dies_with - 128)
         refusal = self._refusal(op, mode, "--force" in argv) if self.alive else \
             "failed to send request hdr to tgt daemon, Connection refused"
         if not refusal and op == "new":
@@ -285,11 +285,12 @@ def test_a_daemon_that_died_by_itself_is_replaced_and_told_of(recorder: Recorder
     deploy(machine, recorder).remove()
 
 
-def test_a_daemon_that_dies_of_an_order_is_told_of(recorder: Recorder) -> None:
-    """Its end comes first: a signature is cut off behind 120 characters."""
+@pytest.mark.parametrize("status", [128 + signal.SIGABRT, 255])
+def test_a_daemon_that_dies_of_an_order_is_told_of(status: int, recorder: Recorder) -> None:
+    """Its end comes first: a signature is cut off behind 120 characters. exit(-1) is 255."""
     machine = Tgtd()
     deployment = deploy(machine, recorder)
-    machine.dies_of = "delete target"
+    machine.dies_of, machine.dies_with = "delete target", status
     machine.files[daemon.LOG] = "tgtd: iscsi_target_destroy(412) bug still have sessions 1\n"
     with pytest.raises(TargetFailedError) as raised:
         deployment.remove()

@@ -64,7 +64,8 @@ def died(machine: Machine) -> str:
     if not machine.exists(EXIT_FILE):
         return ""
     status = int(machine.read(EXIT_FILE))
-    how = Signals(status - 128).name if status > 128 else f"status {status}"
+    killed_by = {128 + each: each.name for each in Signals}
+    how = killed_by.get(status, f"status {status}")
     words = machine.read(LOG).strip().rpartition("\n")[2][:LAST_WORDS]
     return f"tgtd died by itself: {how}; the last in its log: {words}"
 

@@ -24,6 +24,7 @@ from inject.pair import Pair
 from inject.partition import Partition
 from inject.point import ANSWERED, TASK_MANAGEMENT, State
 from inject.storage import sensed
+from inject.system import ALLOCATIONS
 from results.checkers.outcome import status_word
 
 GOOD = "GOOD"
@@ -86,7 +87,7 @@ def answered(outcome: Outcome) -> Sequence[str]:
 PATIENCE: Mapping[str, float] = {
     **{f"black-hole-{kind}": 12.0 for kind in range(1, 5)},
     "backend-stop-long": 12.0,
-    **dict.fromkeys(("memory-pressure", "failslab", "failslab-caches", "fail-page-alloc"), 12.0),
+    **dict.fromkeys(("memory-pressure", *(fault.name for fault in ALLOCATIONS)), 12.0),
     "target-offline": 12.0,
     "daemon-kill": 12.0,
     "malformed-pdus": 12.0,
@@ -109,7 +110,7 @@ I/O for it, and takes up to LOGICAL UNIT RESET, TARGET RESET and a new session t
 
 TEARDOWN_PATIENCE: Mapping[str, float] = {
     "cpu-hog": 6.0, "backend-starved": 6.0, "memory-pressure": 12.0,
-    **dict.fromkeys(("failslab", "failslab-caches", "fail-page-alloc"), 2.0)}
+    **dict.fromkeys((fault.name for fault in ALLOCATIONS), 2.0)}
 """Seconds beyond the ladder's that a teardown may take beside this: an administrator's programs
 have a seventh of a CPU each (targets.system.HOGS_PER_CPU); a backend, a twentieth for what it has
 to answer; memory takes that long to be used up, and the first allocation to fail is waited for

@@ -13,9 +13,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from inject.fault import SCST_USER, Held, Needs, Subject
+from inject.contract import DeployedDevice, FaultContext
+from inject.fault import SCST_USER, Expected, Held, Needs
+from inject.outcomes import BUSY as BUSY_WORD
+from inject.outcomes import GOOD as GOOD_WORD
+from inject.outcomes import TASK_SET_FULL, ends_well, grace_in
 from inject.point import Point, State
-from inject.waiting import until
+from inject.traits import TargetTraits
+from inject.waiting import wait_until
+from results.checkers.outcome import status_word
 from results.errors import TargetFailedError
 
 PAGE = 4096
@@ -44,6 +50,8 @@ COPY_ABORTED: Sense = (0x0A, 0x00, 0x00)
 DESCRIPTOR = 24
 """Bytes of struct scst_user_ext_copy_data_descr."""
 
+CLAUSE = "scst_user_spec and dev_user_process_reply, scst_user.c: the end of a wrong answer"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -55,6 +63,22 @@ class Outcome:
     errnos: tuple[frozenset[str | None], ...]
     status: int | None
     sense: Sense | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command's outcomes at the initiator.
+
+        BUSY is tried again by the midlayer, and then ends well. A status that the standard does not
+        have is an error of the initiator's own.
+        """
+        if self.status is None:
+            return (GOOD_WORD,)
+        if self.status == CHECK_CONDITION:
+            if self.sense is None:
+                return ("CHECK CONDITION*",)
+            return ("CHECK CONDITION " + "/".join(f"{number:02x}" for number in self.sense),)
+        word = status_word(self.status)
+        return (BUSY_WORD, TASK_SET_FULL, GOOD_WORD) if word == BUSY_WORD else (word, "host ERROR")
 
 
 def refused(errno: str, sense: Sense) -> Outcome:
@@ -105,10 +129,16 @@ class Answer:
         """The point at which it has a command to answer."""
         return Point(self.state, 1, self.direction)
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The command ends as the answer's ``outcome`` has it."""
+        return Expected(self.outcome.words, CLAUSE, grace=grace_in(state))
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Answer the oldest held command. Raises TargetFailedError when the kernel says to it
         what it must not."""
-        said = give(subject, deadline, fields=self.fields, as_handle=self.as_handle,
+        said = give(context.deployment, deadline, fields=self.fields, as_handle=self.as_handle,
                     times=self.times)
         self.judge(list(said["errors"]))
 
@@ -121,13 +151,13 @@ class Answer:
                 f"{self.name}: the kernel said {words(errors)}, expected "
                 + ", ".join(" or ".join(sorted(map(word, each))) for each in wanted))
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Answer rightly what is still held."""
-        subject.backend.release(deadline)
+        context.deployment.backend.release(deadline)
 
 
 def give(
-    subject: Subject, deadline: float, handle: int | None = None, *,
+    subject: DeployedDevice, deadline: float, handle: int | None = None, *,
     fields: Mapping[str, Any] = MappingProxyType({}), as_handle: int | None = None,
     times: int = 1,
 ) -> Mapping[str, Any]:
@@ -283,18 +313,24 @@ class AnswerForAnother:
     point: Point = TWO_WRITES
     options: Mapping[str, str | int] = field(default_factory=dict)
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """Every command ends well."""
+        return ends_well(state, CLAUSE)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Answer the older one as the younger. Raises TargetFailedError when that is refused."""
         # Answered as a command that there is not, each is passed over, and can be named.
-        older, younger = (int(give(subject, deadline, as_handle=NO_HANDLE)["handle"])
+        older, younger = (int(give(context.deployment, deadline, as_handle=NO_HANDLE)["handle"])
                           for _ in range(2))
-        said = list(give(subject, deadline, older, as_handle=younger)["errors"])
+        said = list(give(context.deployment, deadline, older, as_handle=younger)["errors"])
         if said != [None]:
             raise TargetFailedError(f"{self.name}: the kernel said {words(said)}")
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Answer what is left: the one that the kernel has ended, in vain, and the older."""
-        subject.backend.release(deadline)
+        context.deployment.backend.release(deadline)
 
 
 FOR_ANOTHER = AnswerForAnother()
@@ -323,22 +359,29 @@ class FreedInBackground:
     options: Mapping[str, str | int] = field(
         default_factory=lambda: {"on_free_cmd_type": "CALL"})
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """Every command ends well."""
+        return ends_well(state, CLAUSE)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Answer BACKGROUND, and ON_FREE_CMD once it has come.
 
         Raises TargetFailedError when either is refused.
         """
-        subject.backend.hold(str(State.ON_FREE_CMD), MANY, direction="write", deadline=deadline)
-        began = give(subject, deadline, fields={"reply_type": "BACKGROUND"})
+        device = context.deployment
+        device.backend.hold(str(State.ON_FREE_CMD), MANY, direction="write", deadline=deadline)
+        began = give(device, deadline, fields={"reply_type": "BACKGROUND"})
         errors = list(began["errors"])
-        if not until(lambda: self._freed(subject, deadline, int(began["handle"]), errors),
-                     deadline):
+        if not wait_until(lambda: self._freed(device, deadline, int(began["handle"]), errors),
+                          deadline):
             raise TargetFailedError(f"{self.name}: no ON_FREE_CMD came in {deadline:g} s")
         if errors != [None, None]:
             raise TargetFailedError(f"{self.name}: the kernel said {words(errors)}")
 
     def _freed(
-        self, subject: Subject, deadline: float, handle: int, errors: list[str | None]
+        self, subject: DeployedDevice, deadline: float, handle: int, errors: list[str | None]
     ) -> bool:
         """Answer a command's ON_FREE_CMD if it has come; append what the kernel says to it.
 
@@ -352,9 +395,9 @@ class FreedInBackground:
             return False
         return True
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Complete it."""
-        subject.backend.release(deadline)
+        context.deployment.backend.release(deadline)
 
 
 FREED_IN_BACKGROUND = FreedInBackground()

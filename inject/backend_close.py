@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inject.fault import PROCESS, SCST_USER, Held, Needs, Subject
+from inject.contract import FaultContext
+from inject.fault import PROCESS, SCST_USER, Expected, Held, Needs
+from inject.outcomes import loses_backend
+from inject.point import State
+from inject.traits import TargetTraits
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,19 @@ class BackendClose:
     held: Held = Held.LOST
     needs: Needs = PROCESS
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Close."""
-        subject.backend.close(deadline)
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The kernel has to answer what the backend held."""
+        return loses_backend(state)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Close."""
+        context.deployment.backend.close(deadline)
+
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """End what the close left of the device."""
-        subject.take_device_away()
+        context.deployment.take_device_away()
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,17 @@ class BackendUnregister:
     held: Held = Held.LOST
     needs: Needs = SCST_USER
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Unregister and close."""
-        subject.backend.call("unregister", deadline=deadline)
-        subject.backend.close(deadline)
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The kernel has to answer what the backend held."""
+        return loses_backend(state)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Unregister and close."""
+        context.deployment.backend.call("unregister", deadline=deadline)
+        context.deployment.backend.close(deadline)
+
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """End what is left of the device."""
-        subject.take_device_away()
+        context.deployment.take_device_away()

@@ -6,7 +6,11 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 
-from inject.fault import PROCESS, SCST_USER, Held, Needs, Subject
+from inject.contract import FaultContext
+from inject.fault import PROCESS, SCST_USER, Expected, Held, Needs
+from inject.outcomes import loses_backend
+from inject.point import State
+from inject.traits import TargetTraits
 from results.errors import TargetFailedError
 
 
@@ -22,13 +26,19 @@ class BackendSignal:
     held: Held = Held.LOST
     needs: Needs = PROCESS
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Send the signal."""
-        subject.backend.process.signal(self.number)
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The kernel has to answer what the backend held."""
+        return loses_backend(state)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Send the signal."""
+        context.deployment.backend.process.signal(self.number)
+
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """End what the dead backend left of the device."""
-        subject.take_device_away()
+        context.deployment.take_device_away()
 
 
 KILL = BackendSignal("backend-kill", signal.SIGKILL)
@@ -49,12 +59,18 @@ class BackendExit:
     held: Held = Held.LOST
     needs: Needs = SCST_USER
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The kernel has to answer what the backend held."""
+        return loses_backend(state)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Tell it to exit, and see it gone."""
         with suppress(TargetFailedError):  # it ends instead of answering
-            subject.backend.call("exit", deadline=deadline)
-        subject.backend.process.wait(deadline)
+            context.deployment.backend.call("exit", deadline=deadline)
+        context.deployment.backend.process.wait(deadline)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """End what it left of the device."""
-        subject.take_device_away()
+        context.deployment.take_device_away()

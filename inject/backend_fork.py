@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from inject.fault import SCST_USER, Held, Needs, Subject
+from inject.contract import FaultContext
+from inject.fault import SCST_USER, Expected, Held, Needs
+from inject.outcomes import loses_backend
+from inject.point import State
+from inject.traits import TargetTraits
 from results.errors import TargetFailedError
 
 LINGER = 0.5
@@ -26,19 +30,25 @@ class BackendFork:
     held: Held = Held.LOST
     needs: Needs = SCST_USER
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The kernel has to answer what the backend held."""
+        return loses_backend(state)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Fork and close; see that nothing happens; kill the child.
 
         Raises TargetFailedError when the device goes before the child does.
         """
-        child = int(subject.backend.call("fork", deadline=deadline))
-        subject.backend.close(deadline)
+        child = int(context.deployment.backend.call("fork", deadline=deadline))
+        context.deployment.backend.close(deadline)
         time.sleep(LINGER)
-        there = subject.present()
-        subject.end_process(child)
+        there = context.deployment.present()
+        context.deployment.end_process(child)
         if not there:
             raise TargetFailedError("the device went while a forked copy had it open")
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """End what is left of the device."""
-        subject.take_device_away()
+        context.deployment.take_device_away()

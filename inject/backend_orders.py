@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from inject.fault import SCST_USER, Held, Needs, Subject
+from inject.contract import DeployedDevice, FaultContext
+from inject.fault import SCST_USER, Expected, Held, Needs
+from inject.outcomes import ends_well
+from inject.point import State
+from inject.traits import TargetTraits
 from results.errors import TargetFailedError
 
 
@@ -34,32 +38,38 @@ class BackendOrder:
         """The commands are answered while it waits for them, or stay held."""
         return Held.ANSWERED if self.waits else Held.KEPT
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The commands are answered."""
+        return ends_well(state)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Begin it; if it waits, answer what is held, and see it end.
 
         One that waits is given once more when the commands have been answered: it cannot end
         before the first one has. Raises TargetFailedError when it does not end, or the kernel
         refuses it.
         """
-        said = self._give(subject, deadline)
+        said = self._give(context.deployment, deadline)
         if self.waits or not said["done"]:
-            subject.backend.release(deadline)
+            context.deployment.backend.release(deadline)
         if not said["done"]:
-            said = self._give(subject, deadline)
+            said = self._give(context.deployment, deadline)
         if not said["done"]:
             raise TargetFailedError(f"{self.name}: it does not end")
         if said["error"] is not None:
             raise TargetFailedError(f"{self.name}: the kernel refuses: {said['error']}")
 
-    def _give(self, subject: Subject, deadline: float) -> Mapping[str, Any]:
+    def _give(self, subject: DeployedDevice, deadline: float) -> Mapping[str, Any]:
         """Give the order; return ``done``, and if so ``error``, after a second at most."""
         said: Mapping[str, Any] = subject.backend.call(
             self.do, deadline=deadline, **self.arguments)
         return said
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Let go what is still held. The device goes on as it is now."""
-        subject.backend.release(deadline)
+        context.deployment.backend.release(deadline)
 
 
 SET_OPTIONS = BackendOrder("backend-set-options", "set_options",

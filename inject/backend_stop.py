@@ -6,7 +6,11 @@ import signal
 import time
 from dataclasses import dataclass
 
-from inject.fault import PROCESS, Held, Needs, Subject
+from inject.contract import FaultContext
+from inject.fault import PROCESS, Expected, Held, Needs
+from inject.outcomes import ABORTED_LATE, RECOVERY_GRACE, TIMER, ends_well, ends_with, loses_backend
+from inject.point import State
+from inject.traits import TargetTraits
 
 
 @dataclass(frozen=True)
@@ -21,24 +25,32 @@ class BackendStop:
 
     name: str
     seconds: float
+    outlasts_timer: bool = False
     breaks: bool = True
     ends_device: bool = False
     held: Held = Held.KEPT
     needs: Needs = PROCESS
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """A stop that outlasts the initiator's timer costs the commands."""
+        return (ends_with(state, ABORTED_LATE, TIMER, grace=RECOVERY_GRACE) if self.outlasts_timer
+                else ends_well(state))
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Stop it, for as long as this fault lasts."""
-        subject.backend.process.signal(signal.SIGSTOP)
+        context.deployment.backend.process.signal(signal.SIGSTOP)
         time.sleep(self.seconds)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Let it go on, and what it held."""
-        subject.backend.process.signal(signal.SIGCONT)
-        subject.backend.release(deadline)
+        context.deployment.backend.process.signal(signal.SIGCONT)
+        context.deployment.backend.release(deadline)
 
 
 SHORT = BackendStop("backend-stop", 2.5)
-LONG = BackendStop("backend-stop-long", 5.0)
+LONG = BackendStop("backend-stop-long", 5.0, outlasts_timer=True)
 
 
 @dataclass(frozen=True)
@@ -52,12 +64,18 @@ class BackendStopKill:
     held: Held = Held.LOST
     needs: Needs = PROCESS
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Stop it, and kill it some time later."""
-        subject.backend.process.signal(signal.SIGSTOP)
-        time.sleep(self.seconds)
-        subject.backend.kill()
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The kernel has to answer what the backend held."""
+        return loses_backend(state)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Stop it, and kill it some time later."""
+        context.deployment.backend.process.signal(signal.SIGSTOP)
+        time.sleep(self.seconds)
+        context.deployment.backend.kill()
+
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """End what it left of the device."""
-        subject.take_device_away()
+        context.deployment.take_device_away()

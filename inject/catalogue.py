@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from inject.answers import ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND
 from inject.backend_close import BackendClose, BackendUnregister
 from inject.backend_end import KILL, TERMINATE, BackendExit
@@ -10,9 +12,9 @@ from inject.backend_orders import CAPACITY_CHANGED, FLUSH_CACHE, SET_OPTIONS
 from inject.backend_stop import LONG, SHORT, BackendStopKill
 from inject.daemon import DAEMONS
 from inject.fault import Fault
-from inject.lies import LIES
 from inject.lun_race import LunRace
 from inject.lun_remove import LunRemove
+from inject.misbehaviour import MISBEHAVIOURS
 from inject.netem import NETEMS
 from inject.pair import PAIRS
 from inject.partition import PARTITIONS
@@ -20,6 +22,7 @@ from inject.release import Release
 from inject.storage import FAULTS as STORAGE
 from inject.system import ALLOCATIONS, SYSTEM
 from inject.target_operation import OPERATIONS
+from inject.traits import TargetTraits
 from inject.wire import WIRE
 from results.errors import WrongUsageError
 
@@ -28,12 +31,21 @@ BACKEND: tuple[Fault, ...] = (
     LONG, BackendStopKill(), SET_OPTIONS, FLUSH_CACHE, CAPACITY_CHANGED)
 """What a backend does, or is done to it."""
 
-MECHANISMS: tuple[Fault, ...] = (*BACKEND, LunRemove(), LunRace(), *OPERATIONS)
+NEWER: tuple[str, ...] = (
+)
+"""Modules of this package, each with a tuple MECHANISMS. One line registers a module: append its
+name, since a matrix keeps the cells that it had before and adds those of each newer mechanism."""
+
+NEWER_MECHANISMS: tuple[Fault, ...] = tuple(
+    fault for name in NEWER for fault in import_module(f"inject.{name}").MECHANISMS)
+
+MECHANISMS: tuple[Fault, ...] = (
+    *BACKEND, LunRemove(), LunRace(), *OPERATIONS, *NEWER_MECHANISMS)
 """All that breaks something around the commands that are held."""
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
-        Release(), *MECHANISMS, *SYSTEM, *ALLOCATIONS, *DAEMONS, *PAIRS, *STORAGE, *LIES,
+        Release(), *MECHANISMS, *SYSTEM, *ALLOCATIONS, *DAEMONS, *PAIRS, *STORAGE, *MISBEHAVIOURS,
         *ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND, *WIRE, *PARTITIONS.values(), *NETEMS.values())
 }
 
@@ -45,7 +57,7 @@ def fault_by_name(name: str) -> Fault:
     return FAULTS[name]
 
 
-def applicable(target: str, backend: str, transport: str) -> list[Fault]:
-    """Return the faults that can be done to a device: by its target's name, its backend's
+def applicable(traits: TargetTraits, backend: str, transport: str) -> list[Fault]:
+    """Return the faults that can be done to a device: by its target's traits, its backend's
     protocol or handler, its transport."""
-    return [fault for fault in FAULTS.values() if fault.needs.met(target, backend, transport)]
+    return [fault for fault in FAULTS.values() if fault.needs.met(traits, backend, transport)]

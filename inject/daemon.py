@@ -13,21 +13,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from inject.fault import Needs
-from inject.target_operation import TGT, TargetOperation, needs
+from inject.fault import ISCSI, SCST_HANDLERS, Needs
+from inject.outcomes import RECOVERY_GRACE, TIMER
+from inject.target_operation import DAEMON_KILLED, NBD, TargetOperation
 
 SHORT, LONG = 1.5, 3.5
 """Seconds: with a login that is tried beside it, for one more, less than the initiator's command
 timer of 4 s; and more, but less than the 6 s after which it gives a silent session up: a ping after
 2 s, 2 s for its answer, 2 s for another session (fixtures.initiator.openiscsi)."""
 
-SCST_ISCSI: Needs = needs(transports="iscsi")
+SCST_ISCSI: Needs = SCST_HANDLERS & ISCSI
+
+IN_KERNEL = "README of iSCSI-SCST: iscsi-scstd takes logins; sessions live in the kernel"
 
 DAEMONS: tuple[TargetOperation, ...] = (
-    TargetOperation("scstd-stop", "daemon-stop", needs=SCST_ISCSI, seconds=SHORT, errors=()),
-    TargetOperation("scstd-kill", "daemon-kill", needs=SCST_ISCSI),
-    TargetOperation("tgtd-stop", "daemon-stop", needs=TGT, seconds=SHORT, errors=()),
-    TargetOperation("tgtd-stop-long", "daemon-stop", needs=TGT, seconds=LONG, errors=()),
+    TargetOperation("scstd-stop", "daemon-stop", further=SCST_ISCSI, seconds=SHORT, errors=(),
+                    clause=IN_KERNEL),
+    TargetOperation("scstd-kill", "daemon-kill", further=SCST_ISCSI, clause=DAEMON_KILLED,
+                    grace=RECOVERY_GRACE),
+    TargetOperation("tgtd-stop", "daemon-stop", further=NBD, seconds=SHORT, errors=()),
+    TargetOperation("tgtd-stop-long", "daemon-stop", further=NBD, seconds=LONG, errors=(),
+                    clause=TIMER, grace=RECOVERY_GRACE),
 )
 
 

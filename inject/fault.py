@@ -1,109 +1,14 @@
-"""What a fault is: one thing that is broken at a point, and its undo."""
+"""Contract of a fault: one thing that is broken at a point, its undo, and what it may lead to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-
-class Process(Protocol):
-    """The backend's process."""
-
-    @property
-    def status(self) -> int | None:
-        """Exit status (negative: signal number), or None while it runs."""
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-
-    def wait(self, deadline: float) -> int:
-        """Wait for its end and return its exit status."""
-
-
-class Backend(Protocol):
-    """What a fault can do to a backend; deadlines in seconds."""
-
-    @property
-    def process(self) -> Process:
-        """Its process."""
-
-    def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
-        """Give a command of its protocol and return the result."""
-
-    def hold(
-        self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
-        direction: str | None = None,
-    ) -> None:
-        """Hold the next ``count`` matching commands at ``point``."""
-
-    def release(self, deadline: float) -> None:
-        """Let every held command go on."""
-
-    def lie(
-        self, how: str, count: int, *, deadline: float, direction: str | None = None,
-        medium: str | None = None,
-    ) -> None:
-        """Lie to the next ``count`` READs and WRITEs that match."""
-
-    def wait_lied(self, count: int, deadline: float) -> bool:
-        """Wait until as many lies have been told; tell whether they have."""
-
-    def stop_lying(self, deadline: float) -> None:
-        """Tell the truth again."""
-
-    def close(self, deadline: float) -> None:
-        """Close the device."""
-
-    def kill(self) -> None:
-        """SIGKILL."""
-
-
-class Running(Protocol):
-    """An operation on the target that was begun."""
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended, well or not."""
-
-    def waits(self) -> bool:
-        """Whether it waits in the kernel for commands that somebody has."""
-
-    def finish(self, deadline: float) -> None:
-        """Wait for its end. Raises TargetFailedError when it fails or is late."""
-
-
-class Subject(Protocol):
-    """What a fault is done to: a deployed device (targets.target.Deployment provides it)."""
-
-    @property
-    def backend(self) -> Backend:
-        """The device's backend."""
-
-    def begin(self, operation: str) -> Running:
-        """Begin an operation of an administrator's, by name."""
-
-    def heal(self, operation: str, deadline: float) -> None:
-        """Undo an operation that was begun."""
-
-    def present(self) -> bool:
-        """Whether the kernel lists the device."""
-
-    def reachable(self) -> bool:
-        """Whether the target lists the LUN under test."""
-
-    def end_process(self, pid: int) -> None:
-        """SIGKILL a process on the machine that is not the backend's own."""
-
-    def remove_lun(self) -> None:
-        """Take the LUN away from under the initiator; returns when it has gone."""
-
-    def removal_waits(self) -> bool:
-        """Whether a removal that was begun waits in the kernel."""
-
-    def take_device_away(self) -> None:
-        """End the device, whatever is left of it."""
+from inject.contract import FaultContext
+from inject.point import State
+from inject.traits import TargetTraits
 
 
 class Held(StrEnum):
@@ -118,32 +23,39 @@ class Held(StrEnum):
 class Needs:
     """What a fault can be done to. An empty set is anything.
 
-    ``targets``: by name. ``backends``: names of protocols between kernel and backend
-    ("scst_user", "tcmu", "nbd") or of handlers in the kernel ("vdisk_fileio"). ``transports``:
-    "iscsi", "loopback". ``kernel``: all that the machine's kernel has to have been built with,
-    by the names of targets.allocation; that is seen when the machine is there.
+    ``backends``: names of protocols between kernel and backend ("scst_user", "tcmu", "nbd") or of
+    handlers in the kernel ("vdisk_fileio"). ``transports``: "iscsi", "loopback". ``kernel``: all
+    that the machine's kernel has to have been built with, by the names of targets.allocation; that
+    is seen when the machine is there. ``operations``: all that the target has to list as an
+    operation (TargetTraits.operations). ``in_kernel``: whether the target has to run in the kernel,
+    or must not; None: either.
     """
 
-    targets: frozenset[str] = frozenset()
     backends: frozenset[str] = frozenset()
     transports: frozenset[str] = frozenset()
     kernel: frozenset[str] = frozenset()
+    operations: frozenset[str] = frozenset()
+    in_kernel: bool | None = None
 
-    def met(self, target: str, backend: str, transport: str) -> bool:
-        """Tell whether a fault can be done to this."""
-        return all(not wanted or given in wanted for wanted, given in (
-            (self.targets, target), (self.backends, backend), (self.transports, transport)))
+    def met(self, traits: TargetTraits, backend: str, transport: str) -> bool:
+        """Return whether a fault can be done to a device of a backend over a transport."""
+        return self.on(traits) and all(not wanted or given in wanted for wanted, given in (
+            (self.backends, backend), (self.transports, transport)))
 
-    def on(self, target: str) -> bool:
-        """Tell whether a fault can be done on a target at all."""
-        return not self.targets or target in self.targets
+    def on(self, traits: TargetTraits) -> bool:
+        """Return whether a target has all operations, and runs where a fault needs it to."""
+        return (self.operations <= traits.operations
+                and self.in_kernel in (None, traits.in_kernel))
 
     def __and__(self, other: Needs) -> Needs:
         """Return what two faults need that are done to the same. Raises ValueError when there is
         nothing that both can be done to."""
+        if {self.in_kernel, other.in_kernel} == {True, False}:
+            raise ValueError("no target runs both in the kernel and in a process")
         return Needs(
-            _both(self.targets, other.targets), _both(self.backends, other.backends),
-            _both(self.transports, other.transports), self.kernel | other.kernel)
+            _both(self.backends, other.backends), _both(self.transports, other.transports),
+            self.kernel | other.kernel, self.operations | other.operations,
+            self.in_kernel if other.in_kernel is None else other.in_kernel)
 
 
 def _both(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
@@ -157,7 +69,30 @@ ISCSI = Needs(transports=frozenset({"iscsi"}))
 PROCESS = Needs(backends=frozenset({"scst_user", "tcmu", "nbd"}))
 """A backend that is a process."""
 SCST_USER = Needs(backends=frozenset({"scst_user"}))
-SCST = Needs(targets=frozenset({"scst"}))
+VDISK = Needs(backends=frozenset({"vdisk_fileio", "vdisk_blockio", "vdisk_nullio"}))
+"""Handlers of vdisks in the kernel."""
+SCST_HANDLERS = Needs(backends=SCST_USER.backends | VDISK.backends)
+"""Every handler that SCST's core has devices of here."""
+LIO_BACKSTORES = Needs(backends=frozenset({"tcmu", "iblock"}))
+"""Every backstore that LIO's core has devices of here."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a fault may lead to for a command at its point.
+
+    ``outcomes``: patterns in the words of results.checkers.outcome; empty: any. ``clause``: the
+    clause of a standard, or the documentation or source, that allows these and no others.
+    ``grace``: seconds that commands may take beyond the ladder's bound. ``teardown_grace``: seconds
+    that the teardown may take beyond it. ``errors``: names of errnos with which I/O may fail; ():
+    none may fail; None: with any.
+    """
+
+    outcomes: tuple[str, ...]
+    clause: str
+    grace: float = field(default=0.0, kw_only=True)
+    teardown_grace: float = field(default=0.0, kw_only=True)
+    errors: tuple[str, ...] | None = field(default=None, kw_only=True)
 
 
 class Fault(Protocol):
@@ -183,8 +118,17 @@ class Fault(Protocol):
     def needs(self) -> Needs:
         """What it can be done to."""
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """Return what it may lead to for a command in a state, at a target.
+
+        ``direction``: of the command's data, "write", "read" or "none".
+        """
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Break it. Returns as soon as it is broken; ``deadline`` in seconds bounds that."""
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Heal: leave nothing in the way of deploying the device again."""
+

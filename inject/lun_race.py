@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inject.fault import SCST_USER, Held, Needs, Subject
-from inject.waiting import until
+from inject.contract import FaultContext
+from inject.fault import SCST_USER, Expected, Held, Needs
+from inject.outcomes import GOOD, LOST_WAY, NOT_SUPPORTED, ends_with
+from inject.point import State
+from inject.traits import TargetTraits
+from inject.waiting import wait_until
 from results.errors import TargetFailedError
+
+CLAUSE = ("SPC-6 5.3: LOGICAL UNIT NOT SUPPORTED once the device has gone; a command of before is "
+          "completed (SAM-6 5.3.1)")
 
 
 @dataclass(frozen=True)
@@ -29,21 +36,27 @@ class LunRace:
     """What the device must be deployed with (targets.target.Device.luns): a LUN that is added
     now would be scanned, and the scan's commands blocked."""
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The device goes: a command is answered before, or finds no logical unit."""
+        return ends_with(state, (GOOD, NOT_SUPPORTED, *LOST_WAY), CLAUSE)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Block the device, close it, delete the second LUN, unblock.
 
         Raises TargetFailedError when a step fails.
         """
-        block = subject.begin("device-block")
-        until(lambda: block.done or block.waits(), deadline)
-        subject.backend.release(deadline)
+        block = context.deployment.begin("device-block")
+        wait_until(lambda: block.done or block.waits(), deadline)
+        context.deployment.backend.release(deadline)
         block.finish(deadline)
-        subject.backend.close(deadline)
-        if not until(lambda: not subject.reachable(), deadline):
+        context.deployment.backend.close(deadline)
+        if not wait_until(lambda: not context.deployment.reachable(), deadline):
             raise TargetFailedError(f"{self.name}: the device's end does not delete its LUN")
-        subject.begin("lun-delete-second").finish(deadline)
-        subject.heal("device-block", deadline)
+        context.deployment.begin("lun-delete-second").finish(deadline)
+        context.deployment.heal("device-block", deadline)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """End what is left of the device."""
-        subject.take_device_away()
+        context.deployment.take_device_away()

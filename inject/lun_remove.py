@@ -5,8 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from inject.fault import ANYTHING, Held, Needs, Subject
-from inject.waiting import until
+from inject.contract import FaultContext
+from inject.fault import ANYTHING, Expected, Held, Needs
+from inject.outcomes import ends_well
+from inject.point import State
+from inject.traits import TargetTraits
+from inject.waiting import wait_until
+
+WAITED_FOR = ("SAM-6 5.3.1: a command that is in the task set is completed before its logical unit "
+              "goes")
 
 
 @dataclass(frozen=True)
@@ -23,17 +30,23 @@ class LunRemove:
     held: Held = Held.ANSWERED
     needs: Needs = ANYTHING
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The removal waits for the commands, and the backend answers them."""
+        return ends_well(state, WAITED_FOR)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Begin the removal, see it wait, release the commands, see it end.
 
         Raises what the removal raises.
         """
         with ThreadPoolExecutor(1, "lun-remove") as pool:
-            removal = pool.submit(subject.remove_lun)
-            until(lambda: removal.done() or subject.removal_waits(), deadline)
-            subject.backend.release(deadline)
+            removal = pool.submit(context.deployment.remove_lun)
+            wait_until(lambda: removal.done() or context.deployment.removal_waits(), deadline)
+            context.deployment.backend.release(deadline)
             removal.result()
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """End the device that no LUN leads to any more."""
-        subject.take_device_away()
+        context.deployment.take_device_away()

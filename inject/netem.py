@@ -10,39 +10,73 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inject.fault import ISCSI, Held, Needs, Subject
-from results.errors import WrongUsageError
+from inject.contract import FaultContext
+from inject.fault import ISCSI, Expected, Fault, Held, Needs
+from inject.outcomes import GOOD
+from inject.point import State
+from inject.traits import TargetTraits
+
+CLAUSE = "RFC 9293 3.8, RFC 6298: TCP sends again what is lost, and delivers in order"
 
 
 @dataclass(frozen=True)
 class Netem:
     """One treatment. ``how``: in the words of tc-netem(8).
 
-    ``patience``: seconds beyond the ladder's that a command may take. ``drops``: whether packets
+    ``grace``: seconds beyond the ladder's that a command may take. ``drops``: whether packets
     are lost, which the interface counts.
     """
 
     what: str
     how: str
-    patience: float
+    grace: float
     drops: bool = False
     breaks: bool = True
     ends_device: bool = False
     held: Held = Held.KEPT
     errors: tuple[str, ...] = ()
     needs: Needs = ISCSI
+    ends_in_teardown: float | None = None
+    ends_afterwards: bool = True
 
     @property
     def name(self) -> str:
         """Its name in scenario ids."""
         return f"netem-{self.what}"
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Raise WrongUsageError: no target has the network in its hands."""
-        raise WrongUsageError(f"{self.name} needs a story of its own")
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """TCP makes up for it: commands take longer, and nothing else."""
+        return Expected((GOOD,), CLAUSE, grace=self.grace, errors=self.errors)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
-        """Nothing: the story undoes it."""
+    @property
+    def needs_beside(self) -> Needs:
+        """What it needs as one of two."""
+        return self.needs
+
+    def grace_beside(
+        self, teardown: Fault, state: State, traits: TargetTraits,
+    ) -> tuple[float, float]:
+        """Return the seconds beyond the ladder's for commands and for a teardown."""
+        return self.grace, 0.0
+
+    def begin(self, context: FaultContext, deadline: float) -> None:
+        """Impair the network."""
+        context.network.impair(self.how, deadline)
+
+    def end(self, context: FaultContext, deadline: float) -> None:
+        """Restore it."""
+        context.network.restore(deadline)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Impair the network, and let what is held go on."""
+        self.begin(context, deadline)
+        context.deployment.backend.release(deadline)
+
+    def undo(self, context: FaultContext, deadline: float) -> None:
+        """Restore the network."""
+        self.end(context, deadline)
 
 
 LOST_TWICE = 3.0

@@ -9,9 +9,7 @@ drivers/scsi/libiscsi.c). It then tries to log in again (session recovery, RFC 7
 was lost, each time after twice as long (RFC 6298 5.5): a partition costs up to as much again as it
 lasts.
 
-The targets' own timers are longer than any of these: LIO's NOP-In goes out after 15 s and is waited
-for for 30 (NA_NOPIN_TIMEOUT, NA_NOPIN_RESPONSE_TIMEOUT, iscsi_target_core.h), SCST's after 30 and
-for 30 (NopInInterval, NopInTimeout of iscsi-scst's README); tgt sends none unless it is told to. A
+The targets' own timers are longer than any of these (TargetTraits.silent_session_ends). A
 partition that outlasts them ends the session on both sides, and costs no error where the initiator
 is patient enough: with its session, and with a command that the new session answers with a unit
 attention, which is tried again only within six times its timer (``TRIES``).
@@ -19,20 +17,16 @@ attention, which is tried again only within six times its timer (``TRIES``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
-from inject.fault import ISCSI, Fault, Held, Needs, Subject
-from results.errors import WrongUsageError
+from inject.contract import FaultContext, How
+from inject.fault import ISCSI, Expected, Fault, Held, Needs
+from inject.outcomes import GOOD
+from inject.point import State
+from inject.traits import TargetTraits
 
-
-class How(StrEnum):
-    """How it comes apart."""
-
-    UNPLUGGED = "unplugged"  # both see that their cables are out (no carrier)
-    SILENT = "silent"  # what either sends is lost, and neither is told
-    ONE_WAY = "one-way"  # what the target sends is lost: it hears, and is not heard
+CLAUSE = ("RFC 7143 7.1.4.4: session recovery; session_recovery_timedout, "
+          "drivers/scsi/scsi_transport_iscsi.c, once it is given up")
 
 
 @dataclass(frozen=True)
@@ -40,17 +34,21 @@ class Partition:
     """One of them. ``when`` it heals, in words; ``seconds`` for which it lasts.
 
     ``timers``: seconds of the initiator's after which it drops the connection, and after which it
-    reports an error. ``errors``: with what I/O may fail: (): with nothing; None: with anything.
+    reports an error. ``outlasts_target``: whether every target that has a timer of its own
+    (TargetTraits.silent_session_ends) has ended the session before it heals.
     """
 
     when: str
     how: How
     seconds: float
     timers: tuple[float, float]
+    outlasts_target: bool = False
     breaks: bool = True
     ends_device: bool = False
     held: Held = Held.KEPT
     needs: Needs = ISCSI
+    ends_in_teardown: float | None = None
+    ends_afterwards: bool = True
 
     @property
     def name(self) -> str:
@@ -63,11 +61,6 @@ class Partition:
         return 2 * self.seconds < self.timers[0]
 
     @property
-    def outlasts_target(self) -> bool:
-        """Whether every target that has timers has given its session up before it heals."""
-        return self.seconds > max(filter(None, GIVES_UP.values()))
-
-    @property
     def reported_after(self) -> float | None:
         """Seconds after which the initiator reports it; None: it has healed before."""
         return self.timers[1] if self.seconds > self.timers[1] else None
@@ -78,28 +71,62 @@ class Partition:
         return () if self.reported_after is None else None
 
     @property
-    def patience(self) -> float:
+    def grace(self) -> float:
         """Seconds beyond the ladder's that a command may take: it waits for the end, or for the
         report, and the initiator's next attempt to log in is up to as far away again."""
         return 2 * self.seconds if self.reported_after is None else self.reported_after
 
-    def patience_for(self, fault: Fault) -> float:
+    def grace_for(self, fault: Fault) -> float:
         """Return the same beside a fault: where that takes the device away nobody may be let in
         any more, and the initiator tries until its timer ends that."""
-        return max(self.patience, self.timers[1] if fault.ends_device else 0.0)
+        return max(self.grace, self.timers[1] if fault.ends_device else 0.0)
 
-    def teardown_patience(self, target: str) -> float:
+    def teardown_grace(self, traits: TargetTraits) -> float:
         """Seconds beyond the ladder's that a teardown may take while it lasts: a target that waits
         for a WRITE of which a part has come has it once TCP has sent the rest again, or the
         initiator comes anew."""
-        return 2 * self.seconds if WAITS_FOR_THE_REST[target] else 0.0
+        return 2 * self.seconds if traits.teardown_waits_for_data else 0.0
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Raise WrongUsageError: no target has the network in its hands."""
-        raise WrongUsageError(f"{self.name} needs a story of its own, and two machines")
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """The initiator waits for the network, or reports an error in time."""
+        return Expected((GOOD,), CLAUSE, grace=self.grace, errors=self.errors)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
-        """Nothing: the story joins what it has cut."""
+    @property
+    def needs_beside(self) -> Needs:
+        """What it needs as one of two."""
+        return self.needs
+
+    def grace_beside(
+        self, teardown: Fault, state: State, traits: TargetTraits,
+    ) -> tuple[float, float]:
+        """Return the seconds beyond the ladder's for commands and for a teardown."""
+        return self.grace_for(teardown), \
+            self.teardown_grace(traits) if teardown.ends_device else 0.0
+
+    def begin(self, context: FaultContext, deadline: float) -> None:
+        """Cut the network. A target that waits for the rest of a WRITE has it when the network is
+        joined: then that is done as soon as the device has begun to go."""
+        context.network.cut(self, deadline)
+        if context.traits.teardown_waits_for_data:
+            context.network.mend_when(
+                lambda: context.fired.is_set() or context.deployment.removal_waits(), deadline)
+
+    def end(self, context: FaultContext, deadline: float) -> None:
+        """Join it, once it has lasted, and leave nothing behind."""
+        context.network.restore(deadline)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Cut the network."""
+        context.network.cut(self, deadline)
+
+    def undo(self, context: FaultContext, deadline: float) -> None:
+        """Join it, once it has lasted, and let what is held go on."""
+        try:
+            self.end(context, deadline)
+        finally:
+            context.deployment.backend.release(deadline)
 
 
 USUAL = (4.0, 6.0)
@@ -113,16 +140,7 @@ TRIES = 6
 """Times a command's timer within which it is tried again: SD_MAX_RETRIES (drivers/scsi/sd.h) and
 one (scsi_cmd_runtime_exceeced, drivers/scsi/scsi_lib.c)."""
 
-GIVES_UP: Mapping[str, float | None] = {"lio": 45.0, "scst": 60.0, "tgt": None}
-"""By target: after how many seconds it ends a session from which it hears nothing, by the timers
-above; None: never."""
-
-WAITS_FOR_THE_REST: Mapping[str, bool] = {"lio": False, "scst": True, "tgt": False}
-"""By target: whether a teardown waits for a WRITE whose data have not all come, for as long as its
-session is there (seen on SCST; LIO gives it up after 3 s, NA_DATAOUT_TIMEOUT; tgt's backing store
-does not know of it yet)."""
-
-OUTLASTING = Partition("outlasting", How.SILENT, 70.0, MORE_PATIENT)
+OUTLASTING = Partition("outlasting", How.SILENT, 70.0, MORE_PATIENT, outlasts_target=True)
 """It heals when both have lost the session, and the initiator has not given it up."""
 
 PARTITIONS: dict[str, Partition] = {each.name: each for each in (*(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inject.fault import ANYTHING, Held, Needs, Subject
+from inject.contract import FaultContext
+from inject.fault import ANYTHING, Expected, Held, Needs
+from inject.outcomes import ends_well
+from inject.point import State
+from inject.traits import TargetTraits
 
 
 @dataclass(frozen=True)
@@ -17,9 +21,15 @@ class Release:
     held: Held = Held.ANSWERED
     needs: Needs = ANYTHING
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Let every held command go on."""
-        subject.backend.release(deadline)
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """Nothing is broken: every command ends well."""
+        return ends_well(state)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Let every held command go on."""
+        context.deployment.backend.release(deadline)
+
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Nothing was broken."""

@@ -10,8 +10,32 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from inject.fault import ANYTHING, SCST, Held, Needs, Subject
-from inject.waiting import until
+from inject.contract import FaultContext, Running
+from inject.fault import (
+    ANYTHING,
+    ISCSI,
+    LIO_BACKSTORES,
+    SCST_HANDLERS,
+    VDISK,
+    Expected,
+    Fault,
+    Held,
+    Needs,
+)
+from inject.outcomes import (
+    ABORTED_LATE,
+    COMPLETED,
+    GOOD,
+    LOST_WAY,
+    NEXUS_LOST,
+    RECOVERY_GRACE,
+    TIMER,
+    ends_with,
+    grace_in,
+)
+from inject.point import State
+from inject.traits import TargetTraits
+from inject.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -21,6 +45,13 @@ class TargetOperation:
     ``seconds``: how long the target stays as the operation left it before it is undone.
     ``waits_for_users``: it does not end before the initiator's programs have closed the disk, as
     the removal of a SCSI host does not; they have to between ``fire`` and ``undo``.
+    ``outcomes``, ``clause``: how a command may end that had no status yet, by which clause.
+    ``grace``: seconds beyond the ladder's that commands may take. ``teardown_grace``: seconds that
+    a teardown beside it may take beyond the ladder's. ``disk_fails``: directions of the commands
+    that the disk below ends with an error (TargetTraits.disk_error_sense).
+    ``beside``: what it needs further as one of two; ``ends_in_teardown``, ``ends_afterwards``: as
+    inject.combined.Disturbance has them.
+    ``further``: what it needs beside a target that lists the operation.
     ``errors``: with what I/O may fail after it (errno names); (): with nothing, the initiator
     recovers; None: with anything.
     """
@@ -29,88 +60,153 @@ class TargetOperation:
     operation: str
     ends_device: bool = False
     held: Held = Held.ANSWERED
-    needs: Needs = SCST
+    further: Needs = ANYTHING
     seconds: float = 0.0
     waits_for_users: bool = False
     breaks: bool = True
     errors: tuple[str, ...] | None = None
+    outcomes: tuple[str, ...] = (GOOD,)
+    clause: str = COMPLETED
+    grace: float = 0.0
+    teardown_grace: float = 0.0
+    disk_fails: frozenset[str] = frozenset()
+    beside: Needs = ANYTHING
+    ends_in_teardown: float | None = None
+    ends_afterwards: bool = False
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    @property
+    def needs(self) -> Needs:
+        """A target that lists the operation, and what the fault needs further."""
+        return Needs(operations=frozenset({self.operation})) & self.further
+
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """Commands end well, or as the operation's ``outcomes`` have it."""
+        return self._of_disk(state, traits, direction) if self.disk_fails else ends_with(
+            state, self.outcomes, self.clause, grace=self.grace, errors=self.errors)
+
+    def _of_disk(self, state: State, traits: TargetTraits, direction: str) -> Expected:
+        failed = direction in self.disk_fails
+        sense = traits.disk_error_sense[direction] if failed else ""
+        return Expected((f"CHECK CONDITION {sense}",) if failed else (GOOD,), self.clause,
+                        grace=grace_in(state, self.grace), errors=self.errors)
+
+    @property
+    def needs_beside(self) -> Needs:
+        """What it needs as one of two."""
+        return self.needs & self.beside
+
+    def grace_beside(
+        self, teardown: Fault, state: State, traits: TargetTraits,
+    ) -> tuple[float, float]:
+        """Return the seconds beyond the ladder's for commands and for a teardown."""
+        return self.expected(state, traits).grace, self.teardown_grace
+
+    def start(self, context: FaultContext, deadline: float) -> Running:
+        """Begin it, and see it wait or end."""
+        running = context.deployment.begin(self.operation)
+        wait_until(lambda: running.done or running.waits(), deadline)
+        return running
+
+    def begin(self, context: FaultContext, deadline: float) -> None:
+        """Begin it as one of two: what is held stays held, unless it has to meet a disk that errs.
+        """
+        running = self.start(context, deadline)
+        if self.disk_fails:
+            context.deployment.backend.release(deadline)
+        running.finish(deadline)
+
+    def end(self, context: FaultContext, deadline: float) -> None:
+        """Undo it as one of two."""
+        context.deployment.heal(self.operation, deadline)
+
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Begin it, see it wait or end, let the commands go if that is the kind, see it end.
 
         Raises what the operation raises.
         """
-        running = subject.begin(self.operation)
-        until(lambda: running.done or running.waits(), deadline)
+        running = self.start(context, deadline)
         if self.held is Held.ANSWERED:
-            subject.backend.release(deadline)
+            context.deployment.backend.release(deadline)
         if not self.waits_for_users:
             running.finish(deadline)
         time.sleep(self.seconds)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Undo it and let what is held go on; where the device is gone, end what is left."""
         if self.waits_for_users:
-            subject.heal(self.operation, deadline)
+            context.deployment.heal(self.operation, deadline)
         if self.ends_device:
-            subject.take_device_away()
+            context.deployment.take_device_away()
         else:
-            subject.heal(self.operation, deadline)
-            subject.backend.release(deadline)
+            context.deployment.heal(self.operation, deadline)
+            context.deployment.backend.release(deadline)
 
 
-def needs(**of: str) -> Needs:
-    """Return what an operation of SCST's needs beside: ``transports``, ``backends``."""
-    return Needs(frozenset({"scst"}), **{
-        name: frozenset(words.split()) for name, words in of.items()})
-
-
-ISCSI = needs(transports="iscsi")
-LOOPBACK = needs(transports="loopback")
-VDISK = needs(backends="vdisk_fileio vdisk_blockio vdisk_nullio")
-LIO = Needs(targets=frozenset({"lio"}))
-TGT = Needs(targets=frozenset({"tgt"}), backends=frozenset({"nbd"}))
+LOOPBACK = Needs(transports=frozenset({"loopback"}))
+NBD = Needs(backends=frozenset({"nbd"}), in_kernel=False)
+"""A target that is a process, with a network block device behind it."""
 
 BLACK_HOLE_SECONDS = 2.5
 """More than half of the initiator's command timer of 4 s: what falls in is lost for good, what
 comes after finds the target well."""
 
+ENDS_OR_LOST = (GOOD, *LOST_WAY)
+
+LUN_GOES = ("SAM-6 5.3.1: a command that is in the task set is completed before its logical unit "
+            "goes; the initiator ends those that it has not sent yet")
+SESSION_ENDS = "RFC 7143 11.14.5: tasks are terminated with their session; " + NEXUS_LOST
+BLACK_HOLE = "README of SCST, black_hole: commands, or functions, vanish; " + TIMER
+NO_MEMORY = "no standard bounds how long memory may be short; " + TIMER
+OFFLINE = ("target_cmd_queue, usr/target.c: a command that comes while the target is offline is "
+           "never answered, until the initiator aborts it and sends it again")
+DAEMON_KILLED = ("RFC 7143 7.1.4.4: session recovery; commands are sent again when the target is "
+                 "there again")
+
 OPERATIONS: tuple[TargetOperation, ...] = (
-    TargetOperation("lun-delete", "lun-delete", True, needs=ANYTHING),
-    TargetOperation("lun-clear", "lun-clear", True),
+    TargetOperation("lun-delete", "lun-delete", True, outcomes=ENDS_OR_LOST, clause=LUN_GOES),
+    TargetOperation("lun-clear", "lun-clear", True, outcomes=ENDS_OR_LOST, clause=LUN_GOES),
     TargetOperation("lun-replace", "lun-replace", True),
     TargetOperation("lun-replace-same", "lun-replace-same"),
-    TargetOperation("lun-delete-add", "lun-delete"),
+    TargetOperation("lun-delete-add", "lun-delete", further=SCST_HANDLERS),
     TargetOperation("lun-add", "lun-add", held=Held.KEPT),
-    TargetOperation("target-disable", "target-disable", held=Held.KEPT,
-                    needs=Needs(frozenset({"scst", "lio"}), transports=frozenset({"iscsi"}))),
-    TargetOperation("target-delete", "target-delete", True, needs=LOOPBACK,
-                    waits_for_users=True),
-    TargetOperation("session-close", "session-close", held=Held.KEPT, needs=ISCSI),
-    TargetOperation("session-delete", "session-delete", True, needs=LOOPBACK,
-                    waits_for_users=True),
+    TargetOperation("target-disable", "target-disable", held=Held.KEPT, further=ISCSI,
+                    outcomes=ENDS_OR_LOST, clause=SESSION_ENDS),
+    TargetOperation("target-delete", "target-delete", True, further=LOOPBACK,
+                    waits_for_users=True, outcomes=ENDS_OR_LOST, clause=NEXUS_LOST),
+    TargetOperation("session-close", "session-close", held=Held.KEPT, further=ISCSI,
+                    outcomes=LOST_WAY, clause=SESSION_ENDS),
+    TargetOperation("session-delete", "session-delete", True, further=LOOPBACK,
+                    waits_for_users=True, outcomes=ENDS_OR_LOST, clause=NEXUS_LOST),
     TargetOperation("suspend", "suspend"),
-    TargetOperation("device-block", "device-block", seconds=0.5),
-    TargetOperation("device-delete", "device-delete", True, needs=VDISK),
+    TargetOperation("device-block", "device-block", seconds=0.5, further=SCST_HANDLERS),
+    TargetOperation("device-delete", "device-delete", True, further=VDISK),
     *(TargetOperation(f"black-hole-{kind}", f"black-hole-{kind}", held=Held.KEPT,
-                      seconds=BLACK_HOLE_SECONDS) for kind in range(1, 5)),
+                      seconds=BLACK_HOLE_SECONDS, outcomes=ABORTED_LATE, clause=BLACK_HOLE,
+                      grace=RECOVERY_GRACE) for kind in range(1, 5)),
     TargetOperation("target-delete-in-use", "target-delete-in-use", held=Held.KEPT,
-                    needs=Needs(frozenset({"scst", "tgt"}), transports=frozenset({"iscsi"}))),
-    TargetOperation("threads", "threads", needs=VDISK),
-    TargetOperation("threads-pool-type", "threads-pool-type", needs=VDISK),
+                    further=ISCSI),
+    TargetOperation("threads", "threads", further=VDISK),
+    TargetOperation("threads-pool-type", "threads-pool-type", further=VDISK),
     TargetOperation("module-unload-handler", "module-unload-handler", held=Held.KEPT),
     TargetOperation("module-unload-driver", "module-unload-driver", held=Held.KEPT),
     TargetOperation("module-unload-core", "module-unload-core", held=Held.KEPT),
-    TargetOperation("memory-pressure", "memory-pressure", held=Held.KEPT, needs=ANYTHING,
-                    seconds=0.5),
-    TargetOperation("backstore-delete", "backstore-delete", held=Held.KEPT, needs=LIO),
-    TargetOperation("backstore-block", "device-block", held=Held.KEPT, seconds=1.0, needs=LIO),
-    TargetOperation("target-delete-force", "target-delete-force", True, needs=TGT),
-    TargetOperation("target-offline", "target-offline", held=Held.KEPT, needs=TGT, seconds=0.5),
-    *(TargetOperation(name, name, held=Held.KEPT, needs=TGT, errors=()) for name in (
+    TargetOperation("memory-pressure", "memory-pressure", held=Held.KEPT, seconds=0.5,
+                    outcomes=ABORTED_LATE, clause=NO_MEMORY, grace=RECOVERY_GRACE,
+                    teardown_grace=12.0),
+    TargetOperation("backstore-delete", "backstore-delete", held=Held.KEPT,
+                    further=LIO_BACKSTORES),
+    TargetOperation("backstore-block", "device-block", held=Held.KEPT, seconds=1.0,
+                    further=LIO_BACKSTORES),
+    TargetOperation("target-delete-force", "target-delete-force", True, further=NBD),
+    TargetOperation("target-offline", "target-offline", held=Held.KEPT, further=NBD, seconds=0.5,
+                    clause=OFFLINE, grace=RECOVERY_GRACE),
+    *(TargetOperation(name, name, held=Held.KEPT, further=NBD, errors=()) for name in (
         "lun-delete-in-use", "target-delete-force-in-use", "connection-delete", "portal-delete",
         "daemon-term", "daemon-delete")),
-    TargetOperation("daemon-stop", "daemon-stop", held=Held.KEPT, needs=TGT, seconds=0.5,
+    TargetOperation("daemon-stop", "daemon-stop", held=Held.KEPT, further=NBD, seconds=0.5,
                     errors=()),
-    TargetOperation("daemon-kill", "daemon-kill", needs=TGT, errors=()),
+    TargetOperation("daemon-kill", "daemon-kill", further=NBD, errors=(), clause=DAEMON_KILLED,
+                    grace=RECOVERY_GRACE),
 )

@@ -7,67 +7,121 @@ TASK ABORTED for others. What a target does not support it says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from inject.fault import Fault, Held
-from inject.outcomes import allowed
 from inject.point import ANSWERED, State
+from inject.traits import Response, TargetTraits
 
 FUNCTIONS = ("ABORT_TASK", "ABORT_TASK_SET", "CLEAR_TASK_SET", "LUN_RESET", "TARGET_WARM_RESET",
              "TARGET_COLD_RESET")
 """RFC 7143 11.5.1."""
 
-COMPLETE = "FUNC_COMPLETE"
-NO_TASK = "TASK_DOES_NOT_EXIST"
-NO_LUN = "LUN_DOES_NOT_EXIST"
-NOT_SUPPORTED = "TMF_NOT_SUPPORTED"
-REJECTED = "FUNC_REJECTED"
+COMPLETE = Response.COMPLETE
+NO_TASK = Response.NO_TASK
+NO_LUN = Response.NO_LUN
+NOT_SUPPORTED = Response.NOT_SUPPORTED
+REJECTED = Response.REJECTED
 LOST = "lost"
 """The session ended first."""
-
-REFUSED: Mapping[str, Mapping[str, str]] = {
-    "lio": {"ABORT_TASK_SET": NOT_SUPPORTED, "CLEAR_TASK_SET": NOT_SUPPORTED,
-            "TARGET_WARM_RESET": REJECTED, "TARGET_COLD_RESET": REJECTED},
-    "tgt": {"CLEAR_TASK_SET": NOT_SUPPORTED, "TARGET_WARM_RESET": NOT_SUPPORTED,
-            "TARGET_COLD_RESET": NOT_SUPPORTED},
-}
-"""What targets do not do, and say so, as RFC 7143 11.6.1 lets them: LIO's target_tmr_work
-(target_core_transport.c) and iscsit_tmr_task_warm_reset (iscsi_target_tmr.c, for initiators that
-no ACL names), tgt's iscsi_tm_execute (usr/iscsi/iscsid.c)."""
-
-BEHIND_THE_TASKS: Mapping[str, Mapping[str, str]] = {
-    "tgt": {"ABORT_TASK": NO_TASK, "ABORT_TASK_SET": COMPLETE, "LUN_RESET": COMPLETE}}
-"""By target: functions that end no command that its backing store has, but wait until each has
-ended by itself, with its own status; and how they are answered then (SAM-6 7.2 lets a command be
-completed first). tgt: abort_cmd and target_cmd_done, usr/target.c."""
-
-BACKEND_GONE: Mapping[str, tuple[str, ...]] = {
-    "lio": ("CHECK CONDITION 02/08/00",), "tgt": ("CHECK CONDITION 03/11/00",)}
-"""By target: how a command ends that its backend has left. LIO's LOGICAL UNIT COMMUNICATION FAILURE
-is TCMU's (tcmu_check_expired_ring_cmd, target_core_user.c); tgt's UNRECOVERED READ ERROR, of WRITEs
-too, that of a disk which errs (set_medium_error, usr/bs_rdwr.c)."""
 
 ABORTED = ("aborted", "TASK ABORTED")
 """How commands end that a function was for."""
 
 FOR_ALL = frozenset({"CLEAR_TASK_SET", "LUN_RESET", "TARGET_WARM_RESET", "TARGET_COLD_RESET"})
-"""Functions that end the commands of every initiator (SAM-6 7.4 to 7.8). With TAS zero others are
+"""Functions that end the commands of every initiator (SAM-6 7.5 to 7.7). With TAS zero others are
 not told (SPC-6 7.5.9): their commands are left to their timers."""
 
-OTHERS_SECONDS = 12.0
+OTHERS_GRACE = 12.0
 """Seconds beyond the ladder's in which another initiator's timer (4 s) and error handling end such
 commands: ABORT TASK, LOGICAL UNIT RESET, TARGET RESET and a new session, 2 s each."""
 
+CLAUSES: Mapping[str, str] = {
+    "ABORT_TASK": "SAM-6 7.2", "ABORT_TASK_SET": "SAM-6 7.3", "CLEAR_TASK_SET": "SAM-6 7.5",
+    "LUN_RESET": "SAM-6 7.7, 6.3.3", "TARGET_WARM_RESET": "RFC 7143 11.5.1, SAM-6 6.3.2",
+    "TARGET_COLD_RESET": "RFC 7143 11.5.1, SAM-6 6.3.2",
+}
+"""What each function ends."""
 
-def patience(function: str) -> float:
-    """Return how many seconds more than the ladder's commands may take beside a function."""
-    return OTHERS_SECONDS if function in FOR_ALL else 0.0
+REFUSAL = "RFC 7143 11.6.1: a function that is not supported ends nothing"
+BEHIND = "SAM-6 7.2: a command may be completed first"
+
+RETRIES = 5
+"""How often an initiator's midlayer tries a command again that others abort (SD_MAX_RETRIES,
+drivers/scsi/sd.h), before it reports an error."""
 
 
-def responses(target: str, function: str, fault: Fault, state: State) -> Sequence[str]:
+@dataclass(frozen=True)
+class FunctionsExpected:
+    """What functions that are requested at once may lead to, beside a fault.
+
+    ``responses``: patterns of a response (RFC 7143 11.6.1), or a function and a response, by
+    ``function_clause``. ``outcomes``: of the commands that they are for, by ``clause``. ``grace``:
+    seconds that commands may take beyond the ladder's bound. ``wears_others_out``: whether another
+    initiator's command may be aborted more often than it is tried.
+    """
+
+    responses: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    grace: float
+    wears_others_out: bool
+    clause: str
+    function_clause: str
+
+
+def expected(
+    requested: Sequence[str], traits: TargetTraits, fault: Fault, state: State,
+) -> FunctionsExpected:
+    """Return what functions may lead to that are requested at once, for a command in a state."""
+    return FunctionsExpected(
+        responses_to_all(traits, requested, fault, state),
+        outcomes_beside_all(traits, requested, fault, state),
+        max(map(grace, requested)), wears_others_out(requested),
+        _joined(_outcome_clauses(traits, requested, fault, state)),
+        _joined([*(response_clause(traits, each, state) for each in requested),
+                 *(["RFC 7143 11.6.1, SAM-6 6.3.3"] if len(set(requested)) > 1 else [])]))
+
+
+def _joined(clauses: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(clauses))
+
+
+def _outcome_clauses(
+    traits: TargetTraits, requested: Sequence[str], fault: Fault, state: State,
+) -> Iterator[str]:
+    yield fault.expected(state, traits).clause
+    for each in requested:
+        yield outcome_clause(traits, each)
+
+
+def outcome_clause(traits: TargetTraits, function: str) -> str:
+    """Return the clause by which commands end that a function is for."""
+    if function in traits.functions.refused:
+        return REFUSAL
+    return BEHIND if function in traits.functions.behind_commands else CLAUSES[function]
+
+
+def response_clause(traits: TargetTraits, function: str, state: State) -> str:
+    """Return the clause by which a function is answered that is for a command in a state."""
+    if function in traits.functions.refused:
+        return f"RFC 7143 11.6.1: {function} is not supported"
+    if function in traits.functions.behind_commands and state not in ANSWERED:
+        return f"RFC 7143 11.6.1; {BEHIND}"
+    return f"RFC 7143 11.6.1, {CLAUSES[function]}"
+
+
+def grace(function: str) -> float:
+    """Return the seconds that commands may take beyond the ladder's beside a function."""
+    return OTHERS_GRACE if function in FOR_ALL else 0.0
+
+
+def responses(
+    traits: TargetTraits, function: str, fault: Fault, state: State,
+) -> tuple[str, ...]:
     """Return how a function may be answered that is for a command in a state."""
-    refused = REFUSED.get(target, {}).get(function) or (
-        None if state in ANSWERED else BEHIND_THE_TASKS.get(target, {}).get(function))
+    refused = traits.functions.refused.get(function) or (
+        None if state in ANSWERED else traits.functions.behind_commands.get(function))
     gone = (NO_LUN, REJECTED, LOST) if fault.breaks else ()
     over = fault.breaks or state in ANSWERED
     single = (NO_TASK,) if function == "ABORT_TASK" and over else ()
@@ -75,45 +129,41 @@ def responses(target: str, function: str, fault: Fault, state: State) -> Sequenc
     return tuple(dict.fromkeys((refused or COMPLETE, *single, *gone, *cold)))
 
 
-TERMINATES_OTHERS = frozenset({"lio"})
-"""Targets whose LOGICAL UNIT RESET terminates the other functions in progress, without an answer,
-as SAM-6 6.3.3 has it (LIO: core_tmr_drain_tmr_list, target_core_tmr.c); others let them end."""
-
-RETRIES = 5
-"""How often an initiator's midlayer tries a command again that others abort (SD_MAX_RETRIES,
-drivers/scsi/sd.h), before it reports an error."""
+def wears_others_out(requested: Sequence[str]) -> bool:
+    """Return whether functions may abort another initiator's command more often than it is tried.
+    """
+    return sum(each in FOR_ALL for each in requested) > RETRIES
 
 
-def wears_others_out(asked: Sequence[str]) -> bool:
-    """Tell whether functions may abort another initiator's command more often than it is tried."""
-    return sum(each in FOR_ALL for each in asked) > RETRIES
-
-
-def to_all(target: str, asked: Sequence[str], fault: Fault, state: State) -> Sequence[str]:
-    """Return how any of several functions may be answered that are asked for at once. One may find
+def responses_to_all(
+    traits: TargetTraits, requested: Sequence[str], fault: Fault, state: State,
+) -> tuple[str, ...]:
+    """Return how any of several functions may be answered that are requested at once. One may find
     that another has ended the task (RFC 7143 11.6.1)."""
-    late = (NO_TASK,) if "ABORT_TASK" in asked and len(asked) > 1 else ()
-    answers = [answer for each in asked for answer in responses(target, each, fault, state)]
-    terminated = [f"{each} unanswered" for each in asked if each != "LUN_RESET"] \
-        if "LUN_RESET" in asked and target in TERMINATES_OTHERS else []
+    late = (NO_TASK,) if "ABORT_TASK" in requested and len(requested) > 1 else ()
+    answers = [answer for each in requested for answer in responses(traits, each, fault, state)]
+    terminated = [f"{each} unanswered" for each in requested if each != "LUN_RESET"] \
+        if "LUN_RESET" in requested and traits.functions.terminates_others else []
     return tuple(dict.fromkeys((*answers, *late, *terminated)))
 
 
-def allowed_beside_all(
-    target: str, asked: Sequence[str], fault: Fault, state: State,
-) -> Sequence[str]:
+def outcomes_beside_all(
+    traits: TargetTraits, requested: Sequence[str], fault: Fault, state: State,
+) -> tuple[str, ...]:
     """Return how commands may end that several functions are for."""
     return tuple(dict.fromkeys(
-        end for each in asked for end in allowed_beside(target, each, fault, state)))
+        end for each in requested for end in outcomes_beside(traits, each, fault, state)))
 
 
-def allowed_beside(target: str, function: str, fault: Fault, state: State) -> Sequence[str]:
+def outcomes_beside(
+    traits: TargetTraits, function: str, fault: Fault, state: State,
+) -> tuple[str, ...]:
     """Return how commands may end in a state that a function is for, while a fault strikes.
 
     One that is refused ends nothing.
     """
-    own = BACKEND_GONE.get(target, ()) if fault.held is Held.LOST else ()
-    ended = () if function in {**REFUSED.get(target, {}), **BEHIND_THE_TASKS.get(target, {})} \
+    own = traits.backend_gone if fault.held is Held.LOST else ()
+    ended = () if function in {**traits.functions.refused, **traits.functions.behind_commands} \
         else ABORTED
     lost = (LOST,) if fault.breaks or function == "TARGET_COLD_RESET" else ()
-    return tuple(dict.fromkeys((*allowed(fault, state), *own, *ended, *lost)))
+    return tuple(dict.fromkeys((*fault.expected(state, traits).outcomes, *own, *ended, *lost)))

@@ -1,19 +1,22 @@
-"""Seeing an operation wait for the commands that a backend holds, and letting it go on."""
+"""Wait until a state holds that can be observed."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-LOOK_EVERY = 0.02
-"""Seconds between two looks at whether an operation waits."""
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+POLL = 0.02
+"""Seconds between two evaluations of the condition."""
 
 
-def until(condition: Callable[[], bool], deadline: float) -> bool:
-    """Look until ``condition`` holds, ``deadline`` seconds at most; tell whether it does."""
-    end = time.monotonic() + deadline
-    while not condition():
-        if time.monotonic() >= end:
-            return False
-        time.sleep(LOOK_EVERY)
+def wait_until(condition: Callable[[], bool], deadline: float) -> bool:
+    """Wait until ``condition`` holds, ``deadline`` seconds at most; return whether it does."""
+    try:
+        Retrying(
+            retry=retry_if_result(lambda holds: not holds), wait=wait_fixed(POLL),
+            stop=stop_after_delay(deadline),
+        )(condition)
+    except RetryError:
+        return False
     return True

@@ -54,8 +54,8 @@ class Ladder:
         }
         return Ladder(**bounds)
 
-    def patient(self, seconds: float) -> Ladder:
-        """Return the ladder for a teardown that may take as many seconds more: that rung, and those
+    def extended(self, seconds: float) -> Ladder:
+        """Return the ladder with a teardown of as many seconds more: that rung, and those
         above it that are of who waits. (A CPU that spins waits for nothing.)"""
         return replace(self, teardown=self.teardown + seconds,
                        hung_task=self.hung_task + ceil(seconds), silence=self.silence + seconds,

@@ -16,10 +16,10 @@ def command(options: Mapping[str, Any], kernel: str, seed: int | None, scenario:
     """Return it for a shell.
 
     ``options``: of the run, by the names that run.json has them under: target, scst, accel, and
-    those of ``SHAPING``.
+    those of ``SHAPING``. ``scst`` is None for a target that is not made from a prefix.
     """
     words = ["python", "-m", "pytest", "suites", "--target", str(options["target"])]
-    if options["target"] == "scst" and options.get("scst"):
+    if options.get("scst"):
         words += ["--scst", str(options["scst"])]
     words += ["--kernel", kernel, "--accel", str(options.get("accel", "auto"))]
     for name, default in SHAPING.items():

@@ -19,6 +19,7 @@ from results.judge import Judgement
 from results.kernel_log import Kind
 from results.kernel_log.frames import is_machinery
 from results.kernel_log.titles import COMM_MAX
+from results.target_facts import NO_FACTS, TargetFacts, facts_of
 from results.timeline import Timeline
 from results.verdict import Verdict
 
@@ -27,20 +28,11 @@ STALLS = frozenset({
 })
 """Reports that only say that something stands still; others may say why."""
 
-CLEANER = "scst_usr_cleanupd"
-"""Frees the commands of closed scst_user devices (scst/src/dev_handlers/scst_user.c)."""
-
-LONG_NAMES = (CLEANER, "scst_usr_released")
-"""Kernel threads of targets whose names are longer than a comm."""
-
 LINES_MAX = 40
 """Lines of each list; history.jsonl and console.log have all of them."""
 
 NONE = (None, "", 0, "0", "0x0", "NULL")
 """How a pointer that is NULL or a flag that is not set may be written in a table."""
-
-LIO_MODULES = frozenset({"target_core_mod", "target_core_user", "iscsi_target_mod", "tcm_loop"})
-"""A task that sleeps below one of these waits for a command, or for what holds one up."""
 
 Row = Mapping[str, Any]
 """A row of a table read from the guest's memory (fixtures.evidence).
@@ -74,7 +66,7 @@ def text(
         ("Files", list(files)),
         ("Missing evidence", list(missing)),
     )
-    parts = [cause(judgement, stuck, waiters)]
+    parts = [cause(judgement, stuck, waiters, facts_of(history))]
     for title, lines in sections:
         if lines:
             parts.append("\n".join([title, *(f"  {line}".rstrip() for line in lines)]))
@@ -83,12 +75,14 @@ def text(
 
 def cause(
     judgement: Judgement, stuck: Sequence[Row] = (), waiters: Sequence[Row] = (),
+    facts: TargetFacts = NO_FACTS,
 ) -> str:
     """Return one line: what the kernel says broke, and who spins or waits for which command."""
     if judgement.verdict is not Verdict.FAIL:
         return f"{judgement.verdict}: {judgement.reason}"
     broken = [each["title"] for each in quoted(judgement) if each["kind"] not in STALLS]
-    stall = [*_spinning(judgement), *_waiting(judgement, waiters)]
+    stall = [replace(task, facts=facts)
+             for task in (*_spinning(judgement), *_waiting(judgement, waiters))]
     commands = [row for row in stuck if "handle" in row or "tag" in row]
     words = [*Counter(broken), *_sentences(stall, commands)]
     if not broken and not stall:
@@ -107,11 +101,12 @@ class Standstill:
     spins: bool
     where: str = ""
     modules: frozenset[str] = frozenset()
+    facts: TargetFacts = NO_FACTS
 
     @property
     def name(self) -> str:
         """Its name in full, where the kernel cut it and it is known."""
-        known = (name for name in LONG_NAMES if name[:COMM_MAX] == self.short)
+        known = (name for name in self.facts.long_names if name[:COMM_MAX] == self.short)
         return next(known, self.comm)
 
     @property
@@ -127,11 +122,11 @@ class Standstill:
     def waits_for(self, row: Row) -> bool:
         """Tell whether it is known to wait for a stuck command."""
         if "handle" in row:
-            return self.name == CLEANER
+            return self.name == self.facts.cleaner
         names = [str(each) for each in row.get("waiters") or ()]
         named = any(name in {self.comm, self.short} or name.startswith(f"{self.short}:")
                     for name in names)
-        return named or (not self.spins and bool(self.modules & LIO_MODULES))
+        return named or (not self.spins and not self.modules.isdisjoint(self.facts.command_modules))
 
 
 def _spinning(judgement: Judgement) -> list[Standstill]:

@@ -1,20 +1,36 @@
-"""The targets by name."""
+"""The targets by name: one line registers one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from inject.traits import TargetTraits
 from results.errors import WrongUsageError
 from targets.lio.target import Lio
+from targets.lio.traits import TRAITS as LIO
 from targets.scst.prefix import Prefix
 from targets.scst.target import Scst
-from targets.target import Target, Transport
+from targets.scst.traits import TRAITS as SCST
+from targets.target import Target
 from targets.tgt.target import Tgt
+from targets.tgt.traits import TRAITS as TGT
 
 
-def _lio(_prefix: str | None) -> Target:
-    return Lio()
+@dataclass(frozen=True)
+class Registration:
+    """One target.
+
+    ``name``: in options and scenario ids. ``make``: makes it from the prefix that ``--scst`` names
+    (None without); raises WrongUsageError when it cannot be had. ``takes_prefix``: whether it is
+    made from that prefix.
+    """
+
+    name: str
+    traits: TargetTraits
+    make: Callable[[str | None], Target]
+    takes_prefix: bool = False
 
 
 def _scst(prefix: str | None) -> Target:
@@ -24,29 +40,29 @@ def _scst(prefix: str | None) -> Target:
     return Scst(Prefix(Path(prefix)))
 
 
-def _tgt(_prefix: str | None) -> Target:
-    return Tgt()
+TARGETS: dict[str, Registration] = {each.name: each for each in (
+    Registration("lio", LIO, lambda _prefix: Lio()),
+    Registration("scst", SCST, _scst, takes_prefix=True),
+    Registration("tgt", TGT, lambda _prefix: Tgt()),
+)}
+"""By name."""
+
+DEFAULT = "lio"
+"""The target under test where none is named."""
 
 
-TARGETS: Mapping[str, Callable[[str | None], Target]] = {"lio": _lio, "scst": _scst, "tgt": _tgt}
-"""How each is made, from the prefix that ``--scst`` names."""
-
-BACKENDS = {"lio": "tcmu", "scst": "scst_user", "tgt": "nbd"}
-"""By target: the name of the protocol between kernel and backend."""
-
-STORAGE_BACKENDS = {"lio": "iblock", "scst": "vdisk_blockio", "tgt": "block"}
-"""By target: the handler of a device that is a block device (targets.storage)."""
-
-NO_LOOPBACK = frozenset({"tgt"})
-"""Targets that a machine reaches over iSCSI only."""
+def registration_of(name: str) -> Registration:
+    """Return a target's registration. Raises WrongUsageError with the names there are."""
+    if name not in TARGETS:
+        raise WrongUsageError(f"unknown target {name!r}: there are {', '.join(TARGETS)}")
+    return TARGETS[name]
 
 
-def transports(name: str) -> tuple[Transport, ...]:
-    """Return how a target is reached, by its name."""
-    return tuple(each for each in Transport
-                 if each is not Transport.LOOPBACK or name not in NO_LOOPBACK)
+def traits_of(name: str) -> TargetTraits:
+    """Return a target's traits, by its name. Raises WrongUsageError."""
+    return registration_of(name).traits
 
 
 def target_by_name(name: str, prefix: str | None) -> Target:
     """Return a target. Raises WrongUsageError when it cannot be had."""
-    return TARGETS[name](prefix)
+    return registration_of(name).make(prefix)

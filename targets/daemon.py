@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from inject.waiting import wait_until
 from results.errors import TargetFailedError
 from targets.machine import Machine
-from targets.waiting import wait_until
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from inject import contract
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -23,29 +25,15 @@ class Completed:
     stderr: str
 
 
-class Process(Protocol):
+class Process(contract.Process, Protocol):
     """A program on the machine that is spoken to by JSON lines.
 
     Its standard input takes one JSON object per line, each JSON line of its standard output is
     a message to ``on_message`` of ``Machine.spawn``; other output is a message of kind "text".
     """
 
-    @property
-    def pid(self) -> int:
-        """Process id on the machine."""
-
-    @property
-    def status(self) -> int | None:
-        """Exit status (negative: signal number), or None while it runs."""
-
     def send(self, message: Mapping[str, Any]) -> None:
         """Write one JSON line to its standard input."""
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-
-    def wait(self, deadline: float) -> int:
-        """Return its exit status. Raises MachineLostError after ``deadline`` seconds."""
 
 
 class Pending(Protocol):

@@ -31,7 +31,7 @@ class Work(Protocol):
 
 
 @dataclass
-class Running:
+class Begun:
     """An operation that was begun. ``undo``: what heals, given seconds; None: nothing does."""
 
     name: str
@@ -154,10 +154,10 @@ def succeeded(answer: Mapping[str, object]) -> None:
 class Operations:
     """What can be begun on a deployment. ``table``: what begins each, by name."""
 
-    table: Mapping[str, Callable[[], Running]]
-    running: dict[str, Running] = field(default_factory=dict)
+    table: Mapping[str, Callable[[], Begun]]
+    running: dict[str, Begun] = field(default_factory=dict)
 
-    def begin(self, name: str) -> Running:
+    def begin(self, name: str) -> Begun:
         """Begin one; a second one of the same name takes the first one's place.
 
         Raises WrongUsageError with the names there are.

@@ -19,12 +19,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from inject.waiting import wait_until
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from targets.machine import Machine
-from targets.operation import Running
+from targets.operation import Begun
 from targets.target import Device
-from targets.waiting import wait_until
 
 MODULES = ("loop", "dm_mod", "dm_delay", "dm_flakey")
 
@@ -339,9 +339,9 @@ def make_storage(
 
 def operations(
     machine: Machine, recorder: Recorder, storage: Storage, deadline: float,
-) -> Mapping[str, Callable[[], Running]]:
+) -> Mapping[str, Callable[[], Begun]]:
     """Return what begins each illness, by name. ``deadline``: seconds that a step may take."""
-    def begin(name: str) -> Running:
-        return Running(name, machine, recorder, storage.fall_ill(name, deadline), storage.heal)
+    def begin(name: str) -> Begun:
+        return Begun(name, machine, recorder, storage.fall_ill(name, deadline), storage.heal)
 
     return {name: partial(begin, name) for name in storage.illnesses}

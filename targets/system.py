@@ -1,6 +1,6 @@
 """Operations on the machine that a target runs on: memory, CPUs and clock are taken from it.
 
-Any target has them, by the same names. Each is undone by ``Running.heal``; what the machine does
+Any target has them, by the same names. Each is undone by ``Begun.heal``; what the machine does
 not have (a second CPU) is refused.
 """
 
@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from inject.contract import Backend
 from results.errors import MachineLostError
 from results.history import Recorder
 from targets import allocation
 from targets.allocation import Failing
-from targets.backend.client import Backend
 from targets.machine import Machine
-from targets.operation import Program, Running, Step, Work, succeeded
+from targets.operation import Begun, Program, Step, Work, succeeded
 
 HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
 HUGE_PAGE_KIB = 2048
@@ -68,12 +68,12 @@ class Place:
 
     def running(
         self, name: str, work: Work, undo: Callable[[float], None] | None = None
-    ) -> Running:
+    ) -> Begun:
         """Return what was begun."""
-        return Running(name, self.machine, self.recorder, work, undo)
+        return Begun(name, self.machine, self.recorder, work, undo)
 
 
-def memory_pressure(place: Place, name: str) -> Running:
+def memory_pressure(place: Place, name: str) -> Begun:
     """Use up the machine's memory but for a little, so that caches are shrunk.
 
     SCST's buffer pools have registered a shrinker (sgv_shrink, scst_mem.c); its own limits cannot
@@ -88,7 +88,7 @@ def memory_pressure(place: Place, name: str) -> Running:
         lambda deadline: place.machine.write(HUGE_PAGES, "0", deadline=deadline))
 
 
-def cpu_hog(place: Place, name: str) -> Running:
+def cpu_hog(place: Place, name: str) -> Begun:
     """Keep every CPU busy."""
     script = (f"for each in $(seq $(( $(nproc) * {HOGS_PER_CPU} ))); do "
               "sh -c 'while :; do :; done' > /dev/null 2>&1 & echo $!; done")
@@ -100,7 +100,7 @@ def _kill(place: Place, pids: list[str], deadline: float) -> None:
     place.machine.run(["kill", "-9", *pids], deadline=deadline)
 
 
-def backend_starved(place: Place, name: str) -> Running:
+def backend_starved(place: Place, name: str) -> Begun:
     """Leave the backend a twentieth of a CPU (Documentation/admin-guide/cgroup-v2.rst, cpu.max)."""
     pid = place.backend.process.pid
     place.run(f"mountpoint -q {CGROUPS} || mount -t cgroup2 none {CGROUPS}; "
@@ -116,7 +116,7 @@ def _feed(place: Place, deadline: float) -> None:
               f"echo max > {STARVED}/cpu.max; rmdir {STARVED} || :", deadline)
 
 
-def cpu_offline(place: Place, name: str) -> Running:
+def cpu_offline(place: Place, name: str) -> Begun:
     """Take the last CPU offline (Documentation/core-api/cpu_hotplug.rst)."""
     cpus = [each for each in place.machine.listdir(CPUS)
             if place.machine.exists(f"{CPUS}/{each}/online")]
@@ -128,14 +128,14 @@ def cpu_offline(place: Place, name: str) -> Running:
         name, work, lambda deadline: place.machine.write(path, "1", deadline=deadline))
 
 
-def clock_step(place: Place, name: str) -> Running:
+def clock_step(place: Place, name: str) -> Begun:
     """Set the clock of the day an hour on; CLOCK_MONOTONIC is not touched (clock_settime(2))."""
     place.run(step(STEP_SECONDS))
     return place.running(
         name, Done(), lambda deadline: _run(place, step(-STEP_SECONDS), deadline))
 
 
-def allocations_fail(way: Failing, place: Place, name: str) -> Running:
+def allocations_fail(way: Failing, place: Place, name: str) -> Begun:
     """Have some allocations of the target's fail (targets.allocation)."""
     def tell_kernel(script: str, deadline: float) -> str:
         done = place.machine.run(["sh", "-ec", script], deadline=deadline, check=False)
@@ -194,13 +194,13 @@ class Done:
         """It has ended."""
 
 
-OPERATIONS: Mapping[str, Callable[[Place, str], Running]] = {
+OPERATIONS: Mapping[str, Callable[[Place, str], Begun]] = {
     "memory-pressure": memory_pressure, "cpu-hog": cpu_hog, "backend-starved": backend_starved,
     "cpu-offline": cpu_offline, "clock-step": clock_step,
     **{name: partial(allocations_fail, way) for name, way in allocation.WAYS.items()},
 }
 
 
-def table(place: Place) -> Mapping[str, Callable[[], Running]]:
+def table(place: Place) -> Mapping[str, Callable[[], Begun]]:
     """Return what begins each of them, by name."""
     return {name: partial(begin, place, name) for name, begin in OPERATIONS.items()}

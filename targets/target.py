@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from inject import traits
+from inject.contract import DeployedDevice
+from inject.traits import DeviceChoice, TargetTraits
 from results.errors import WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
-from targets.backend.client import Backend
 from targets.machine import Machine
-from targets.operation import Running
 
-
-class Transport(StrEnum):
-    """How the initiator reaches the target: over iSCSI, or the target's own loopback."""
-
-    ISCSI = "iscsi"
-    LOOPBACK = "loopback"
+Transport = traits.Transport
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,12 @@ class Device:
         return {**by_lun, **dict.fromkeys(self.luns, self.name)}
 
 
+def device_of(choice: DeviceChoice) -> Device:
+    """Return the device that a trait chooses."""
+    handler = Device.handler if choice.handler is None else choice.handler
+    return Device(handler=handler, options=choice.options)
+
+
 DIGESTS = ("HeaderDigest", "DataDigest")
 """Keys of a session (RFC 7143 13.1)."""
 
@@ -104,16 +105,12 @@ def portal_of(machine: Machine) -> str:
     return f"{machine.address}:{ISCSI_PORT}"
 
 
-class Deployment(Protocol):
+class Deployment(DeployedDevice, Protocol):
     """One deployed device with its backend; ``remove`` undoes all of it."""
 
     @property
     def machine(self) -> Machine:
         """The machine it is deployed on."""
-
-    @property
-    def backend(self) -> Backend:
-        """The device's backend."""
 
     @property
     def address(self) -> Address:
@@ -127,15 +124,6 @@ class Deployment(Protocol):
     def operations(self) -> tuple[str, ...]:
         """Names of what ``begin`` can begin."""
 
-    def begin(self, operation: str) -> Running:
-        """Begin an operation of an administrator's on the target, and do not wait for it.
-
-        Raises WrongUsageError when there is none of that name.
-        """
-
-    def heal(self, operation: str, deadline: float) -> None:
-        """Undo an operation that was begun. Raises TargetFailedError when that fails."""
-
     @property
     def kernel_threads(self) -> tuple[str, ...]:
         """Names of the target's kernel threads, as prefixes of their comm (15 characters)."""
@@ -145,28 +133,8 @@ class Deployment(Protocol):
         files on the machine that hold it, as glob patterns. What may block has a name of its own.
         """
 
-    def present(self) -> bool:
-        """Whether the kernel lists the device under test."""
-
     def unfetched(self) -> int:
         """How many commands wait for the backend to fetch them for the first time."""
-
-    def reachable(self) -> bool:
-        """Whether the target lists the LUN under test."""
-
-    def end_process(self, pid: int) -> None:
-        """SIGKILL a process on the machine that is not the backend's own."""
-
-    def remove_lun(self) -> None:
-        """Take the LUN away from under the initiator. May block: bounded by the ladder; a LUN
-        that does not go in time raises TargetFailedError."""
-
-    def removal_waits(self) -> bool:
-        """Whether a ``remove_lun`` that was begun waits in the kernel."""
-
-    def take_device_away(self) -> None:
-        """End the device: whatever is left to do after its backend went, until the kernel has
-        let go of it. Raises TargetFailedError when it does not within ``ladder.teardown``."""
 
     def remove(self) -> None:
         """Undo the deployment, whatever state a fault left it in; the initiator has logged out.
@@ -180,7 +148,11 @@ class Target(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in options and scenario ids."""
+        """Its name in run.json and known issues."""
+
+    @property
+    def traits(self) -> TargetTraits:
+        """What differs between it and other targets."""
 
     def describe(self) -> Mapping[str, Any]:
         """Return what run.json says of it: version, where it came from."""

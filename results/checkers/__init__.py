@@ -6,3 +6,8 @@ understand raises, and ``results.judge`` turns that into UNKNOWN.
 
 EVIDENCE_MAX = 20
 """How many items of one kind a check quotes; the history holds all of them."""
+
+
+def cited(clause: object) -> str:
+    """Return a clause as a reason ends with it: " (SAM-6 5.3.1)"; "" for none."""
+    return f" ({clause})" if clause else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from results.checkers import cited
 from results.history import Event, History
 from results.timeline import Timeline
 from results.verdict import Check, Signature, Verdict
@@ -30,4 +31,5 @@ def check(history: History) -> Check | None:
 
 def _words(event: Event) -> str:
     seen = event.data.get("seen")
-    return f"expected: {event.data['what']}" + (f"; seen: {seen}" if seen else "")
+    return (f"expected: {event.data['what']}{cited(event.data.get('clause'))}"
+            + (f"; seen: {seen}" if seen else ""))

@@ -5,7 +5,8 @@ Judged from commands issued by SG_IO, of which status and sense data are known. 
 for CHECK CONDITION with sense key/ASC/ASCQ in hexadecimal ("CHECK CONDITION 05/25/00"), "host
 NAME" for a command that the initiator ended by itself, the errno for one that it refused. Where
 each command may end otherwise, its own event says with what. A residual (RFC 7143 11.4.5) is asked
-for behind the words: "GOOD residual 512" (underflow), "GOOD residual -512" (overflow).
+for behind the words: "GOOD residual 512" (underflow), "GOOD residual -512" (overflow). A FAIL cites
+the clause that the same event has.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from results.checkers import EVIDENCE_MAX
+from results.checkers import EVIDENCE_MAX, cited
 from results.history import Event, History
 from results.timeline import Timeline, command_bound, expected
 from results.verdict import Check, Figure, Signature, Verdict
@@ -60,11 +61,13 @@ def check(history: History) -> Check | None:
         first = f"{_name(issued, wrong[0])} " if issued[number].data.get("allowed") else ""
         return Check(
             NAME, Verdict.FAIL, f"{len(wrong)} of {len(issued)} commands ended with "
-            f"{_words(wrong)}, {first}allowed: {' or '.join(own[number])}", _quote(wrong),
+            f"{_words(wrong)}, {first}allowed: {' or '.join(own[number])}"
+            f"{cited(_clause(issued[number], expect))}", _quote(wrong),
             {**figures, **timeline.detected(NAME, wrong[0].time)},
             [Signature.of("outcome", _name(issued, each), outcome(each.data)) for each in wrong])
     if missing := [event for key, event in issued.items() if key not in answers]:
-        return _missing(history, timeline, missing, figures)
+        return _missing(history, timeline, missing, figures,
+                        cited(_clause(missing[0], expect)))
     words = _words(answers.values())
     return Check(NAME, Verdict.PASS, f"{len(answers)} commands ended with {words}", (), figures)
 
@@ -95,8 +98,14 @@ def _allowed(event: Event, allowed: list[str]) -> bool:
     return any(fnmatchcase(each, pattern) for pattern in allowed for each in said)
 
 
+def _clause(command: Event, expect: Mapping[str, Any]) -> object:
+    """Return the clause that a command's end rests on: its own, or the fault's."""
+    return command.data.get("clause") if command.data.get("allowed") else expect.get("clause")
+
+
 def _missing(
     history: History, timeline: Timeline, missing: list[Event], figures: Mapping[str, Figure],
+    clause: str,
 ) -> Check:
     first = missing[0]
     waited = timeline.seen_until - timeline.since_fault(first.time)
@@ -106,7 +115,7 @@ def _missing(
     if not late:
         return Check(NAME, Verdict.UNKNOWN, words, _quote(missing), figures)
     detected = timeline.detected(NAME, timeline.since_fault(first.time) + command_bound(history))
-    return Check(NAME, Verdict.FAIL, words, _quote(missing), {**figures, **detected},
+    return Check(NAME, Verdict.FAIL, f"{words}{clause}", _quote(missing), {**figures, **detected},
                  [Signature.of("no answer", str(each.data["name"])) for each in missing])
 
 

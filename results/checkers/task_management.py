@@ -3,8 +3,8 @@
 A function that was asked for ends with a response (RFC 7143 11.6.1; SAM-6 clause 7), or with the
 session, which the target may end by itself (TARGET COLD RESET) or lose with its device. The fault's
 ``armed`` event says with which responses, as ``expect``'s "functions": a word, or a function and a
-word. The bound is a command's: no fault makes a function wait longer. One that may stay unanswered
-is not late.
+word, and by which clause. The bound is a command's: no fault makes a function wait longer. One that
+may stay unanswered is not late.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any
 
-from results.checkers import EVIDENCE_MAX
+from results.checkers import EVIDENCE_MAX, cited
 from results.history import Event, History
 from results.timeline import Timeline, expected, ladder
 from results.verdict import Check, Figure, Signature, Verdict
@@ -22,6 +22,10 @@ NAME = "task_management"
 UNANSWERED = "unanswered"
 """What a session's keeper says of one that it has waited for in vain
 (fixtures.initiator.libiscsi.ledger)."""
+
+
+ONE_STATUS = "SAM-6 5.3.1: a command ends with one status"
+"""The clause that a breach is of."""
 
 
 def check(history: History) -> Check | None:
@@ -42,7 +46,7 @@ def check(history: History) -> Check | None:
                 if timeline.witnessed(event.time)]
     if breaches:
         words_of = str(breaches[0].data["words"])
-        return Check(NAME, Verdict.FAIL, words_of,
+        return Check(NAME, Verdict.FAIL, f"{words_of}{cited(ONE_STATUS)}",
                      [_evidence(event) for event in breaches[:EVIDENCE_MAX]],
                      {**figures, **timeline.detected(NAME, breaches[0].time)},
                      [Signature.of("breach", str(each.data["words"])) for each in breaches])
@@ -65,8 +69,10 @@ def check(history: History) -> Check | None:
             first = asked[int(found[0].data["number"])]
             name = str(first.data["name"])
             said = f": {words(found[0])}" if kind == "response" else ""
+            clause = cited(expect.get("function_clause"))
             return Check(
-                NAME, Verdict.FAIL, f"{len(found)} of {len(asked)} functions: {name} {what}{said}",
+                NAME, Verdict.FAIL,
+                f"{len(found)} of {len(asked)} functions: {name} {what}{said}{clause}",
                 [_evidence(event) for event in found[:EVIDENCE_MAX]],
                 {**figures, **timeline.detected(NAME, found[0].time)},
                 [Signature.of(kind, str(asked[int(each.data["number"])].data["name"]),

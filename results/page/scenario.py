@@ -23,6 +23,7 @@ from results.kernel_log.frames import FRAME, POINTER
 from results.page import latency
 from results.page.clean import is_script, quoted, script, text
 from results.store import HISTORY, VERDICT, ScenarioRecord
+from results.target_facts import TargetFacts, facts_of
 from results.timeline import Timeline
 from results.verdict import Check, Verdict
 
@@ -132,7 +133,8 @@ class _Maker:
         detail = self._try("the time line", lambda: self._of_history(said, history, passed)) or {}
         stuck, waiters = self._rows(STUCK), self._rows(WAITERS)
         rest = self._try("the evidence", lambda: self._of_evidence(said, stuck, waiters)) or {}
-        told = self._try("the checks", lambda: self._of_judgement(said, stuck, waiters)) or {}
+        told = self._try("the checks", lambda: self._of_judgement(
+            said, stuck, waiters, facts_of(history))) or {}
         scenario = self._try("the scenario's record", lambda: self._scenario(history)) or {}
         row = {
             "id": text(self.folder.name, 255), "outcome": outcome,
@@ -202,6 +204,7 @@ class _Maker:
 
     def _of_judgement(
         self, judgement: Judgement, stuck: list[dict[str, Any]], waiters: list[dict[str, Any]],
+        facts: TargetFacts,
     ) -> dict[str, Any]:
         first = judgement.decided_by
         checks = sorted(judgement.checks, key=lambda check: check is not first)
@@ -215,7 +218,7 @@ class _Maker:
         if judgement.known:
             detail["known"] = [text(judgement.known.id, 80), text(judgement.known.link)]
         if judgement.verdict is Verdict.FAIL:
-            detail["cause"] = text(report.cause(judgement, stuck, waiters), 1000)
+            detail["cause"] = text(report.cause(judgement, stuck, waiters, facts), 1000)
         if first and judgement.verdict is not Verdict.PASS:
             detail["evidence"] = _excerpts(first)
         return detail
@@ -284,7 +287,7 @@ def axes(scenario: Mapping[str, Any]) -> dict[str, Any]:
         "function": functions.get("function"),
         "order": functions.get("order"),
         "variant": scenario.get("variant") or None,
-        "story": scenario.get("story") or None,
+        "test": str(scenario.get("test") or scenario.get("story") or "").split("::")[-1] or None,
         **{name: device.get(name) for name in ("handler", "threads", "multi")},
         **(device.get("options") or {}),
     }

@@ -6,51 +6,54 @@ one end, in time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Iterator
 
-import pytest
-
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
+from fixtures.context import ScenarioContext
+from fixtures.initiators import Functions, Initiators
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.steps import settled
 from fixtures.workload.commands import CommandJob
 from fixtures.workload.sessions import FunctionJob
 from fixtures.workload.stamps import LIGHT
+from inject.backend_end import KILL
+from inject.fault import Fault
 from inject.point import Point, State
+from inject.release import Release
 from inject.task_management import FUNCTIONS
-from results.judge import Judgement
-from targets.target import Device, Transport
-
-STATES: Mapping[str, Mapping[State, Mapping[str, str]]] = {
-    "lio": {State.EXEC: {}},
-    "scst": {
-        State.QUEUED: {}, State.PARSE: {"parse_type": "CALL"}, State.ALLOC_MEM: {},
-        State.EXEC: {}, State.ON_FREE_CMD: {"on_free_cmd_type": "CALL"},
-    },
-}
-"""Points at which a command can be, by target, and the options that bring it there."""
-
-ALONE = "release"
-TEARDOWN = "backend-kill"
+from inject.traits import Options
+from suites.abort.steps import expect_functions, functions_and_fault
+from targets.target import Device
 
 ORDERS = ("first", "second")
 
 
-def plans(target: str) -> list[Plan]:
-    """Return a plan for each function at each point: alone, and before and in a teardown."""
-    return [plan(target, function, state, fault, order)
-            for state in STATES.get(target, {}) for function in FUNCTIONS
-            for fault, order in ((ALONE, "alone"), *product([TEARDOWN], ORDERS))]
+def plans(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each function at each point: alone, and before and in a teardown."""
+    for state, options in selection.traits.functions.points.items():
+        for function in FUNCTIONS:
+            yield plan(function, state, options, Release(), "alone")
+            for order in ORDERS:
+                yield plan(function, state, options, KILL, order)
 
 
-def plan(target: str, function: str, state: State, fault: str, order: str) -> Plan:
-    """Return a cell's plan."""
-    job = FunctionJob(function, order)
-    return Plan(target, fault, Transport.ISCSI, Point(state, 1, None),
-                Device(options=STATES[target][state]), None, LIGHT, CommandJob("write", 1),
-                f"{function.lower().replace('_', '-')}-{order}", "suites.abort.story:story", job)
+def plan(function: str, state: State, options: Options, fault: Fault, order: str) -> Plan:
+    """Return a cell's plan; ``options`` of the device bring a command to the state."""
+    return Plan(fault, Point(state, 1, None),
+                Arrangement.stamped(LIGHT, device=Device(options=options)), CommandJob("write", 1),
+                f"{function.lower().replace('_', '-')}-{order}",
+                arguments={"functions": FunctionJob(function, order)})
 
 
-def test_task_management(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """One function at one point."""
-    accept(judgement, request)
+@scenarios(plans)
+def test_task_management(ctx: ScenarioContext, functions: FunctionJob) -> None:
+    """A function for a command that is held has its one response, and the command its one end."""
+    expectations = expect_functions(ctx, functions.requested)
+    lun = ctx.arrange(ctx.expected, **expectations)
+    initiators = Initiators(ctx, lun)
+    initiators.login("a")
+    ctx.hold(lun, initiators.issuer("a"))     # a WRITE of session "a", in the cell's state
+    pending = Functions(initiators, "a", functions.requested)
+    with settled(ctx, lun, initiators.wait_settled):
+        functions_and_fault(ctx, lun, pending, functions.order)
+    ctx.drain(lun)
+    ctx.recover(lun)

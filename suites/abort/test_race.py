@@ -1,38 +1,62 @@
 """Does the target survive task management that races a teardown, again and again?
 
-Every function at every point, asked for before the backend's end and during it, in rounds on one
-machine: ``--rounds N``. test_abort asks the same once, beside another initiator's load.
+Every function at every point, requested before the backend's end and during it, in rounds on one
+machine: ``--rounds N``. Nothing else runs on the target, and each round deploys it anew. The
+machine is not restored in between, so a round takes a second, and finds the remains of those before
+it. test_abort has the same once, beside another initiator's load.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
-
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
+from fixtures.context import Lun, ScenarioContext
+from fixtures.initiators import Functions, Initiators
+from fixtures.loads import end_loads
+from fixtures.scenario import Plan, Selection, scenarios
+from fixtures.steps import settled
+from fixtures.workload.sessions import FunctionJob
+from inject.backend_end import KILL
 from inject.task_management import FUNCTIONS
 from results.errors import WrongUsageError
-from results.judge import Judgement
-from suites.abort.test_abort import ORDERS, STATES, TEARDOWN, plan
+from suites.abort.steps import expect_functions, functions_and_fault
+from suites.abort.test_abort import ORDERS, plan
 
 
-def plans(target: str, config: pytest.Config) -> list[Plan]:
-    """Return a plan for each function at each point in both orders."""
-    rounds = config.getoption("rounds")
-    if rounds < 1:
-        raise WrongUsageError(f"--rounds takes a number from 1, not {rounds}")
-    return [raced(plan(target, function, state, TEARDOWN, order), rounds)
-            for state in STATES.get(target, {}) for function in FUNCTIONS for order in ORDERS]
+def plans(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each function at each point in both orders."""
+    if selection.rounds < 1:
+        raise WrongUsageError(f"--rounds takes a number from 1, not {selection.rounds}")
+    for state, options in selection.traits.functions.points.items():
+        for function in FUNCTIONS:
+            for order in ORDERS:
+                once = plan(function, state, options, KILL, order)
+                yield raced(once, selection.rounds)
 
 
 def raced(once: Plan, rounds: int) -> Plan:
-    """Return a cell's plan to be told in rounds."""
-    return replace(once, stamps=None, story="suites.abort.race:story", rounds=rounds,
-                   variant=f"{once.variant}-race")
+    """Return a cell's plan, to be run in rounds without a load."""
+    return replace(once.rearranged(stamps=None), variant=f"{once.variant}-race",
+                   arguments={**once.arguments, "rounds": rounds})
 
 
-def test_race(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """One function at one point, in one order."""
-    accept(judgement, request)
+@scenarios(plans)
+def test_race(ctx: ScenarioContext, functions: FunctionJob, rounds: int) -> None:
+    """Rounds of a function and a teardown; then the device can be deployed again, and works."""
+    expectations = expect_functions(ctx, functions.requested)
+    ctx.resources.baseline()
+    ctx.armed(**expectations)
+    for number in range(1, rounds + 1):
+        ctx.note("round", number=number)
+        lun = Lun(ctx.export())
+        initiators = Initiators(ctx, lun)
+        initiators.login("a")
+        ctx.hold(lun, initiators.issuer("a"))
+        pending = Functions(initiators, "a", functions.requested)
+        with settled(ctx, lun, initiators.wait_settled):
+            functions_and_fault(ctx, lun, pending, functions.order)
+        ctx.must(end_loads(lun.loads, ctx.ladder.step), "the sessions do not end")
+        with ctx.operation("remove"):
+            lun.deployment.remove()
+    ctx.recover(traced=True)

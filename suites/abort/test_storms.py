@@ -5,18 +5,22 @@ A few cells beside those of test_abort. Whatever ends the command, each function
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
-import pytest
-
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
+from fixtures.context import ScenarioContext
+from fixtures.initiators import Functions, Initiators
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.steps import settled
 from fixtures.workload.commands import CommandJob
 from fixtures.workload.sessions import FunctionJob
 from fixtures.workload.stamps import LIGHT
+from inject.backend_end import KILL
+from inject.fault import Fault
 from inject.point import Point, State
-from results.judge import Judgement
-from targets.target import Device, Transport
+from inject.release import Release
+from suites.abort.steps import expect_functions, functions_and_fault
 
 MANY = 16
 
@@ -28,24 +32,29 @@ STORMS = {
         "ABORT_TASK", "", 1, ("ABORT_TASK_SET", "CLEAR_TASK_SET", "LUN_RESET")),
     "all-of-the-target": FunctionJob("LUN_RESET", "", 1, ("TARGET_WARM_RESET", "LUN_RESET")),
 }
-"""What is asked for, by name; a TARGET COLD RESET would end the session that the rest needs."""
+"""The functions by a name; a TARGET COLD RESET would end the session that the others need."""
 
-ORDERS = (("release", "alone"), ("backend-kill", "first"), ("backend-kill", "second"))
-
-
-def plans(target: str) -> list[Plan]:
-    """Return a plan for each storm: alone, and before and in a teardown."""
-    return [plan(target, name, job, fault, order)
-            for (name, job), (fault, order) in product(STORMS.items(), ORDERS)]
+ORDERS: tuple[tuple[Fault, str], ...] = ((Release(), "alone"), (KILL, "first"), (KILL, "second"))
 
 
-def plan(target: str, name: str, job: FunctionJob, fault: str, order: str) -> Plan:
-    """Return a cell's plan."""
-    asked = FunctionJob(job.function, order, job.storm, job.also)
-    return Plan(target, fault, Transport.ISCSI, Point(State.EXEC, 1, None), Device(), None, LIGHT,
-                CommandJob("write", 1), f"{name}-{order}", "suites.abort.story:story", asked)
+def plans(_: Selection) -> Iterator[Plan]:
+    """Yield a plan for each storm: alone, and before and in a teardown."""
+    for (name, storm), (fault, order) in product(STORMS.items(), ORDERS):
+        yield Plan(fault, Point(State.EXEC, 1, None), Arrangement.stamped(LIGHT),
+                   CommandJob("write", 1), f"{name}-{order}",
+                   arguments={"functions": replace(storm, order=order)})
 
 
-def test_storm(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """One storm."""
-    accept(judgement, request)
+@scenarios(plans)
+def test_storm(ctx: ScenarioContext, functions: FunctionJob) -> None:
+    """Each function of a storm for a command that is held has its response, or may have none."""
+    expectations = expect_functions(ctx, functions.requested)
+    lun = ctx.arrange(ctx.expected, **expectations)
+    initiators = Initiators(ctx, lun)
+    initiators.login("a")
+    ctx.hold(lun, initiators.issuer("a"))     # a WRITE of session "a", in EXEC
+    storm = Functions(initiators, "a", functions.requested)
+    with settled(ctx, lun, initiators.wait_settled):
+        functions_and_fault(ctx, lun, storm, functions.order)
+    ctx.drain(lun)
+    ctx.recover(lun)

@@ -1,1 +1,1 @@
-"""A backend that answers what it must not: what the kernel says to it, and the initiator sees."""
+"""Wrong answers of a backend: the kernel's reaction, and the outcome at the initiator."""

@@ -1,35 +1,37 @@
-"""Does the target survive a scst_user backend's wrong answers, and tell the initiator the truth?"""
+"""Does the target survive a scst_user backend's wrong answers, and report them to the initiator?"""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
+from fixtures.context import ScenarioContext
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
 from fixtures.workload.commands import COPY, CommandJob
 from fixtures.workload.stamps import LIGHT
 from inject.answers import ANSWERS, FOR_ANOTHER, Answer, AnswerForAnother
 from inject.point import State
-from results.judge import Judgement
-from targets.target import Device, Transport
+from targets.target import Device
 
 
-def plans(target: str) -> list[Plan]:
-    """Return a plan for each wrong answer, over each transport."""
-    if target != "scst":
-        return []
+def plans(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each wrong answer over each transport, where backends speak scst_user."""
+    if not selection.traits.serves_scst_user:
+        return
     answers: tuple[Answer | AnswerForAnother, ...] = (*ANSWERS, FOR_ANOTHER)
-    return [plan(answer, transport) for answer in answers for transport in Transport]
+    for answer in answers:
+        point = answer.point
+        kind = COPY if point.state is State.EXT_COPY_REMAP else point.direction or "write"
+        for transport in selection.traits.transports:
+            arrangement = Arrangement.stamped(
+                LIGHT, transport=transport, device=Device(options=answer.options))
+            yield Plan(answer, point, arrangement, CommandJob(kind, point.count))
 
 
-def plan(answer: Answer | AnswerForAnother, transport: Transport) -> Plan:
-    """Return the plan for a wrong answer."""
-    point = answer.point
-    kind = COPY if point.state is State.EXT_COPY_REMAP else point.direction or "write"
-    return Plan("scst", answer.name, transport, point, Device(options=answer.options), None,
-                LIGHT, CommandJob(kind, point.count))
-
-
-def test_wrong_answers(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """One wrong answer: the kernel says to it what it must, the command ends as it must."""
-    accept(judgement, request)
+@scenarios(plans)
+def test_wrong_answers(ctx: ScenarioContext) -> None:
+    """The kernel takes a wrong answer or refuses it, and the command ends as it has to."""
+    lun = ctx.arrange()
+    ctx.hold(lun)           # commands, in the state that is answered
+    ctx.break_device(lun)   # answered wrongly; then rightly, those that are still held
+    ctx.drain(lun)
+    ctx.recover(lun)

@@ -1,28 +1,29 @@
-"""The commands, and how each has to end: by the standards, and as targets do it that differ.
+"""The commands and their outcomes: by the standards, and where a target's traits differ from them.
 
-Words are results.checkers.outcome's. A residual is asked for wherever a command ends well: RFC 7143
-11.4.5 has one for every command that did not move what was expected.
+Outcomes are in results.checkers.outcome's words. Wherever a command ends with GOOD its residual is
+checked: RFC 7143 11.4.5 has one for every command that did not move the expected length.
 """
 
 from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from fixtures.workload.commands import Command
+from inject.traits import CommandTraits
 from targets.backend.disk.cdb import Opcode
 
 BLOCK = 512
 AT = 0x4000
-"""LBA of what is written here: the load beside is elsewhere (fixtures.workload.stamps)."""
+"""LBA of the blocks written here; the load's are elsewhere (fixtures.workload.stamps)."""
 
 BLOCKS = 8
 BYTES = BLOCKS * BLOCK
 
 OURS, OTHER = "5a", "a5"
-"""What is on the medium, and what must not come there."""
+"""Data on the medium, and data that must not get there."""
 
 GOOD = ("GOOD residual 0",)
 NO_OPCODE = ("CHECK CONDITION 05/20/00", "CHECK CONDITION 05/24/00", "CHECK CONDITION 05/49/00")
@@ -33,20 +34,35 @@ OUT_OF_RANGE = ("CHECK CONDITION 05/21/00",)
 NO_LUN = ("CHECK CONDITION 05/25/00",)
 """LOGICAL UNIT NOT SUPPORTED (SPC-6 5.3, SAM-6 5.12)."""
 REFUSED = ("CHECK CONDITION 05/*", "CHECK CONDITION 0b/*")
-"""Whatever words a target has for it: no standard says which."""
+"""Any additional sense code: no standard has one for it."""
 
 ANOTHER_LUN = 5
 
 
+Outcomes = tuple[str, ...]
+
+
+def as_usual(traits: CommandTraits) -> Outcomes:
+    """Return no other outcomes: every target has the usual ones."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Case:
-    """A command and what it may end with. ``clause``: by which. ``differs``: by target, what one
-    does otherwise, that its documentation or source says."""
+    """A command, its outcomes, and the clause that they rest on.
+
+    ``otherwise``: returns the outcomes at a target that differs; empty: the usual ones.
+    """
 
     command: Command
-    allowed: tuple[str, ...]
+    outcomes: Outcomes
     clause: str
-    differs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    otherwise: Callable[[CommandTraits], Outcomes] = as_usual
+
+    def on(self, traits: CommandTraits) -> Command:
+        """Return the command with its outcomes at a target."""
+        return replace(self.command, allowed=self.otherwise(traits) or self.outcomes,
+                       clause=self.clause)
 
 
 def ten(opcode: int, lba: int = AT, blocks: int = BLOCKS, flags: int = 0) -> str:
@@ -75,12 +91,12 @@ def residual(count: int) -> tuple[str, ...]:
 
 
 def ours(when: str) -> Case:
-    """Return a WRITE of what is to be on the medium."""
+    """Return a WRITE of the data that are to be on the medium."""
     return Case(write(f"WRITE(10) {when}", ten(Opcode.WRITE_10)), GOOD, "SBC-4 5.40")
 
 
 def verified(what: str, lba: int = AT, blocks: int = BLOCKS) -> Case:
-    """Return a VERIFY(10) of what is on the medium, byte by byte (SBC-4 5.32, BYTCHK 01b)."""
+    """Return a VERIFY(10) of the data on the medium, byte by byte (SBC-4 5.32, BYTCHK 01b)."""
     return Case(write(f"VERIFY(10): {what}", ten(Opcode.VERIFY_10, lba, blocks, 2), blocks * BLOCK),
                 GOOD, "SBC-4 5.32: else MISCOMPARE 0e/1d/00")
 
@@ -101,10 +117,16 @@ LENGTHS = (
     verified("all WRITEs wrote"),
 )
 
-PASSED_THROUGH: Mapping[str, tuple[str, ...]] = {"lio": GOOD}
-"""LIO with TCMU takes the initiator's length for the command's: it does not read the CDB's
-(passthrough_parse_cdb, target_core_device.c), and a backend can only tell of a READ or an INQUIRY
-that had less, and not nothing (TCMU_UFLAG_READ_LEN, tcmu_handle_completion)."""
+
+def passed_through(traits: CommandTraits) -> Outcomes:
+    """Return GOOD without a residual where the expected length is taken for the command's."""
+    return GOOD if traits.takes_expected_length else ()
+
+
+def of_no_blocks(traits: CommandTraits) -> Outcomes:
+    """Return the outcomes of a READ of no blocks where it is refused, or as passed through."""
+    return REFUSED if traits.refuses_read_of_no_blocks else passed_through(traits)
+
 
 RESIDUAL = "RFC 7143 11.4.5: residual, or refused"
 
@@ -116,17 +138,16 @@ TRANSFERS = (
     Case(read("READ(10), more expected", ten(Opcode.READ_10), 2 * BYTES), residual(BYTES),
          "RFC 7143 11.4.5: underflow"),
     Case(read("READ(10) of no blocks, some expected", ten(Opcode.READ_10, blocks=0), BYTES),
-         residual(BYTES), "SBC-4 5.12: no blocks are no error",
-         {**PASSED_THROUGH, "scst": REFUSED}),
+         residual(BYTES), "SBC-4 5.12: no blocks are no error", of_no_blocks),
     Case(read("INQUIRY, more expected", "120000002400", 96), residual(60),
          "SPC-6 4.2.5.6: no more than the allocation length"),
     Case(read("INQUIRY, less expected", "120000002400", 16), (*residual(-20), *REFUSED), RESIDUAL,
-         PASSED_THROUGH),
+         passed_through),
     Case(read("TEST UNIT READY, data expected", "000000000000", BLOCK), residual(BLOCK),
-         "RFC 7143 11.4.5: underflow", PASSED_THROUGH),
+         "RFC 7143 11.4.5: underflow", passed_through),
     Case(write("WRITE(10), more sent", ten(Opcode.WRITE_10), 2 * BYTES,
                OURS * BYTES + OTHER * BYTES),
-         (*residual(BYTES), *REFUSED), RESIDUAL, PASSED_THROUGH),
+         (*residual(BYTES), *REFUSED), RESIDUAL, passed_through),
     verified("more than the CDB's is not written", AT + BLOCKS),
     ours("before less is sent"),
     Case(write("WRITE(10), less sent", ten(Opcode.WRITE_10), BYTES // 2, OURS),
@@ -137,7 +158,7 @@ TRANSFERS = (
          RESIDUAL),
     verified("nothing of nothing is written"),
     Case(write("TEST UNIT READY, data sent", "000000000000", BLOCK), (*residual(BLOCK), *REFUSED),
-         RESIDUAL, PASSED_THROUGH),
+         RESIDUAL, passed_through),
 )
 """Expected Data Transfer Lengths that are not the CDB's."""
 
@@ -194,9 +215,10 @@ ACA = (
          "SBC-4 5.33: compared with one block (MISCOMPARE if another), or INVALID FIELD IN CDB; "
          "SAM-6 5.10.5"),
 )
-"""By themselves: SCST dies of them."""
+"""In a scenario of their own: some kernels crash (known issue scst-aca-verify-bug)."""
 
 FIXED = (*LENGTHS, *TRANSFERS, *DIRECTIONS, *RANGE, *LUNS)
+
 
 def thirty_two(action: int) -> str:
     """Return a CDB of 32 bytes: a service action of operation code 7fh (SBC-4 5.15, 5.43)."""
@@ -204,31 +226,32 @@ def thirty_two(action: int) -> str:
 
 
 EXTENDED = (("READ(32)", thirty_two(0x0009), "read"), ("WRITE(32)", thirty_two(0x000B), "write"))
-"""Name, CDB, direction: what has more than 16 bytes goes by an AHS (RFC 7143 11.2.2.3)."""
+"""Name, CDB, direction: a CDB of more than 16 bytes has an AHS (RFC 7143 11.2.2.3)."""
 
-SAID = ("*status 0x00*", "scsi response status 0x02 05/*", "reject 0x*")
-"""What may be said to them, in fixtures.initiator.raw's words: done, refused (INVALID COMMAND
-OPERATION CODE), or an AHS that the target does not take (RFC 7143 11.17.1: 0x05)."""
+EXTENDED_OUTCOMES = ("*status 0x00*", "scsi response status 0x02 05/*", "reject 0x*")
+"""Their outcomes in fixtures.initiator.raw's words: done, refused (INVALID COMMAND OPERATION CODE),
+or an AHS that the target does not take (RFC 7143 11.17.1: 0x05)."""
 
 HARMFUL = frozenset({
     0x04,  # FORMAT UNIT
     0x1B,  # START STOP UNIT: of zeros, a stop
-    0x16, 0x56, 0x5F,  # RESERVE, PERSISTENT RESERVE OUT: the load beside would be kept out
+    0x16, 0x56, 0x5F,  # RESERVE, PERSISTENT RESERVE OUT: the load would be kept out
     0x48, 0x41, 0x42, 0x93,  # SANITIZE, WRITE SAME, UNMAP
     0x7F,  # its length is its own
     0x83, 0x84,  # EXTENDED COPY
 })
-"""Operation codes that a sweep leaves out: what they would do is no concern of it."""
+"""Operation codes that a sweep leaves out because of their effects."""
 
 KNOWN = frozenset({*map(int, Opcode), *HARMFUL})
 
 ANYTHING = ("GOOD*", "CHECK CONDITION 05/*", "CHECK CONDITION 0b/*", "RESERVATION CONFLICT")
-"""How a command may end whose other bytes are drawn: SPC-6 4.2 lets it be refused or done."""
+"""Outcomes of a command whose other bytes are drawn: SPC-6 4.2 lets it be refused or done."""
 
-BUSY = "BUSY"
-"""SCST's answer to an ALLOCATION LENGTH that is more than a device may have (scst_max_dev_cmd_mem,
-by default 96 MiB of the guests' memory): it takes memory for all of that, whatever there is to say
-(sgv_check_allowed_mem, scst_mem.c)."""
+
+def perhaps_busy(traits: CommandTraits) -> Outcomes:
+    """Return the outcomes of such a command where a long ALLOCATION LENGTH may end with BUSY."""
+    return (*ANYTHING, "BUSY") if traits.busy_for_long_allocations else ()
+
 
 SWEPT = 96
 """Commands of one sweep."""
@@ -242,9 +265,9 @@ VERIFIES, BYTCHK_1X = frozenset({0x13, 0x2F, 0x8F, 0xAF}), 0x04
 
 
 def sweep(seed: int) -> Iterator[Case]:
-    """Draw CDBs: operation codes that nobody has, which are refused as such, and some that there
-    are with bytes that mean little. No data go out. CONTROL is 0: with NACA one that is refused
-    would have all others wait (SAM-6 5.10)."""
+    """Yield drawn CDBs: unknown operation codes, which are refused as such, and known ones with
+    random bytes. No data go out. CONTROL is 0: with NACA a command that is refused would have all
+    others wait (SAM-6 5.10)."""
     rng = random.Random(f"sweep-{seed}")
     for _ in range(SWEPT):
         opcode = rng.choice([each for each in range(256) if each not in HARMFUL])
@@ -258,7 +281,7 @@ def sweep(seed: int) -> Iterator[Case]:
         yield Case(read(f"opcode {opcode:02x}", f"{opcode:02x}{drawn.hex()}", count),
                    ANYTHING if anything else NO_OPCODE,
                    "SPC-6 4.2.1" if not known else "SPC-6 4.2",
-                   {"scst": (*ANYTHING, BUSY)} if anything else {})
+                   perhaps_busy if anything else as_usual)
 
 
 OF_CORES = frozenset({
@@ -267,7 +290,6 @@ OF_CORES = frozenset({
 """Operation codes that a target's core may carry out itself."""
 
 
-def commands(cases: tuple[Case, ...], target: str) -> list[Command]:
-    """Return their commands, each with what it may end with at a target."""
-    return [replace(case.command, allowed=case.differs.get(target, case.allowed))
-            for case in cases]
+def commands(cases: Iterable[Case], traits: CommandTraits) -> list[Command]:
+    """Return the cases' commands with their outcomes at a target."""
+    return [case.on(traits) for case in cases]

@@ -1,34 +1,135 @@
-"""How does a target end a CDB of every length, one that is not there, or with a wrong transfer?"""
+"""How does a target end a CDB of every length, one that is not there, or with a wrong transfer?
+
+An initiator issues odd commands, one after the other, while another one's load goes on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
 
-import pytest
-
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
+from fixtures.context import Lun, ScenarioContext
+from fixtures.initiator.raw import scripted
+from fixtures.initiators import Initiators
+from fixtures.program import Program
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.workload.commands import Command
+from fixtures.workload.pdus import LOGIN
 from fixtures.workload.stamps import LIGHT
 from inject.point import NOTHING_HELD
+from inject.waiting import wait_until
 from inject.wire import COMMANDS
-from results.judge import Judgement
+from suites.commands.cases import ACA, BYTES, EXTENDED, EXTENDED_OUTCOMES, FIXED, commands, sweep
 from targets.target import Device
 
-OPTIONS: Mapping[str, Mapping[str, str]] = {"tgt": {"backing": "file"}}
-"""tgt's own VERIFY fails of a device that it has open with O_DIRECT, as our network block device:
-its buffer is not aligned, and it says MEDIUM ERROR (bs_rdwr_request, usr/bs_rdwr.c)."""
+SESSION = "a"
+
+SHORT = 100
+"""Added to a tag for the short command's behind it."""
+
+NEW_NEXUS = range(2 * SHORT, 2 * SHORT + 2)
+"""Tags of commands that take the unit attentions of a new I_T nexus (SAM-6 5.14)."""
+
+READY = "000000000000"
+ENDED = ("scsi response status 0x00",)
 
 
-def plans(target: str) -> list[Plan]:
-    """Return a plan for the commands that are written down, one for a sweep (--seed), one for what
-    a target is known to die of, and one for CDBs that libiscsi has not."""
-    device = Device(options=OPTIONS.get(target, {}))
-    return [Plan(target, COMMANDS.name, point=NOTHING_HELD, device=device, workload=None,
-                 stamps=LIGHT,
-                 variant=variant, story=f"suites.commands.story:{variant}")
-            for variant in ("fixed", "drawn", "aca", "extended")]
+def only(variant: str) -> Callable[[Selection], Iterator[Plan]]:
+    """Return a function that yields the plan of a variant."""
+    def plans(selection: Selection) -> Iterator[Plan]:
+        device = Device(options=selection.traits.commands.options)
+        yield Plan(COMMANDS, NOTHING_HELD, Arrangement.stamped(LIGHT, device=device),
+                   variant=variant)
+
+    return plans
 
 
-def test_odd_commands(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """Each command ends as it has to, and the target goes on serving."""
-    accept(judgement, request)
+@scenarios(only("fixed"))
+def test_chosen_commands(ctx: ScenarioContext) -> None:
+    """Each command of a list ends as it has to."""
+    lun = ctx.arrange()
+    with ctx.broken(lun):
+        issue_each(ctx, lun, commands(FIXED, ctx.traits.commands))
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+@scenarios(only("drawn"))
+def test_drawn_commands(ctx: ScenarioContext) -> None:
+    """Each command of a sweep ends as it may; the same seed draws the same commands."""
+    drawn = tuple(sweep(ctx.scenario.seed or 0))
+    lun = ctx.arrange()
+    with ctx.broken(lun):
+        issue_each(ctx, lun, commands(drawn, ctx.traits.commands))
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+@scenarios(only("aca"))
+def test_verify_during_aca(ctx: ScenarioContext) -> None:
+    """A VERIFY ends during an ACA condition, where the target has any."""
+    lun = ctx.arrange()
+    with ctx.broken(lun):
+        issue_each(ctx, lun, commands(ACA, ctx.traits.commands))
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+@scenarios(only("extended"))
+def test_extended_cdbs(ctx: ScenarioContext) -> None:
+    """CDBs of 32 bytes, which libiscsi lacks, end as they may, and a short one behind each."""
+    lun = ctx.arrange()
+    with ctx.broken(lun):
+        program = scripted.begin(ctx, lun.deployment.address)
+        program.wait_ready(LOGIN + ctx.ladder.step)
+        for tag in NEW_NEXUS:
+            program.order(do="send", tag=tag, cdb=READY, bytes=0, direction="none")
+            program.order(do="read", until=[tag])
+        for tag, (name, cdb, direction) in enumerate(EXTENDED, 1):
+            program.order(do="send", tag=tag, cdb=cdb, bytes=BYTES, direction=direction)
+            program.order(do="send", tag=tag + SHORT, cdb=READY, bytes=0, direction="none")
+            program.order(do="read", until=[tag, tag + SHORT])
+            expect_response(ctx, program, tag, name, outcomes=EXTENDED_OUTCOMES,
+                            clause="RFC 7143 11.2.2.3, 11.17.1")
+            expect_response(ctx, program, tag + SHORT, f"TEST UNIT READY behind {name}",
+                            outcomes=ENDED)
+        program.process.signal(9)
+        program.process.wait(ctx.ladder.step)
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+def expect_response(
+    ctx: ScenarioContext, program: Program, tag: int, name: str, *, outcomes: Sequence[str],
+    clause: str = "",
+) -> None:
+    """Expect that a command ends with one of these outcomes, within a command's bound."""
+    program.wait(lambda: bool(response(program, tag)), ctx.ladder.command)
+    words = response(program, tag)
+    ctx.expect(f"{name} ends as it may", any(fnmatchcase(words, each) for each in outcomes), words,
+               clause)
+
+
+def response(program: Program, tag: int) -> str:
+    """Return the response to a command in words; "" as long as there is none."""
+    return next((str(each["words"]) for each in program.told("response") if each["tag"] == tag), "")
+
+
+def issue_each(ctx: ScenarioContext, lun: Lun, listed: Sequence[Command]) -> None:
+    """Issue each command when the one before it has ended; then end the sessions.
+
+    One that ends the session is recorded as such, and the next is issued on a new session.
+    """
+    initiators = Initiators(ctx, lun)
+    sessions, bound = initiators.sessions, ctx.ladder.command
+    for each in listed:
+        if sessions.nexus.get(SESSION, {}).get("action") != "logged in":
+            initiators.login(SESSION)
+        before = len(sessions.commands)
+        sessions.issue(SESSION, [each])
+        ctx.must(sessions.wait_issued(before + 1, bound), "nothing was issued")
+        if not wait_until(partial(sessions.answers.__contains__, sessions.commands[-1]), bound):
+            sessions.drop(SESSION)
+            sessions.wait_nexus(SESSION, "dropped", bound)
+    initiators.end()

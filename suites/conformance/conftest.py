@@ -1,4 +1,5 @@
-"""What the conformance tests stand on; they are run by ``-m conformance`` only."""
+"""A pristine guest and the closing table of the conformance tests; they run by ``-m conformance``
+only."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from fixtures.initiator.disk import Disk
 from fixtures.initiator.iscsi_test_cu import Outcome
 from fixtures.initiator.protocol import initiator_for
 from fixtures.machine.guest import Guest
-from fixtures.plugin import BENCH, RunPlan
+from fixtures.plugin import SESSION, RunPlan
 from results import kernel_log
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
@@ -28,9 +29,9 @@ BAD = frozenset({Outcome.FAILED, Outcome.HUNG})
 
 @dataclass(frozen=True)
 class Row:
-    """One test of iscsi-test-cu on a kernel: what became of it on the two devices, and why.
+    """One test of iscsi-test-cu on a kernel: its outcomes on the two devices, and why.
 
-    ``race``: why its outcome is not the device's doing; "" when it is.
+    ``race``: why its outcome does not depend on the device; "" when it does.
     """
 
     kernel: str
@@ -57,12 +58,12 @@ class Row:
 
 @dataclass
 class Table:
-    """All rows of this run, kept beside its scenarios."""
+    """All rows of this run, saved beside its scenarios."""
 
     rows: list[Row] = field(default_factory=list)
 
     def add(self, rows: Iterable[Row], results: Path) -> None:
-        """Add rows, and write them all."""
+        """Add rows, and save all of them."""
         self.rows += rows
         text = json.dumps([asdict(row) for row in self.rows], indent=2)
         (results / TABLE).write_text(text + "\n")
@@ -74,7 +75,7 @@ ROWS = pytest.StashKey[Table]()
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config,
 ) -> None:
-    """Show test, outcome on vdisk_fileio, outcome on scst_user, and what failed."""
+    """Show test, outcome on vdisk_fileio, outcome on scst_user, and the failures' messages."""
     table = config.stash.get(ROWS, None)
     if table is None or not table.rows:
         return
@@ -91,7 +92,7 @@ def table(request: pytest.FixtureRequest) -> Table:
 
 @dataclass(frozen=True)
 class Bed:
-    """A pristine guest, and where the records of what happens on it lie."""
+    """A pristine guest, and the records of the test that runs on it."""
 
     guest: Guest
     target: Target
@@ -103,14 +104,14 @@ class Bed:
     def deployed(
         self, device: Device, transport: Transport = Transport.ISCSI
     ) -> Iterator[Deployment]:
-        """Provide a deployed device. What goes wrong leaves it, and the guest, as they are.
+        """Provide a deployed device. After an error it and the guest are left as they are.
 
-        Raises TargetFailedError, also for what the kernel reported meanwhile.
+        Raises TargetFailedError, also for reports of the kernel meanwhile.
         """
         ladder = self.guest.ladder
         deployment = self.target.deploy(
             self.guest.machine, device, transport, ladder, self.recorder)
-        with suppress(TargetFailedError, WrongUsageError):  # one that reports none
+        with suppress(TargetFailedError, WrongUsageError):  # a backend that reports none
             deployment.backend.call("steps", deadline=ladder.step, on=False)
         yield deployment
         deployment.remove()
@@ -143,15 +144,15 @@ Pristine = Callable[[], AbstractContextManager[Bed]]
 def pristine(request: pytest.FixtureRequest, run_plan: RunPlan, kernel_name: str) -> Pristine:
     """Provide a function to enter for a pristine guest with the target loaded.
 
-    It is entered by the test itself: at an interrupt the guests end before fixtures do.
+    The test itself enters it: at an interrupt the guests end before fixtures do.
     """
-    lab = run_plan.lab
-    record = request.config.stash[BENCH].run.scenario(request.node.name.replace("/", "_"))
+    pool = run_plan.pool
+    record = request.config.stash[SESSION].run.scenario(request.node.name.replace("/", "_"))
 
     @contextmanager
     def enter() -> Iterator[Bed]:
-        with Recorder(record.history) as recorder, lab.restored(kernel_name) as guest:
-            bed = Bed(guest, lab.target, recorder, record, guest.console.stat().st_size)
+        with Recorder(record.history) as recorder, pool.restored(kernel_name) as guest:
+            bed = Bed(guest, pool.target, recorder, record, guest.console.stat().st_size)
             try:
                 yield bed
             finally:

@@ -1,4 +1,4 @@
-"""EXTENDED COPY moves what it says, whoever does it: the backend, SCST, or each a part."""
+"""EXTENDED COPY copies its segments, carried out by the backend, by the target, or by both."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.initiator.protocol import initiator_for
+from fixtures.plugin.options import selection
 from fixtures.workload.copies import Copies
 from results.checkers.outcome import outcome
 from suites.conformance.conftest import Bed, Pristine
@@ -24,11 +25,11 @@ SUM = (f"dd if={{disk}} bs={BLOCK} skip={{block}} count={{blocks}} iflag=direct 
 
 
 def carry_out(deployment: Deployment, bound: float) -> None:
-    """Let the backend answer by itself."""
+    """Let the backend carry out the copy."""
 
 
 def leave_all(deployment: Deployment, bound: float) -> None:
-    """Answer that all of every segment is left to be copied."""
+    """Answer that all of every segment remains to be copied."""
     for number, (source, sink, size) in enumerate(SEGMENTS, 1):
         assert deployment.backend.wait_held(number, bound)
         left = [[source // BLOCK, sink // BLOCK, size]]
@@ -41,16 +42,16 @@ WAYS: dict[str, tuple[int, Callable[[Deployment, float], None]]] = {
 
 
 @pytest.fixture(autouse=True)
-def scst_only(request: pytest.FixtureRequest) -> None:
-    """Skip on targets whose copies no backend is told of."""
-    if request.config.getoption("target") != "scst":
-        pytest.skip("LIO carries EXTENDED COPY out itself")
+def backend_copies(pytestconfig: pytest.Config) -> None:
+    """Skip on targets that hand no segment of a copy to the backend."""
+    if not selection(pytestconfig).traits.backend_carries_out_copies:
+        pytest.skip("the target hands no segment of EXTENDED COPY to the backend")
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("transport", list(Transport))
 def test_extended_copy(pristine: Pristine, transport: Transport, way: str) -> None:
-    """What was copied is there, as it was."""
+    """The copied data are equal to their source."""
     supported, answer = WAYS[way]
     device = Device(options={"ext_copy_remap_supported": supported})
     with pristine() as bed, bed.deployed(device, transport) as deployment:

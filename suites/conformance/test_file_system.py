@@ -13,11 +13,11 @@ pytestmark = pytest.mark.conformance
 
 SIZE = 64 << 20
 MEDIA = "/dev/shm"
-"""Where the targets keep their media; nothing else does."""
+"""The file system of the targets' media, and of nothing else."""
 
 RANDOM_MIB = 16
 SLACK_KIB = 2 << 10
-"""What a file system may allocate anew while a file is deleted."""
+"""KiB that a file system may allocate while a file is deleted."""
 
 FILL = f"""
 mkdir /mnt/many
@@ -30,7 +30,7 @@ DELETE = "rm /mnt/random; sync; fstrim /mnt"
 
 
 def run_script(bed: Bed, script: str) -> str:
-    """Run a script in the guest; return what it prints. Raises TargetFailedError."""
+    """Run a script in the guest; return its output. Raises TargetFailedError."""
     done = bed.guest.machine.run(["sh", "-ec", script], deadline=bed.guest.ladder.scenario)
     return done.stdout.strip()
 
@@ -38,7 +38,7 @@ def run_script(bed: Bed, script: str) -> str:
 @pytest.mark.parametrize("block_size", [512, 4096])
 @pytest.mark.parametrize("transport", list(Transport))
 def test_ext4(pristine: Pristine, transport: Transport, block_size: int) -> None:
-    """What was written is read back from the medium, and what was deleted is given back."""
+    """Written files are read back from the medium, and a deleted file's blocks are unmapped."""
     with pristine() as bed, bed.disk(
         Device(size=SIZE, block_size=block_size), transport,
     ) as disk:

@@ -1,4 +1,4 @@
-"""fio reads back what it wrote, at every block size and depth, in order and at random."""
+"""fio verifies its own writes, at every block size and depth, in order and at random."""
 
 from __future__ import annotations
 

@@ -1,22 +1,26 @@
-"""iscsi-test-cu fails no test on our backend's disk that SCST's own vdisk_fileio passes."""
+"""Our backend passes every test of iscsi-test-cu that the target's own handler passes."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from fixtures.initiator.iscsi_test_cu import FAMILIES, Result, listed, run_family
+from fixtures.plugin.options import selection
 from suites.conformance.conftest import Bed, Pristine, Row, Table
 from targets.target import Deployment, Device
 
 pytestmark = pytest.mark.conformance
 
 SIZE = 64 << 20
-REFERENCE = Device(
-    name="stf-file", size=SIZE, handler="vdisk_fileio", options={"thin_provisioned": 1})
+REFERENCE = Device(name="stf-file", size=SIZE, options={"thin_provisioned": 1})
+"""The device of the target's own handler (TargetTraits.reference_handler)."""
+
 OURS = Device(name="stf-user", size=SIZE)
 
 FAMILY_LADDERS = 2
-"""How many times a whole scenario's bound a family may take: it is thousands of commands."""
+"""Scenario deadlines that a family may take: it has thousands of commands."""
 
 LOGOUT = "SCST ends a session some time after its logout, and a reservation with it"
 
@@ -26,11 +30,11 @@ RACES = {
     "Reserve6.Logout": LOGOUT, "Reserve6.ITNexusLoss": LOGOUT,
     "iSCSITMF.AbortTaskSimpleAsync": ABORT,
 }
-"""Tests that now pass and now fail on either device, for what is not the device's doing."""
+"""Flaky tests, on either device, and the cause, which is not the device."""
 
 
 def results(bed: Bed, deployment: Deployment, family: str, tests: list[str]) -> list[Result]:
-    """Return what a family's tests say of a device; keep all they print."""
+    """Return the results of a family's tests on a device; save their output."""
     found, text = run_family(bed.guest.machine, deployment.address, family, tests,
                              FAMILY_LADDERS * bed.guest.ladder.scenario)
     (bed.record.path / f"iscsi-test-cu.{deployment.address.serial}.log").write_text(text)
@@ -38,10 +42,12 @@ def results(bed: Bed, deployment: Deployment, family: str, tests: list[str]) -> 
 
 
 @pytest.fixture(autouse=True)
-def scst_only(request: pytest.FixtureRequest) -> None:
-    """Skip on targets that have no handler of their own to compare with."""
-    if request.config.getoption("target") != "scst":
-        pytest.skip("compares with SCST's vdisk_fileio")
+def reference(pytestconfig: pytest.Config) -> Device:
+    """Provide the device to compare with; skip on targets without a handler for it."""
+    handler = selection(pytestconfig).traits.reference_handler
+    if handler is None:
+        pytest.skip("the target has no handler of its own to compare our backend with")
+    return replace(REFERENCE, handler=handler)
 
 
 def test_every_family_is_asked(pristine: Pristine) -> None:
@@ -52,13 +58,13 @@ def test_every_family_is_asked(pristine: Pristine) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_iscsi_test_cu(
-    pristine: Pristine, kernel_name: str, family: str, table: Table,
+    pristine: Pristine, kernel_name: str, family: str, table: Table, reference: Device,
 ) -> None:
-    """No test of the family fails on ours that passes on vdisk_fileio."""
-    with pristine() as bed, bed.deployed(REFERENCE) as reference, bed.deployed(OURS) as ours:
+    """No test of the family fails on our backend that passes on the reference."""
+    with pristine() as bed, bed.deployed(reference) as handler, bed.deployed(OURS) as ours:
         tests = listed(bed.guest.machine)[family]
         ours.begin("copy-admit").finish(bed.guest.ladder.step)
-        pairs = zip(results(bed, reference, family, tests), results(bed, ours, family, tests),
+        pairs = zip(results(bed, handler, family, tests), results(bed, ours, family, tests),
                     strict=True)
         rows = [Row(kernel_name, theirs.name, theirs.outcome, mine.outcome, theirs.words,
                     mine.words, RACES.get(mine.name, "")) for theirs, mine in pairs]

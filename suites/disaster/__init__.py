@@ -1,1 +1,1 @@
-"""Is a verdict still right when the machine or the target dies under the suite?"""
+"""Verdicts when the machine or the target dies under the suite."""

@@ -1,5 +1,6 @@
-"""A target that never ends is FAIL with the tasks that wait; a machine that dies is UNKNOWN;
-neither takes longer than its ladder says, and the next scenario is not harmed."""
+"""Verdicts when machine or target die: a target that never ends is FAIL and names the tasks that
+wait; a lost machine is UNKNOWN; neither takes longer than the ladder allows, and the next scenario
+is not harmed."""
 
 from __future__ import annotations
 
@@ -8,15 +9,19 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pytest
 
-from fixtures.lab import Lab
+from fixtures.guest_pool import GuestPool
 from fixtures.plugin import RunPlan
-from fixtures.scenario import Plan
-from inject.catalogue import FAULTS
-from inject.fault import Subject
+from fixtures.scenario import Arrangement, Plan
+from fixtures.steps import fault_at_point
+from inject.backend_end import KILL
+from inject.fault import ANYTHING, Expected, Held, Needs
+from inject.point import State
+from inject.release import Release
+from inject.traits import TargetTraits
 from results.checkers import kernel_health
 from results.history import History
 from results.judge import Judgement
@@ -32,7 +37,7 @@ FLOOD_BYTES = 100 << 20
 FLOOD_LINE = "it is getting wet in here: a line that nobody needs, " + 20 * "again and "
 BY_GUEST = 4 << 20
 FLOOD_SECONDS = 90.0
-"""What an emulated serial port may need for these: it takes from 0.1 to 1 MB/s; all 100 MiB
+"""Time that an emulated serial port may need for these: it takes from 0.1 to 1 MB/s; all 100 MiB
 took it from 4 to 10 minutes."""
 
 HISTORY_MAX = 64 << 20
@@ -41,30 +46,42 @@ HISTORY_MAX = 64 << 20
 GROWTH_MAX = 256 << 20
 """Bytes by which this process may grow meanwhile."""
 
+NOTHING = Expected((), "")
+"""Of a fault after which the machine can answer nothing: the tests judge the verdict."""
+
 
 @dataclass(frozen=True)
 class MachineKilled:
     """The host loses the guest: QEMU is killed at the point."""
 
-    lab: Lab
+    pool: GuestPool
     name: str = "machine-killed"
     breaks: bool = True
     ends_device: bool = True
+    waits_for_users: bool = False
+    held: Held = Held.LOST
+    needs: Needs = ANYTHING
 
-    def fire(self, subject: Subject, deadline: float) -> None:
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """Return no expectation."""
+        return NOTHING
+
+    def fire(self, where: Any, deadline: float) -> None:
         """Kill the only guest that runs."""
-        for guest in self.lab.guests():
+        for guest in self.pool.guests():
             os.kill(guest.pid, signal.SIGKILL)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
-        """There is nothing left to heal."""
+    def undo(self, where: Any, deadline: float) -> None:
+        """Do nothing: the machine has gone."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """The guest is told something that it does not survive, or not unharmed.
+    """A call of the guest's agent that harms the guest or ends it.
 
-    ``verb`` and ``args``: a call that was begun and that nobody waits for.
+    ``verb`` and ``args``: the call, which is begun and not waited for.
     """
 
     name: str
@@ -72,33 +89,53 @@ class Order:
     args: tuple[str | list[str], ...]
     breaks: bool = True
     ends_device: bool = True
+    waits_for_users: bool = False
+    held: Held = Held.LOST
+    needs: Needs = ANYTHING
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Give the order."""
-        cast(Deployment, subject).machine.begin(self.verb, *self.args)
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """Return no expectation."""
+        return NOTHING
 
-    def undo(self, subject: Subject, deadline: float) -> None:
-        """There is nothing left to heal."""
+    def fire(self, where: Any, deadline: float) -> None:
+        """Begin the call."""
+        deployment: Deployment = where.deployment
+        deployment.machine.begin(self.verb, *self.args)
+
+    def undo(self, where: Any, deadline: float) -> None:
+        """Do nothing: the machine has gone."""
 
 
 @dataclass(frozen=True)
 class Flood:
-    """A program floods the console that the kernel's reports come by.
+    """A program floods the console that carries the kernel's reports.
 
-    The commands that were held go on; it is over when all has been written: what the guest's
-    serial port can take in half a minute by the guest, the rest by the host, into the same file.
+    The held commands are released; the flood is over when all has been written: the guest writes
+    as much as its serial port takes in half a minute, the host writes the rest into the same file.
     """
 
-    lab: Lab
+    pool: GuestPool
     name: str = "flood"
     breaks: bool = False
     ends_device: bool = False
+    waits_for_users: bool = False
+    held: Held = Held.ANSWERED
+    needs: Needs = ANYTHING
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Release the commands, and write it all."""
-        machine = cast(Deployment, subject).machine
-        subject.backend.release(deadline)
-        (console,) = (guest.console for guest in self.lab.guests() if guest.machine is machine)
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """Return the control's expectation: nothing is broken."""
+        return Release().expected(state, traits, direction)
+
+    def fire(self, where: Any, deadline: float) -> None:
+        """Release the commands, and write all of the flood."""
+        deployment: Deployment = where.deployment
+        machine = deployment.machine
+        deployment.backend.release(deadline)
+        (console,) = (guest.console for guest in self.pool.guests() if guest.machine is machine)
         machine.run(["sh", "-c", f"yes '{FLOOD_LINE}' | head -c {BY_GUEST} > /dev/ttyS0"],
                     deadline=FLOOD_SECONDS)
         block = f"{FLOOD_LINE}\n".encode() * (4096 // len(FLOOD_LINE))
@@ -106,33 +143,33 @@ class Flood:
             for _ in range((FLOOD_BYTES - BY_GUEST) // len(block) + 1):
                 file.write(block)
 
-    def undo(self, subject: Subject, deadline: float) -> None:
-        """Nothing was broken."""
+    def undo(self, where: Any, deadline: float) -> None:
+        """Do nothing: nothing was broken."""
 
 
 def bounded(
     run_plan: RunPlan, plan: Plan, kernel: str
 ) -> tuple[Judgement, ScenarioRecord]:
-    """Run a plan and see that it took no longer than the ladder's last rung."""
+    """Run a plan; assert that it took no longer than the ladder's last rung."""
     began = time.monotonic()
-    judgement, record = run_plan.recorded(plan, kernel)
+    judgement, record = run_plan.recorded(plan, kernel, fault_at_point)
     bound = run_plan.ladder().scenario + BOOT_AND_RESTORE
     assert time.monotonic() - began < bound, f"it took longer than {bound:g} s"
     return judgement, record
 
 
 def passes(run_plan: RunPlan, kernel: str) -> None:
-    """See that a healthy scenario passes, after whatever happened before it."""
-    after = run_plan(Plan(run_plan.target, "release"), kernel)
+    """Assert that a healthy scenario passes after the one that was harmed."""
+    after = run_plan(Plan(Release()), kernel, fault_at_point)
     assert after.verdict is Verdict.PASS, after.reason
 
 
 def test_backend_that_died_without_a_timeout(run_plan: RunPlan, kernel_name: str) -> None:
-    """cmd_time_out=0: TCMU waits for ever, and the verdict names who waits."""
-    if run_plan.target != "lio":
-        pytest.skip("cmd_time_out is TCMU's: --target lio")
-    plan = Plan("lio", "backend-kill", device=Device(options={"cmd_time_out": 0}),
-                variant="no-timeout")
+    """Without a command timeout the kernel waits for ever, and the verdict names the waiters."""
+    if run_plan.traits.command_timeout_option is None:
+        pytest.skip("the target has no timeout for commands in a backend")
+    device = Device(options=run_plan.traits.command_timeout(0))
+    plan = Plan(KILL, arrangement=Arrangement(device=device), variant="no-timeout")
     judgement, _ = bounded(run_plan, plan, kernel_name)
     assert judgement.verdict is Verdict.FAIL, judgement.reason
     threads = next(check for check in judgement.checks if check.name == "threads")
@@ -142,24 +179,18 @@ def test_backend_that_died_without_a_timeout(run_plan: RunPlan, kernel_name: str
     passes(run_plan, kernel_name)
 
 
-def test_machine_that_was_killed(
-    run_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """QEMU killed while commands are held: nobody can say what the target would have done."""
-    monkeypatch.setitem(FAULTS, "machine-killed", MachineKilled(run_plan.lab))
-    judgement, _ = bounded(run_plan, Plan(run_plan.target, "machine-killed"), kernel_name)
+def test_machine_that_was_killed(run_plan: RunPlan, kernel_name: str) -> None:
+    """QEMU killed while commands are held is UNKNOWN: the target's part is not known."""
+    judgement, _ = bounded(run_plan, Plan(MachineKilled(run_plan.pool)), kernel_name)
     assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
     assert "lost" in judgement.reason
     passes(run_plan, kernel_name)
 
 
-def test_machine_that_panics(
-    run_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_machine_that_panics(run_plan: RunPlan, kernel_name: str) -> None:
     """A panic is the kernel's failure, and the console, read from outside, has the proof."""
     fault = Order("panic", "write", ("/proc/sysrq-trigger", "c"))
-    monkeypatch.setitem(FAULTS, fault.name, fault)
-    judgement, record = bounded(run_plan, Plan(run_plan.target, fault.name), kernel_name)
+    judgement, record = bounded(run_plan, Plan(fault), kernel_name)
     assert judgement.verdict is Verdict.FAIL, judgement.reason
     assert judgement.decided_by is not None
     assert judgement.decided_by.name == kernel_health.NAME, judgement.reason
@@ -170,27 +201,21 @@ def test_machine_that_panics(
     passes(run_plan, kernel_name)
 
 
-def test_agent_that_was_killed(
-    run_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody tells any more what happens in the guest: that is not the target's failure."""
+def test_agent_that_was_killed(run_plan: RunPlan, kernel_name: str) -> None:
+    """Without its agent the guest cannot be observed: that is not the target's failure."""
     fault = Order("agent-killed", "run", (["sh", "-c", "kill -9 $PPID"],))
-    monkeypatch.setitem(FAULTS, fault.name, fault)
-    judgement, _ = bounded(run_plan, Plan(run_plan.target, fault.name), kernel_name)
+    judgement, _ = bounded(run_plan, Plan(fault), kernel_name)
     assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
     assert "lost" in judgement.reason
     passes(run_plan, kernel_name)
 
 
-def test_console_that_is_flooded(
-    run_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """100 MB of somebody's words cost neither the verdict nor the host's memory."""
-    fault = Flood(run_plan.lab)
-    monkeypatch.setitem(FAULTS, fault.name, fault)
+def test_console_that_is_flooded(run_plan: RunPlan, kernel_name: str) -> None:
+    """100 MB of a program's output cost neither the verdict nor the host's memory."""
+    fault = Flood(run_plan.pool)
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM counts anew (man 5 proc)
     before = memory("VmRSS")
-    judgement, record = run_plan.recorded(Plan(run_plan.target, fault.name), kernel_name)
+    judgement, record = run_plan.recorded(Plan(fault), kernel_name, fault_at_point)
     assert memory("VmHWM") - before < GROWTH_MAX
     assert judgement.verdict is Verdict.PASS, judgement.reason
     assert record.console.stat().st_size >= FLOOD_BYTES

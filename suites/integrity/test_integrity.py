@@ -1,21 +1,30 @@
-"""Stamped blocks through the smoke suite's faults, and through a backend that lies."""
+"""Stamped blocks through the smoke suite's faults, and through a backend that misbehaves."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from fixtures.plugin import RunPlan, accept
-from fixtures.scenario import Plan
+from fixtures.context import ScenarioContext
+from fixtures.plugin import RunPlan
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.steps import fault_at_point
 from fixtures.workload.stamps import StampJob
-from inject.catalogue import FAULTS
-from inject.lies import CORRUPT, DROP, MISREAD, SKIP, SWAP, TWICE, Lie
-from results.judge import Judgement
+from inject.backend_close import BackendClose
+from inject.misbehaviour import (
+    CORRUPTED_WRITE,
+    DUPLICATE_COMPLETION,
+    LOST_WRITE,
+    MISDIRECTED_READ,
+    SWAPPED_WRITES,
+    UNANSWERED_WRITE,
+    Misbehaviour,
+)
 from results.verdict import Verdict
 from suites.smoke import test_smoke
-from targets.catalogue import BACKENDS
 from targets.target import Transport
 
 VARIANT = "integrity"
@@ -27,49 +36,46 @@ OTHER_LUN = "/dev/shm/stf-other"
 """Medium of a LUN that nobody serves, with stamps of its own."""
 
 
-def plans(target: str) -> list[Plan]:
-    """Return the smoke suite's plans with stamped blocks instead of fio, and one with both."""
-    stamped = [
-        replace(plan, workload=None, stamps=StampJob(),
-                variant=f"{plan.variant}-{VARIANT}".strip("-"))
-        for plan in test_smoke.plans(target)
-    ]
-    return [*stamped, Plan(target, test_smoke.CLOSE, stamps=StampJob(), variant=f"{VARIANT}-fio")]
+def plans(selection: Selection) -> Iterator[Plan]:
+    """Yield the smoke suite's plans with stamped blocks instead of fio, and one with both."""
+    for plan in test_smoke.plans(selection):
+        stamped = plan.rearranged(fio=None, stamps=StampJob())
+        yield replace(stamped, variant=f"{plan.variant}-{VARIANT}".strip("-"))
+    yield Plan(BackendClose(), arrangement=Arrangement(stamps=StampJob()),
+               variant=f"{VARIANT}-fio")
 
 
-def test_acknowledged_writes_survive(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """What was acknowledged before, during and after the fault is there afterwards."""
-    accept(judgement, request)
-    check = next(check for check in judgement.checks if check.name == "integrity")
-    assert judgement.figures["stamped_acknowledged"].value, check.reason
+@scenarios(plans)
+def test_acknowledged_writes_survive(ctx: ScenarioContext) -> None:
+    """Writes acknowledged before, during and after the fault are there afterwards."""
+    lun = ctx.arrange()     # 50 stamped writes have been acknowledged
+    ctx.hold(lun)
+    ctx.break_device(lun)
+    ctx.drain(lun)
+    ctx.recover(lun)        # every stamped block is read back
 
 
-def lying(lie: Lie, target: str) -> Plan:
-    """Return a plan in which the stamped blocks alone drive the disk, and the backend lies."""
-    return Plan(target, lie.name, workload=None, stamps=StampJob(other_lun=OTHER_LUN))
-
-
-@pytest.mark.parametrize(("lie", "catches"), [
-    pytest.param(lie, catches, id=lie.name) for lie, catches in (
-        (CORRUPT, {"integrity"}),
-        (SWAP, {"integrity"}),
-        (MISREAD, {"integrity"}),
-        (replace(MISREAD, medium=OTHER_LUN), {"integrity"}),
-        (SKIP, {"integrity"}),
-        (DROP, {"ledger", "deadline"}),
-        (TWICE, {"ledger"}),
+@pytest.mark.parametrize(("misbehaviour", "catches"), [
+    pytest.param(each, catches, id=each.name) for each, catches in (
+        (CORRUPTED_WRITE, {"integrity"}),
+        (SWAPPED_WRITES, {"integrity"}),
+        (MISDIRECTED_READ, {"integrity"}),
+        (replace(MISDIRECTED_READ, medium=OTHER_LUN), {"integrity"}),
+        (LOST_WRITE, {"integrity"}),
+        (UNANSWERED_WRITE, {"ledger", "deadline"}),
+        (DUPLICATE_COMPLETION, {"ledger"}),
     )
 ])
-def test_lies_are_caught(
-    lie: Lie, catches: set[str], run_plan: RunPlan, kernel_name: str,
-    monkeypatch: pytest.MonkeyPatch,
+def test_misbehaviour_is_caught(
+    misbehaviour: Misbehaviour, catches: set[str], run_plan: RunPlan, kernel_name: str,
 ) -> None:
-    """A backend that lies once is FAIL, by the check that it is for."""
-    if not lie.needs.met(run_plan.target, BACKENDS[run_plan.target], Transport.ISCSI):
-        pytest.skip(f"{run_plan.target}'s backend cannot tell this lie")
-    monkeypatch.setitem(FAULTS, lie.name, lie)
+    """A backend that misbehaves once is FAIL, by the check that is there for it."""
+    traits = run_plan.traits
+    if not misbehaviour.needs.met(traits, traits.backend, Transport.ISCSI):
+        pytest.skip(f"the backend ({traits.backend}) cannot do this")
+    plan = Plan(misbehaviour, arrangement=Arrangement.stamped(StampJob(other_lun=OTHER_LUN)))
     began = time.monotonic()
-    judgement = run_plan(lying(lie, run_plan.target), kernel_name)
+    judgement = run_plan(plan, kernel_name, fault_at_point)
     bound = run_plan.ladder().scenario + BOOT_AND_RESTORE
     assert judgement.verdict is Verdict.FAIL, judgement.reason
     decided = judgement.decided_by

@@ -1,98 +1,175 @@
 """The network between initiator and target fails: in time to be healed, or not.
 
-One that heals in time costs no error; one that does not is reported in bounded time; what was
-acknowledged is there after both.
+One that heals in time costs no error; one that does not is reported in bounded time; every
+acknowledged write is there after both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from math import ceil
 
 import pytest
 
+from fixtures.context import Lun, ScenarioContext
 from fixtures.initiator.openiscsi import Timeouts
-from fixtures.plugin import RunPlan, accept
-from fixtures.scenario import Plan
-from fixtures.workload.stamps import StampJob
-from inject.catalogue import FAULTS
-from inject.partition import MORE_PATIENT, PARTITIONS, PATIENT, TRIES, How, Partition
+from fixtures.plugin import RunPlan
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.workload.stamps import StampJob, Stamps
+from inject.backend_close import BackendClose
+from inject.backend_end import KILL
+from inject.combined import Combined
+from inject.contract import How
+from inject.lun_remove import LunRemove
+from inject.partition import MORE_PATIENT, PARTITIONS, PATIENT, TRIES, Partition
 from inject.point import NOTHING_HELD, Point
-from results.judge import Judgement
+from inject.traits import TargetTraits
 from results.verdict import Verdict
-from suites.system.matrix import PATIENT as PATIENT_TARGET
-from targets.target import Device
+from targets.target import ISCSI_PORT, Device
 
-TEARDOWNS = ("backend-close", "backend-kill", "lun-remove")
+TEARDOWNS = (BackendClose(), KILL, LunRemove())
 """Ways to take the device away that every target has."""
 
-
 STAMPS = StampJob(threads=6, rate_iops=120, blocks=48)
-"""Fewer than usual: each guest has a share of the host's CPUs only."""
+"""Fewer than usual: each guest has only a share of the host's CPUs."""
+
+COMMAND_TIMEOUT = 20
+"""Seconds that the backend may take for a command, where the kernel would give it up earlier."""
+
+CONNECTIONS = "/proc/net/tcp"
+ESTABLISHED = "01"
+"""TCP_ESTABLISHED (include/net/tcp_states.h), as proc_pid_net(5) has it."""
+
+AFTERWARDS = 20
+"""Stamped writes to be acknowledged once the network has been joined: the load goes on."""
 
 
-def plans(target: str) -> list[Plan]:
-    """Return a plan for each partition: under I/O, with writes held (for no longer than a target
-    waits for them), and around a teardown."""
-    return [
-        *(alone(target, partition, point) for partition in PARTITIONS.values()
-          for point in (NOTHING_HELD, Point()) if not (partition.outlasts_target and point.count)),
-        *around_teardowns(target)]
+def alone(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each partition under I/O, and with writes held, for no longer than a target
+    waits for them."""
+    for partition in PARTITIONS.values():
+        for point in (NOTHING_HELD, Point()):
+            if not (partition.outlasts_target and point.count):
+                yield under_load(selection.traits, partition, point)
 
 
-def alone(target: str, partition: Partition, point: Point) -> Plan:
-    """Return a plan in which nothing else is broken."""
-    return Plan(target, partition.name, point=point, device=Device(options=PATIENT_TARGET[target]),
-                workload=None, stamps=STAMPS, apart=True, partition=partition.name,
-                timeouts=timeouts(partition), story="suites.partition.stories:partitioned")
+def under_load(traits: TargetTraits, partition: Partition, point: Point) -> Plan:
+    """Return a plan in which nothing but the network is broken."""
+    device = Device(options=traits.command_timeout(COMMAND_TIMEOUT))
+    return Plan(partition, point, Arrangement.stamped(
+        STAMPS, device=device, apart=True, timeouts=timeouts(partition)),
+        arguments={"partition": partition.name})
 
 
-def around_teardowns(target: str) -> Iterator[Plan]:
-    """Yield plans in which the device is taken away meanwhile, silently: the target cannot know.
-    It goes at once, but for what inject.partition.WAITS_FOR_THE_REST says; of a partition that
-    lasts longer nothing else comes."""
-    for partition in (each for each in PARTITIONS.values()
-                      if each.how is How.SILENT and not each.outlasts_target):
+def around_teardowns(selection: Selection) -> Iterator[Plan]:
+    """Yield plans in which the device is taken away meanwhile.
+
+    The partitions are silent, so the target cannot notice; one that outlasts its session would lead
+    to nothing else.
+    """
+    for partition in PARTITIONS.values():
+        if partition.how is not How.SILENT or partition.outlasts_target:
+            continue
+        arrangement = Arrangement.stamped(STAMPS, apart=True, timeouts=timeouts(partition))
         for teardown in TEARDOWNS:
-            yield Plan(target, teardown, workload=None, stamps=STAMPS, apart=True,
-                       variant=partition.name, partition=partition.name,
-                       timeouts=timeouts(partition), story="suites.partition.stories:torn_down")
+            yield Plan(Combined(partition, teardown, label=teardown.name),
+                       arrangement=arrangement, variant=partition.name,
+                       arguments={"partition": partition.name})
+
+
+def timeouts(partition: Partition) -> Timeouts | None:
+    """Return the initiator's timers that a partition counts on; None: the default ones."""
+    if partition.timers not in (PATIENT, MORE_PATIENT):
+        return None
+    notices, reports = partition.timers
+    command = max(Timeouts.command, 1 + ceil(partition.grace / TRIES))
+    return Timeouts(replacement=round(reports - notices), command=command)
+
+
+@scenarios(alone)
+def test_partition(ctx: ScenarioContext, partition: str) -> None:
+    """It costs no error, or one that comes in time, and no acknowledged write."""
+    cut_and_join(ctx, PARTITIONS[partition])
+
+
+def cut_and_join(ctx: ScenarioContext, partition: Partition) -> None:
+    """Cut the network under the load, and under the held commands; join it, and see both go on."""
+    lun = ctx.arrange()
+    ctx.network.prepare(partition)
+    if ctx.plan.point.count:
+        ctx.hold(lun)
+    with ctx.broken(lun):  # the network is cut
+        try:
+            if partition.outlasts_target:
+                ctx.network.wait_lasted()
+                expect_connections(ctx)
+            ctx.network.mend(ctx.ladder.step)
+        finally:
+            lun.backend.release(ctx.ladder.step)
+        wait_load_goes_on(ctx, lun)
+        ctx.network.restore(ctx.ladder.step)
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+@scenarios(around_teardowns)
+def test_device_goes_while_cut_off(ctx: ScenarioContext, partition: str) -> None:
+    """A teardown ends in time although the initiator is out of reach.
+
+    Of a WRITE a part may have come. A target that waits for the rest gets it once the network is
+    joined, so that must not wait for the teardown; that of others has to end before.
+    """
+    lun = ctx.arrange()
+    ctx.network.prepare(PARTITIONS[partition])
+    ctx.hold(lun)
+    ctx.break_device(lun)  # the network is cut, then the device goes
+    ctx.drain(lun)
+    ctx.recover(lun)
 
 
 WRONG = (
     (Partition("late-called-a-blip", How.SILENT, 9.0, timers=(20.0, 30.0)), Verdict.FAIL),
     (Partition("blip-called-late", How.SILENT, 1.5, timers=(0.5, 1.0)), Verdict.UNKNOWN),
 )
-"""What is said of these is wrong: the initiator's timers are others. The first costs errors and a
-session; the second costs nothing, so nothing was tried."""
-
-
-def timeouts(partition: Partition) -> Timeouts | None:
-    """Return the initiator's timers that a partition reckons with."""
-    if partition.timers not in (PATIENT, MORE_PATIENT):
-        return None
-    notices, reports = partition.timers
-    command = max(Timeouts.command, 1 + ceil(partition.patience / TRIES))
-    return Timeouts(replacement=round(reports - notices), command=command)
-
-
-def test_partition(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """It costs no error, or one that comes in time, and no acknowledged write."""
-    accept(judgement, request)
+"""Partitions with other timers than the initiator's. The first costs errors and a session; the
+second costs nothing, so nothing was tried."""
 
 
 @pytest.mark.parametrize(("partition", "verdict"), [
     pytest.param(*each, id=each[0].when) for each in WRONG])
-def test_a_wrong_word_is_caught(
+def test_a_wrong_prediction_is_noticed(
     partition: Partition, verdict: Verdict, run_plan: RunPlan, kernel_name: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A partition of which the wrong thing is said does not pass."""
-    monkeypatch.setitem(FAULTS, partition.name, partition)
-    monkeypatch.setitem(PARTITIONS, partition.name, partition)
-    judgement = run_plan(alone(run_plan.target, partition, NOTHING_HELD), kernel_name)
+    """A partition of which the wrong outcome is predicted does not pass."""
+    plan = under_load(run_plan.traits, partition, NOTHING_HELD)
+    judgement = run_plan(plan, kernel_name, partial(cut_and_join, partition=partition))
     assert judgement.verdict is verdict, judgement.reason
-    told = {check.name: check.verdict for check in judgement.checks}
-    assert told["partition"] is verdict
+    found = {check.name: check.verdict for check in judgement.checks}
+    assert found["partition"] is verdict
     if verdict is Verdict.FAIL:
-        assert told["ledger"] is Verdict.FAIL
+        assert found["ledger"] is Verdict.FAIL
+
+
+def expect_connections(ctx: ScenarioContext) -> None:
+    """Expect that the target still has its connection to a silent initiator, or has none any more.
+    """
+    rows = [line.split() for line in ctx.machine.read(CONNECTIONS).splitlines()[1:]]
+    there = sum(local.endswith(f":{ISCSI_PORT:04X}") and state == ESTABLISHED
+                for _, local, _, state, *_ in rows)
+    gives_up = ctx.traits.silent_session_ends is not None
+    ctx.expect("the target has given its connection up" if gives_up else
+               "the target keeps its connection", (there == 0) is gives_up,
+               f"{there} are established")
+
+
+def wait_load_goes_on(ctx: ScenarioContext, lun: Lun) -> None:
+    """Wait until writes are acknowledged again: TCP, or the initiator, finds its way back.
+
+    Raises TargetFailedError.
+    """
+    login = (ctx.plan.arrangement.timeouts or Timeouts()).login
+    bound = ctx.grace + login + ctx.ladder.command
+    for stamps in [load for load in lun.loads if isinstance(load, Stamps)]:
+        ctx.must(stamps.wait_written(stamps.written + AFTERWARDS, bound),
+                 f"no write is acknowledged {bound:g} s after the network was joined again")

@@ -1,1 +1,1 @@
-"""How fast the scst_user backend is, beside SCST's own: run by -m performance only."""
+"""The speed of the scst_user backend beside SCST's own: runs by -m performance only."""

@@ -1,4 +1,4 @@
-"""What the races stand on; they are run by ``-m performance`` only."""
+"""The tables that the races end with; they run by ``-m performance`` only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SCST's own scst_user backend, fileio_tgt: the one that ours is measured by."""
+"""SCST's own scst_user backend, fileio_tgt, that ours is compared with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from fixtures.initiator.disk import wait_for_disk
+from inject.waiting import wait_until
 from results.errors import TargetFailedError
 from results.ladder import Ladder
 from targets.machine import Machine
@@ -13,13 +14,12 @@ from targets.scst.driver import Layout, scst_local
 from targets.scst.prefix import TREE
 from targets.scst.sysfs import DEVICES
 from targets.target import Address, Transport
-from targets.waiting import wait_until
 
 PROGRAM = "usr/local/bin/scst/fileio_tgt"
-"""Where SCST's make install puts it."""
+"""Its place in the tree that SCST's make install leaves."""
 
 VENDOR = "SCST_USR"
-"""What its INQUIRY says (usr/fileio/common.c)."""
+"""T10 VENDOR IDENTIFICATION in its INQUIRY data (usr/fileio/common.c)."""
 
 BLOCK_SIZE = 512
 

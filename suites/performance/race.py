@@ -1,6 +1,6 @@
-"""Contenders that take turns in one guest, so that what disturbs one disturbs the other too.
+"""Contenders that take turns in one guest, so that a disturbance of one disturbs the other too.
 
-Figures under emulation say nothing by themselves; the ratio of two contenders that were measured
+Figures under emulation mean nothing by themselves; the ratio of two contenders that were measured
 within seconds of each other does.
 """
 
@@ -19,7 +19,7 @@ QUEUE_DEPTH = 64
 
 @dataclass(frozen=True)
 class Cell:
-    """What is asked of a disk: random 4 KiB reads or writes, so many at once."""
+    """Random 4 KiB reads or writes, ``iodepth`` at once."""
 
     rw: str
     iodepth: int
@@ -33,7 +33,7 @@ CELLS = tuple(Cell(rw, depth) for depth in (1, 16, 64) for rw in ("randread", "r
 
 @dataclass(frozen=True)
 class Contender:
-    """A disk, by what serves it."""
+    """A disk, by the name of its backend."""
 
     name: str
     disk: str
@@ -62,25 +62,25 @@ class Result:
 
 
 def prepare(machine: Machine, disk: str) -> None:
-    """Let a disk have many commands, and nothing between them and it."""
+    """Let a disk have many commands at once, with no scheduler before it."""
     machine.write(f"/sys/block/{disk}/device/queue_depth", str(QUEUE_DEPTH))
     machine.write(f"/sys/block/{disk}/queue/scheduler", "none")
 
 
 def iops(machine: Machine, disk: str, cell: Cell, seconds: float) -> float:
-    """Run fio for some seconds; return what it did in one. Raises TargetFailedError."""
-    said = machine.run([
+    """Run fio for some seconds; return its IOPS. Raises TargetFailedError."""
+    printed = machine.run([
         "fio", "--name=race", f"--filename=/dev/{disk}", "--direct=1", "--ioengine=libaio",
         "--thread=1", f"--rw={cell.rw}", "--bs=4k", f"--iodepth={cell.iodepth}",
         f"--runtime={seconds}s", "--time_based", "--norandommap", "--randrepeat=1",
         "--output-format=json"], deadline=60 + 10 * seconds).stdout
-    job = json.loads(said[said.index("{"):])["jobs"][0]
+    job = json.loads(printed[printed.index("{"):])["jobs"][0]
     return float(job["read"]["iops"] + job["write"]["iops"])
 
 
 def race(
     machine: Machine, contenders: Sequence[Contender], cells: Sequence[Cell] = CELLS, *,
-    rounds: int, seconds: float, tell: Callable[[str], None],
+    rounds: int, seconds: float, report: Callable[[str], None],
 ) -> list[Result]:
     """Measure every contender in every cell, ``rounds`` times in turn."""
     for contender in contenders:
@@ -92,6 +92,6 @@ def race(
             for contender in contenders:
                 found[contender.name].append(iops(machine, contender.disk, cell, seconds))
         results.append(Result(cell, found))
-        tell(f"{cell}: " + ", ".join(
+        report(f"{cell}: " + ", ".join(
             f"{name} {results[-1].median(name):.0f}" for name in found))
     return results

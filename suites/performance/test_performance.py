@@ -1,8 +1,8 @@
-"""Is our scst_user backend fast enough to test SCST with, and not itself?
+"""The scst_user backend is fast enough to test SCST, and not the backend itself.
 
 It is raced against fileio_tgt, SCST's own, over scst_local: files in memory of the same size, the
-same options (parse STANDARD, on_free IGNORE, reuse ALL), no steps told; where there are several
-commands to be had, several per ioctl (REPLY_AND_GET_MULTI).
+same options (parse STANDARD, on_free IGNORE, reuse ALL), no steps reported; where several commands
+are ready, several per ioctl (REPLY_AND_GET_MULTI).
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ SIZE = 64 << 20
 OPTIONS = {"parse_type": "STANDARD", "on_free_cmd_type": "IGNORE", "memory_reuse_type": "ALL"}
 OURS, THEIRS = "scst_user", "fileio_tgt"
 THREADS = 1
-"""Of ours: one thread of Python at a time is all that can run, and more contend for the turn."""
+"""Of our backend: Python runs one thread at a time, and more would contend for the turn."""
 
 ROUNDS = 5
 SECONDS = 2.0
 RECORD = "performance-{kernel}.json"
 
 LEAST = {1: 0.8, 16: 1.0, 64: 1.0}
-"""What ours must do of theirs, by the queue depth."""
+"""Our backend's least share of fileio_tgt's IOPS, by the queue depth."""
 
 
 def test_ours_is_as_fast_as_scsts_own(
     run_plan: RunPlan, kernel_name: str, lines: list[str]
 ) -> None:
     """By the median of the rounds' ratios."""
-    if run_plan.target != "scst":
-        pytest.skip("scst_user needs --target scst")
-    tree = run_plan.lab.target.tree
+    if not run_plan.traits.serves_scst_user:
+        pytest.skip("the target's backend does not speak scst_user")
+    tree = run_plan.pool.target.tree
     if tree is None or not (tree / fileio_tgt.PROGRAM).is_file():
         pytest.skip(f"{tree}: no {fileio_tgt.PROGRAM}")
     results = _race(run_plan, kernel_name)
@@ -55,11 +55,11 @@ def test_ours_is_as_fast_as_scsts_own(
 
 
 def _race(run_plan: RunPlan, kernel: str) -> Sequence[Result]:
-    lab, ladder = run_plan.lab, run_plan.ladder()
+    pool, ladder = run_plan.pool, run_plan.ladder()
     device = Device("ours", SIZE, options=OPTIONS, threads=THREADS, multi=True)
-    with lab.restored(kernel) as guest, Recorder(run_plan.results / "performance.jsonl") as seen:
+    with pool.restored(kernel) as guest, Recorder(run_plan.results / "performance.jsonl") as seen:
         machine = guest.machine
-        deployment = lab.target.deploy(machine, device, Transport.LOOPBACK, ladder, seen)
+        deployment = pool.target.deploy(machine, device, Transport.LOOPBACK, ladder, seen)
         ours = Loopback().login(machine, deployment.address, ladder).name
         deployment.backend.call("steps", deadline=ladder.step, on=False)
         with fileio_tgt.deployed(machine, "theirs", SIZE, ladder) as theirs:
@@ -68,7 +68,7 @@ def _race(run_plan: RunPlan, kernel: str) -> Sequence[Result]:
                 deployment.backend.call("multi", deadline=ladder.step, on=several)
                 cells = [cell for cell in CELLS if (cell.iodepth > 1) is several]
                 results += race(machine, [Contender(OURS, ours), Contender(THEIRS, theirs)], cells,
-                                rounds=ROUNDS, seconds=SECONDS, tell=lab.progress)
+                                rounds=ROUNDS, seconds=SECONDS, report=pool.progress)
         deployment.remove()
     return results
 

@@ -1,4 +1,4 @@
-"""How often scst_usr_cleanupd goes over a device: its calls of sgv_pool_flush, by a kprobe.
+"""Iterations of scst_usr_cleanupd over a device: its calls of sgv_pool_flush, by a kprobe.
 
 dev_user_process_cleanup() itself is inlined in release builds. Each of its iterations flushed
 both pools of the device once before commit 83745c0a2, and does so twice since.
@@ -20,7 +20,7 @@ PER_ITERATION = 4
 
 
 class Flushes:
-    """Counts from the moment it is made until ``stop``."""
+    """Counts calls from its construction until ``stop``."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -28,12 +28,12 @@ class Flushes:
         machine.write(f"{EVENT}/trigger", "hist:keys=common_pid.execname")
 
     def iterations(self) -> int:
-        """Return how many iterations the cleanup thread has made at least."""
+        """Return the least number of iterations that the cleanup thread has made."""
         shown = self._machine.read(f"{EVENT}/hist")
         calls = sum(int(count) for name, count in HITS.findall(shown) if CLEANER.startswith(name))
         return calls // PER_ITERATION
 
     def stop(self) -> None:
-        """Remove the probe: a module with one cannot be unloaded in peace."""
+        """Remove the probe: it would keep its module from being unloaded."""
         self._machine.write(f"{EVENT}/trigger", "!hist:keys=common_pid.execname")
         self._machine.write(f"{TRACING}/kprobe_events", "-:stf/flush")

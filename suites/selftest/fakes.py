@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,10 @@ from typing import Any, Self
 
 from fixtures.machine.connection import Connection
 from fixtures.machine.remote import RemoteMachine
+from inject.contract import BrokenSession, Cut
+from inject.traits import TargetTraits
 from results.ladder import Ladder
+from targets.catalogue import traits_of
 
 IMPATIENT = Ladder(command=0.2, teardown=0.3, silence=0.3, scenario=2.0, step=0.2, boot=0.3)
 """Bounds for machines whose deadlines are meant to be missed."""
@@ -214,8 +217,8 @@ class FakeMachine:
 
 
 @dataclass
-class FakeLab:
-    """The laboratory of one fake machine, for a whole scenario; ``target`` deploys on it."""
+class FakePool:
+    """The guest pool of one fake machine, for a whole scenario; ``target`` deploys on it."""
 
     guest: FakeMachine
     target: Any
@@ -245,9 +248,10 @@ class FakeLab:
 
 @dataclass
 class FakeOperation:
-    """An operation that was begun on a subject (an inject.fault.Running)."""
+    """An operation that was begun on a subject (an inject.contract.Running)."""
 
     subject: FakeSubject
+    name: str = "operation"
 
     @property
     def done(self) -> bool:
@@ -266,7 +270,7 @@ class FakeOperation:
 
 @dataclass
 class FakeSubject:
-    """What a fault is done to (an inject.fault.Subject); keeps what is done, in order.
+    """What a fault is done to (an inject.contract.DeployedDevice); keeps what is done, in order.
 
     It is its own backend, and that one's process.
     ``waits_after``: how often the operation is looked at before it waits; None: it never does.
@@ -283,7 +287,28 @@ class FakeSubject:
         self.done: list[str] = []
         self.looks = 0
         self.released = threading.Event()
+        self.fired = threading.Event()
         self.status: int | None = None
+
+    @property
+    def deployment(self) -> FakeSubject:
+        """It is the context of a fault, too (an inject.contract.FaultContext)."""
+        return self
+
+    @property
+    def traits(self) -> TargetTraits:
+        """Those of SCST."""
+        return traits_of("scst")
+
+    @property
+    def network(self) -> FakeSubject:
+        """The network."""
+        return self
+
+    @property
+    def initiators(self) -> FakeSubject:
+        """The initiators."""
+        return self
 
     @property
     def backend(self) -> FakeSubject:
@@ -309,24 +334,46 @@ class FakeSubject:
         """Hold."""
         self._do(f"hold {point}")
 
+    pid = 1
+
+    def seen(self, kind: str, **data: Any) -> list[Mapping[str, Any]]:
+        """Have seen nothing."""
+        return []
+
+    def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
+        """See nothing."""
+        return False
+
+    def wait_held(self, count: int, deadline: float) -> bool:
+        """Hold as many as are asked for."""
+        return True
+
+    def serving(self, deadline: float) -> bool:
+        """Serve as long as the device is there."""
+        return self.reachable()
+
+    def end(self, deadline: float) -> None:
+        """End."""
+        self._do("end")
+
     def release(self, deadline: float) -> None:
         """Let go what is held."""
         self._do("release")
         self.released.set()
 
-    def lie(
+    def misbehave(
         self, how: str, count: int, *, deadline: float, direction: str | None = None,
         medium: str | None = None,
     ) -> None:
-        """Lie."""
+        """Misbehave."""
         self._do(f"lie {how}")
 
-    def wait_lied(self, count: int, deadline: float) -> bool:
-        """Wait for lies, which are told at once."""
+    def wait_misbehaved(self, count: int, deadline: float) -> bool:
+        """Have misbehaved at once."""
         return True
 
-    def stop_lying(self, deadline: float) -> None:
-        """Tell the truth."""
+    def behave(self, deadline: float) -> None:
+        """Behave."""
         self._do("truth")
 
     def close(self, deadline: float) -> None:
@@ -389,3 +436,59 @@ class FakeSubject:
     def take_device_away(self) -> None:
         """End the device."""
         self._do("take_device_away")
+
+    # the network
+
+    def impair(self, how: str, deadline: float) -> None:
+        """Impair it."""
+        self._do(f"impair {how}")
+
+    def restore(self, deadline: float) -> None:
+        """Restore it."""
+        self._do("restore")
+
+    def cut(self, partition: Cut, deadline: float) -> None:
+        """Cut it."""
+        self._do(f"cut {partition.how}")
+
+    def mend(self, deadline: float) -> None:
+        """Join it."""
+        self._do("mend")
+
+    def mend_when(self, begun: Callable[[], bool], deadline: float) -> None:
+        """Have it joined later."""
+        self._do("mend later")
+
+    # the initiators
+
+    def begin_login(self, session: str, instead_of: str, deadline: float) -> None:
+        """Begin a login."""
+        self._do(f"login {session} for {instead_of}")
+
+    def begin_logout(self, session: str, deadline: float) -> None:
+        """Begin a logout."""
+        self._do(f"logout {session}")
+
+    def drop(self, session: str, deadline: float) -> None:
+        """Hang up."""
+        self._do(f"drop {session}")
+
+    def request(self, session: str, functions: Sequence[str], deadline: float) -> None:
+        """Request functions."""
+        self._do(f"request {' '.join(functions)}")
+
+    def reach(self, breaks: BrokenSession, deadline: float) -> None:
+        """Bring sessions to a moment."""
+        self._do(f"reach {breaks.moment}")
+
+    def break_sessions(self, deadline: float) -> None:
+        """Break them."""
+        self._do("break")
+
+    def break_when(self, begun: Callable[[], bool], deadline: float) -> None:
+        """Break them later."""
+        self._do("break later")
+
+    def leave(self, deadline: float) -> None:
+        """Make none anew."""
+        self._do("leave")

@@ -9,6 +9,7 @@ from typing import Any, Self
 from results.history import Event, History
 from results.judge import judge
 from results.ladder import Ladder
+from results.target_facts import TargetFacts
 from results.verdict import Check, Figure, Verdict
 
 SCENARIO = "lio-iscsi-close-write4"
@@ -65,6 +66,11 @@ class Story:
         """Return the verdict of one checker."""
         return self.check(name).verdict
 
+
+FACTS = TargetFacts(
+    "scst_usr_cleanupd", ("scst_usr_cleanupd", "scst_usr_released"),
+    ("target_core_mod", "target_core_user", "iscsi_target_mod", "tcm_loop"))
+"""Names of every target that stories are of."""
 
 STATED = frozenset({
     "allocations", "expectations", "outcome", "partition", "pdus", "task_management"})
@@ -136,7 +142,8 @@ def healthy(fault: str = "close") -> Story:
     verification on sdb. Four stamped blocks, of which two are being written at the fault.
     """
     story = Story()
-    story.at(10.0, "harness", "scenario", id=SCENARIO, seed=1, ladder=asdict(Ladder()))
+    story.at(10.0, "harness", "scenario", id=SCENARIO, seed=1, ladder=asdict(Ladder()),
+             facts=asdict(FACTS), kernel="6.1", target="scst", fault=fault)
     story.at(10.01, "console", "line", text=f"[   10.010000] stf: scenario {SCENARIO} begins")
     for number, name in enumerate(("restore", "deploy", "login", "baseline", "hold")):
         story.at(10.0 + 0.5 * number, "harness", "phase", name=name)
@@ -150,8 +157,10 @@ def healthy(fault: str = "close") -> Story:
     error = None if fault == "release" else "EIO"
     for serial in range(20, 24):
         io(story, serial, 13.8, 1.2 + serial * 0.01, error=error)
-        story.at(13.8, "scsi", "start", host="0:0:0:0", tag=serial, opcode="2a", cdb="")
-        story.at(15.2, "scsi", "done", host="0:0:0:0", tag=serial, opcode="2a", result="")
+        command = {"host": "0:0:0:0", "tag": serial, "scheduler_tag": -1, "opcode": 0x2A,
+                   "cdb": "2a 00 00 00 00 00 00 00 08 00"}
+        story.at(13.8, "scsi", "start", **command)
+        story.at(15.2, "scsi", "done", **command, result="")
     for block in range(4):  # two blocks acknowledged, two with an old version and a failed one
         stamp(story, 12.0 + block * 0.1, block, 1)
     stamp(story, 13.7, 0, 2)

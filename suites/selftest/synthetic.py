@@ -131,7 +131,8 @@ def _scenario(run: Run, number: int, template: Template, dice: random.Random) ->
             "id": name, "kernel": kernel, "target": "scst", "fault": mechanism,
             "transport": transport, "point": {"state": point, "count": 4, "direction": "write"},
             "device": {"options": {"on_free_cmd_type": dice.choice(("CALL", "IGNORE"))}},
-            "variant": f"cell{number}", "story": "fixtures.story:lose_device", "seed": number,
+            "variant": f"cell{number}", "seed": number,
+            "test": "suites/teardown/test_teardown.py::test_matrix",
             "ladder": asdict(Ladder())}}
     history = json.dumps(scenario, separators=(",", ":")) + "\n" + template.history
     (folder / HISTORY).write_text(history.replace(SCENARIO, name))

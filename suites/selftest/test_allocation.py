@@ -18,6 +18,7 @@ from suites.selftest.test_operations import Site
 from suites.selftest.test_plugin import Desk
 from targets import allocation
 from targets.allocation import FEATURES, MANY, WAYS, missing
+from targets.catalogue import traits_of
 from targets.machine import Completed
 
 pytest_plugins = ["suites.selftest.test_plugin"]
@@ -184,19 +185,21 @@ def test_a_pair_needs_what_its_kernel_has_to_have() -> None:
     assert needs["failslab+backend-close"].kernel == {"failslab"}
     assert needs["cpu-hog+backend-close"].kernel == frozenset()
     assert "backend-close+failslab" not in needs  # of which nothing would be seen
-    assert needs["failslab+backend-close"].on("lio")
-    assert not needs["failslab+backend-close"].on("tgt")  # tgtadm's orders would be refused
+    assert needs["failslab+backend-close"].on(traits_of("lio"))
+    # tgtadm's orders would be refused.
+    assert not needs["failslab+backend-close"].on(traits_of("tgt"))
 
 
 SUITE = """
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
+from fixtures.scenario import Plan, scenarios
+from inject.catalogue import FAULTS
 
-def plans(target):
-    return [Plan(target, fault) for fault in ("release", "failslab", "backend-kill")]
+def plans(selection):
+    return [Plan(FAULTS[name]) for name in ("release", "failslab", "backend-kill")]
 
-def test_it(judgement, request):
-    accept(judgement, request)
+@scenarios(plans)
+def test_it(ctx):
+    pass
 """
 
 
@@ -206,12 +209,12 @@ def test_what_the_kernel_lacks_is_skipped(
 ) -> None:
     (desk.top / f"{desk.suite}.py").write_text(SUITE)
 
-    def lacks(lab: object, kernel: str, features: frozenset[str]) -> str | None:
+    def lacks(pool: object, kernel: str, features: frozenset[str]) -> str | None:
         if features and machine == "is lost":
             raise TargetFailedError("it does not load")
         return f"no {'and '.join(features)}" if features else None
 
-    monkeypatch.setattr("fixtures.lab.Lab.lacks", lacks)
+    monkeypatch.setattr("fixtures.guest_pool.GuestPool.lacks", lacks)
     result = desk.run("-rs")
     if machine == "is lost":  # running it says so
         result.assert_outcomes(passed=3)
@@ -219,4 +222,4 @@ def test_what_the_kernel_lacks_is_skipped(
     result.assert_outcomes(passed=2, skipped=1)
     result.stdout.fnmatch_lines(["*SKIPPED*no failslab*"])
     result.stdout.fnmatch_lines(["*2 of 2: PASS*backend-kill*"])
-    assert [scenario.plan.fault for scenario in desk.ran] == ["release", "backend-kill"]
+    assert [scenario.plan.fault.name for scenario in desk.ran] == ["release", "backend-kill"]

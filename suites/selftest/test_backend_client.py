@@ -14,7 +14,7 @@ import pytest
 from results.errors import MachineLostError, StfError, TargetFailedError
 from results.history import Recorder
 from suites.selftest.fakes import FakeMachine, FakeProgram, Script, deaf, obedient
-from targets.backend.client import Backend
+from targets.backend.client import BackendProcess
 
 SOON = 5.0
 """Seconds that nothing here needs."""
@@ -37,7 +37,8 @@ class Stage:
         self.machine = stack.enter_context(FakeMachine(tmp_path / "console"))
         self.machine.script, self.machine.born = script, born
         self.recorder = stack.enter_context(Recorder(tmp_path / "history.jsonl"))
-        self.backend = Backend(self.machine.machine, "fake", "a.module", ["--x"], self.recorder)
+        self.backend = BackendProcess(
+            self.machine.machine, "fake", "a.module", ["--x"], self.recorder)
         self.program = self.machine.programs[0]
 
     def kinds(self) -> list[str]:

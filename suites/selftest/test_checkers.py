@@ -430,20 +430,20 @@ def test_teardown_names_who_is_blocked() -> None:
 @pytest.mark.parametrize(("patience", "verdict"), [(0.0, Verdict.FAIL), (2.0, Verdict.PASS)])
 def test_a_teardown_may_be_later_by_what_is_beside_it(patience: float, verdict: Verdict) -> None:
     story = healthy().without("target", "end", operation="teardown")
-    story.changed("harness", "scenario", {}, ladder=asdict(LADDER.patient(patience)))
+    story.changed("harness", "scenario", {}, ladder=asdict(LADDER.extended(patience)))
     seconds = LADDER.teardown + 1.5
     story.at(14.1 + seconds, "target", "end", operation="teardown", seconds=seconds, error=None)
     assert story.verdict("teardown") is verdict
 
 
 def test_a_patient_ladder_is_a_ladder() -> None:
-    patient = LADDER.patient(12.5)
+    patient = LADDER.extended(12.5)
     assert patient.teardown == LADDER.teardown + 12.5
     assert patient.hung_task == LADDER.hung_task + 13  # a whole number of seconds
     waits = [seconds for name, seconds in patient.rungs() if name != "soft lockup"]
     assert waits == sorted(waits)
     assert patient.soft_lockup == LADDER.soft_lockup
-    assert LADDER.patient(0.0) == LADDER
+    assert LADDER.extended(0.0) == LADDER
 
 
 @pytest.mark.parametrize(("worn", "verdict"), [(False, Verdict.UNKNOWN), (True, Verdict.PASS)])

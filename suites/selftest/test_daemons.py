@@ -10,7 +10,9 @@ import pytest
 from inject.daemon import DAEMONS, WITHOUT
 from inject.fault import Held
 from inject.pair import DISTURBANCES, PAIRS, cannot
+from inject.target_operation import TargetOperation
 from results.errors import TargetFailedError
+from suites.selftest.fakes import FakeSubject
 from targets.daemon import Daemon, Signalled
 from targets.machine import Completed
 
@@ -77,26 +79,18 @@ def test_a_daemon_of_one_target_is_not_paired_with_a_teardown_of_another() -> No
     assert {"lun-delete", "backend-kill", "lun-clear"} <= paired
     assert "target-delete-force" not in paired  # tgt's
     for pair in PAIRS:
-        assert cannot(pair.disturbance, pair.teardown, pair.first) is None
+        assert isinstance(pair.disturbance, TargetOperation)
+        assert cannot(pair.disturbance, pair.teardown, pair.order) is None
         assert pair.needs is not None  # both can be had of one target
 
 
 def test_what_is_held_waits_for_the_teardown() -> None:
     """A disturbance that lets it go when it comes alone does not when it is one of two."""
-    class Subject:
-        def __init__(self) -> None:
-            self.done: list[str] = []
-            self.backend: Any = self
-
-        def release(self, deadline: float) -> None:
-            self.done.append("release")
-
-        def begin(self, operation: str) -> Any:
-            self.done.append(operation)
-            return Signalled(StagedMachine(), DAEMON, "STOP")  # type: ignore[arg-type]
-
     pair = next(each for each in PAIRS if each.name == "scstd-stop+lun-delete")
+    assert isinstance(pair.disturbance, TargetOperation)
     assert pair.disturbance.held is Held.ANSWERED
-    subject: Any = Subject()
+    subject = FakeSubject()
     pair.fire(subject, 1.0)
-    assert subject.done == ["daemon-stop", "lun-delete", "release"]
+    assert subject.done == [
+        "daemon-stop begins", "ends", "lun-delete begins", "release", "ends"]
+    assert subject.fired.is_set()

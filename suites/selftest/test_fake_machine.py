@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-from fixtures.runner import run_scenario
+from fixtures.run_scenario import run_scenario
 from fixtures.scenario import Plan
+from fixtures.steps import fault_at_point
 from fixtures.watcher import hung_tasks
 from fixtures.watcher.console import ConsoleWatcher
 from fixtures.watcher.resources import FREE
+from inject.catalogue import FAULTS
 from results.errors import MachineLostError, TargetFailedError
 from results.history import History, Recorder
 from results.judge import Judgement
 from results.store import ScenarioRecord
 from results.verdict import Verdict
-from suites.selftest.fakes import IMPATIENT, PANIC, FakeLab, FakeMachine
+from suites.selftest.fakes import IMPATIENT, PANIC, FakeMachine, FakePool
 from targets.lio.target import Lio
 
 SOON = 5.0
@@ -107,9 +109,10 @@ def run(
     fake.verbs["run"] = lambda argv, stdin: {"status": 0, "stdout": HELD, "stderr": ""}
     target: Any = Lio()
     target.deploy = lambda machine, *_: deploy(machine)
-    lab: Any = FakeLab(fake, target)
+    pool: Any = FakePool(fake, target)
+    scenario = Plan(FAULTS[fault]).on(target.name, "6.1")
     began = time.monotonic()
-    judgement = run_scenario(Plan("lio", fault).on("6.1"), lab, record)
+    judgement, _ = run_scenario(scenario, pool, record, fault_at_point)
     assert time.monotonic() - began < SOON
     assert judgement.verdict is not Verdict.PASS
     assert record.load().verdict is judgement.verdict

@@ -10,13 +10,13 @@ import pytest
 
 from inject.backend_orders import BackendOrder
 from inject.catalogue import FAULTS, applicable, fault_by_name
-from inject.fault import Held, Needs
+from inject.fault import LIO_BACKSTORES, SCST_HANDLERS, Held, Needs
 from inject.lun_remove import LunRemove
-from inject.outcomes import allowed, patience, teardown_patience
 from inject.point import State
-from inject.waiting import LOOK_EVERY
+from inject.waiting import POLL
 from results.errors import TargetFailedError, WrongUsageError
 from suites.selftest.fakes import FakeSubject
+from targets.catalogue import traits_of
 
 DEADLINE = 5.0
 
@@ -54,11 +54,13 @@ def test_what_each_fault_does_and_undoes(
 
 def test_pairs_need_what_both_need() -> None:
     starved = fault_by_name("backend-starved+lun-clear")
-    assert starved.needs.met("scst", "scst_user", "iscsi")
-    assert not starved.needs.met("scst", "vdisk_fileio", "iscsi")
-    assert not starved.needs.met("lio", "tcmu", "iscsi")
+    assert starved.needs.met(traits_of("scst"), "scst_user", "iscsi")
+    assert not starved.needs.met(traits_of("scst"), "vdisk_fileio", "iscsi")
+    assert not starved.needs.met(traits_of("lio"), "tcmu", "iscsi")
     with pytest.raises(ValueError, match="nothing is one of"):
-        Needs(frozenset({"lio"})) & Needs(frozenset({"scst"}))
+        LIO_BACKSTORES & SCST_HANDLERS
+    with pytest.raises(ValueError, match="both in the kernel and in a process"):
+        Needs(in_kernel=True) & Needs(in_kernel=False)
 
 
 def test_what_has_ended_is_not_starved() -> None:
@@ -67,12 +69,13 @@ def test_what_has_ended_is_not_starved() -> None:
 
 
 def test_pairs_end_as_their_teardown_does() -> None:
+    traits = traits_of("scst")
     for name in ("backend-kill", "lun-delete", "backend-close"):
         pair, teardown = fault_by_name(f"cpu-hog+{name}"), fault_by_name(name)
         assert (pair.held, pair.ends_device) == (teardown.held, True)
-        assert allowed(pair, State.EXEC) == allowed(teardown, State.EXEC)
-        assert patience(pair, State.EXEC) == patience(teardown, State.EXEC)
-        assert teardown_patience(pair) > teardown_patience(teardown) == 0.0
+        mine, theirs = (fault.expected(State.EXEC, traits) for fault in (pair, teardown))
+        assert (mine.outcomes, mine.grace) == (theirs.outcomes, theirs.grace)
+        assert mine.teardown_grace > theirs.teardown_grace == 0.0
 
 
 def test_a_stop_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,16 +196,16 @@ def test_freed_in_the_background() -> None:
 
 
 def test_what_faults_need() -> None:
-    by_name = {fault.name for fault in applicable("lio", "tcmu", "loopback")}
+    by_name = {fault.name for fault in applicable(traits_of("lio"), "tcmu", "loopback")}
     assert {"backend-kill", "lun-delete", "backstore-delete", "lie-twice"} <= by_name
     assert not by_name & {"backend-fork", "target-disable", "suspend", "answer-exec-twice"}
-    vdisk = {fault.name for fault in applicable("scst", "vdisk_fileio", "iscsi")}
+    vdisk = {fault.name for fault in applicable(traits_of("scst"), "vdisk_fileio", "iscsi")}
     assert {"device-delete", "suspend", "target-disable", "lun-delete"} <= vdisk
     assert not vdisk & {"backend-kill", "session-delete", "backstore-delete"}
-    nbd = {fault.name for fault in applicable("tgt", "nbd", "iscsi")}
+    nbd = {fault.name for fault in applicable(traits_of("tgt"), "nbd", "iscsi")}
     assert {"backend-kill", "lun-delete", "daemon-kill", "lie-skip"} <= nbd
     assert not nbd & {"lie-twice", "target-disable", "backend-exit"}
-    user = {fault.name for fault in applicable("scst", "scst_user", "loopback")}
+    user = {fault.name for fault in applicable(traits_of("scst"), "scst_user", "loopback")}
     assert {"session-delete", "answer-parse-lba-negative", "backend-exit"} <= user
     assert not user & {"device-delete", "session-close", "threads"}
 
@@ -249,7 +252,7 @@ def test_a_removal_that_ends_at_once_is_not_waited_for() -> None:
     subject = FakeSubject(waits_after=None)
     began = time.monotonic()
     LunRemove().fire(subject, DEADLINE)
-    assert time.monotonic() - began < DEADLINE - LOOK_EVERY
+    assert time.monotonic() - began < DEADLINE - POLL
     assert subject.done == ["remove_lun begins", "remove_lun ends", "release"]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.runner import _note_crash
+from fixtures.run_scenario import _note_crash
 from results import page
 from results.errors import MachineLostError
 from results.history import Recorder
@@ -27,7 +27,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from fixtures import plugin
+from fixtures.plugin import run_session
 from fixtures.machine.image import Image
 from fixtures.machine.kernel import Kernel
 from results.gallery import Gallery
@@ -39,7 +39,7 @@ from suites.selftest.stories import healthy
 
 HERE = Path(__file__).parent
 
-def run_scenario(scenario, lab, record, command=None):
+def run_scenario(scenario, pool, record, steps, command=None):
     history = named(healthy(), scenario.id)
     with Recorder(record.history) as recorder:
         for number, event in enumerate(history.events):
@@ -51,7 +51,7 @@ def run_scenario(scenario, lab, record, command=None):
         judgement = judge(recorder.history())
         record.console.write_bytes(b"console\\n" * 2000)
         record.save(judgement)
-    return judgement
+    return judgement, ""
 
 class Target:
     name = "lio"
@@ -59,24 +59,25 @@ class Target:
     def check(self, release): pass
     def describe(self): return {"name": "lio"}
 
-plugin.run_scenario = run_scenario
-plugin.tool = lambda name: name
-plugin.guest_image = lambda progress: Image(HERE, HERE)
-plugin.find_kernel = lambda name, progress: Kernel(name, "6.1.0-test", HERE, HERE, "none")
-plugin.require_boot_modules = lambda kernel: None
-plugin.target_by_name = lambda name, prefix: Target()
+run_session.run_scenario = run_scenario
+run_session.tool = lambda name: name
+run_session.guest_image = lambda progress: Image(HERE, HERE)
+run_session.find_kernel = lambda name, progress: Kernel(name, "6.1.0-test", HERE, HERE, "none")
+run_session.require_boot_modules = lambda kernel: None
+run_session.target_by_name = lambda name, prefix: Target()
 Gallery._draw = staticmethod(lambda folder: None)
 """
 
 SUITE = """
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
+from fixtures.scenario import Plan, scenarios
+from inject.catalogue import FAULTS
 
-def plans(target):
-    return [Plan(target, fault) for fault in ("release", "backend-close", "backend-kill")]
+def plans(selection):
+    return [Plan(FAULTS[name]) for name in ("release", "backend-close", "backend-kill")]
 
-def test_it(judgement, request):
-    accept(judgement, request)
+@scenarios(plans)
+def test_it(ctx):
+    pass
 """
 
 FIRST = "lio-6.1-iscsi-exec-write4-release"

@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.workload.stamper import Owner, encode, examine
 from inject.catalogue import FAULTS
-from inject.lies import LIES, Lie
+from inject.misbehaviour import MISBEHAVIOURS, Misbehaviour
 from results.errors import TargetFailedError
 from suites.selftest import test_scst_user as scst
 from suites.selftest import test_tcmu as tcmu
@@ -175,8 +175,8 @@ def test_orders_that_cannot_be(bench: Bench, how: str, direction: str | None) ->
 # the faults
 
 
-@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.name)
-def test_a_lie_is_told_with_the_held_commands_and_ends(lie: Lie) -> None:
+@pytest.mark.parametrize("lie", MISBEHAVIOURS, ids=lambda lie: lie.name)
+def test_a_lie_is_told_with_the_held_commands_and_ends(lie: Misbehaviour) -> None:
     assert FAULTS[lie.name] is lie
     assert lie.how in set(How)
     subject = FakeSubject()
@@ -187,9 +187,9 @@ def test_a_lie_is_told_with_the_held_commands_and_ends(lie: Lie) -> None:
 
 def test_a_lie_that_nobody_hears(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = FakeSubject()
-    monkeypatch.setattr(subject, "wait_lied", lambda count, deadline: False)
+    monkeypatch.setattr(subject, "wait_misbehaved", lambda count, deadline: False)
     with pytest.raises(TargetFailedError, match="no 1 commands came in 5 s"):
-        LIES[0].fire(subject, 5.0)
+        MISBEHAVIOURS[0].fire(subject, 5.0)
 
 
 # TCMU

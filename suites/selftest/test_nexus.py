@@ -12,6 +12,7 @@ from inject.outcomes import RESET_UA
 from inject.point import State
 from inject.task_management import FUNCTIONS
 from suites.commands.cases import FIXED, HARMFUL, KNOWN, NO_OPCODE, SWEPT, commands, sweep
+from targets.catalogue import TARGETS, traits_of
 
 GONE = (("unanswered",), ("GOOD",), ("GOOD",))
 
@@ -36,23 +37,24 @@ def seen(found: Ends) -> tuple[tuple[str, ...], ...]:
 def test_options_decide(
     deed: str, options: Mapping[str, int], wanted: tuple[tuple[str, ...], ...],
 ) -> None:
-    assert seen(alone("scst", deed, options)) == wanted
+    assert seen(alone(traits_of("scst"), deed, options)) == wanted
 
 
 def test_others_are_told_where_they_have_no_status() -> None:
-    found = alone("scst", "CLEAR_TASK_SET", {})
+    found = alone(traits_of("scst"), "CLEAR_TASK_SET", {})
     assert found.attention == (CLEARED,) and "TASK ABORTED" not in found.other
-    assert "GOOD" not in alone("scst", "LUN_RESET", {}).attention
+    assert "GOOD" not in alone(traits_of("scst"), "LUN_RESET", {}).attention
 
 
 def test_what_is_refused_ends_nothing() -> None:
-    assert seen(alone("lio", "CLEAR_TASK_SET", {})) == (("GOOD",), ("GOOD",), ("GOOD",))
+    assert seen(alone(traits_of("lio"), "CLEAR_TASK_SET", {})) == (("GOOD",), ("GOOD",), ("GOOD",))
 
 
 def test_a_teardown_allows_more_and_asks_for_no_attention() -> None:
     kill = fault_by_name("backend-kill")
     for deed in (*ENDS_OF_NEXUS, *FUNCTIONS, CHECK_CONDITION):
-        found, before = ends("scst", deed, {}, kill, State.EXEC), alone("scst", deed, {})
+        found = ends(traits_of("scst"), deed, {}, kill, State.EXEC)
+        before = alone(traits_of("scst"), deed, {})
         assert set(before.other) < set(found.other) and not found.attention
         assert found.clause
 
@@ -64,12 +66,12 @@ def test_a_sweep_is_its_seeds() -> None:
         opcode = int(case.command.cdb[:2], 16)
         assert opcode not in HARMFUL and case.command.direction != "write"
         assert not int(case.command.cdb[-2:], 16)
-        assert opcode in KNOWN or case.allowed
+        assert opcode in KNOWN or case.outcomes
 
 
 def test_every_odd_command_says_how_it_may_end() -> None:
-    for target in ("lio", "scst", "tgt"):
-        names = [each.name for each in commands(FIXED, target)]
-        assert len(set(names)) == len(names) and all(
-            each.allowed for each in commands(FIXED, target))
+    for registration in TARGETS.values():
+        listed = commands(FIXED, registration.traits.commands)
+        assert len({each.name for each in listed}) == len(listed)
+        assert all(each.allowed and each.clause for each in listed)
     assert all("CHECK CONDITION" in each for each in NO_OPCODE)

@@ -21,6 +21,7 @@ from suites.selftest.test_scst_target import (
     StagedPrefix,
 )
 from targets import storage, system
+from targets.catalogue import traits_of
 from targets.lio import operations as lio
 from targets.operation import Step
 from targets.scst import operations as scst
@@ -229,10 +230,9 @@ def test_faults_name_operations_that_there_are() -> None:
     for fault in FAULTS.values():
         if not isinstance(fault, TargetOperation):
             continue
-        wanted = fault.needs.targets or {"scst", "lio", "tgt"}
-        for target, known in (("scst", scst.OPERATIONS), ("lio", lio.OPERATIONS),
-                              ("tgt", tgt.OPERATIONS)):
-            if target in wanted:
+        for name, known in (("scst", scst.OPERATIONS), ("lio", lio.OPERATIONS),
+                            ("tgt", tgt.OPERATIONS)):
+            if fault.needs.on(traits_of(name)):
                 every: dict[str, Any] = {**system.OPERATIONS, **storage.ILLNESSES, **known}
                 operation = every[fault.operation]
                 ends = getattr(operation, "ends_device", False)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from inject.catalogue import MECHANISMS
-from inject.outcomes import allowed
 from inject.point import State
 from results.checkers.outcome import outcome
 from results.history import Event
 from results.judge import judge
 from results.verdict import Check, Signature, Verdict
 from suites.selftest.stories import Story, healthy
+from targets.catalogue import traits_of
 
 SENSE = {"status": 2, "host": 0, "driver": 8, "key": 5, "asc": 0x25, "ascq": 0, "sense": "70"}
 
@@ -122,6 +122,40 @@ def test_a_residual_that_is_asked_for(count: int, verdict: Verdict) -> None:
     assert own(["GOOD residual 512"], status=0, residual=count).verdict is verdict
 
 
+def citing(story: Story, clause: str) -> Story:
+    """Add a clause to what the fault may lead to."""
+    for event in story.events:
+        if event.kind == "armed":
+            event.data["expect"]["clause"] = clause
+    return story
+
+
+@pytest.mark.parametrize("answers", [(SENSE, {"status": 0}), (SENSE,)])
+def test_a_wrong_end_cites_its_clause(answers: tuple[dict[str, object], ...]) -> None:
+    plain = check(commanded(*answers))
+    found = check(citing(commanded(*answers), "SPC-6 5.3"))
+    assert found.reason == f"{plain.reason} (SPC-6 5.3)"
+    assert found.signatures == plain.signatures
+    assert check(citing(commanded(SENSE, SENSE), "SPC-6 5.3")).reason == \
+        check(commanded(SENSE, SENSE)).reason
+
+
+def test_a_command_with_its_own_word_cites_its_own_clause() -> None:
+    story = citing(commanded(SENSE, {"status": 0}), "SPC-6 5.3")
+    story.events = [replace(event, data={**event.data, "allowed": ["BUSY"], "clause": "SAM-6 5.3"})
+                    if event.kind == "command" else event for event in story.events]
+    assert check(story).reason.endswith("WRITE(16) allowed: BUSY (SAM-6 5.3)")
+
+
+def test_an_unmet_expectation_cites_its_clause() -> None:
+    story = expecting(True)
+    story.at(15.3, "harness", "expectation", what="a logout is answered", met=False, seen="lost",
+             clause="RFC 7143 11.15")
+    found = story.check("expectations")
+    assert found.reason == "expected: a logout is answered (RFC 7143 11.15); seen: lost"
+    assert found.signatures == [Signature("unmet", ("a logout is answered",))]
+
+
 def expecting(*met: bool) -> Story:
     """Return a story with expectations from 15.0 on."""
     story = healthy()
@@ -163,5 +197,5 @@ def test_every_fault_says_how_commands_may_end() -> None:
     """Wherever a command that its initiator waits for is held."""
     for fault in MECHANISMS:
         for state in (State.QUEUED, State.PARSE, State.ALLOC_MEM, State.EXEC):
-            assert allowed(fault, state), (fault.name, state)
-        assert allowed(fault, State.ON_FREE_CMD) == ("GOOD",)
+            assert fault.expected(state, traits_of("scst")).outcomes, (fault.name, state)
+        assert fault.expected(State.ON_FREE_CMD, traits_of("scst")).outcomes == ("GOOD",)

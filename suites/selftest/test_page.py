@@ -199,11 +199,12 @@ def test_axes_of_a_scenario() -> None:
                   "point": {"state": "PARSE", "count": 2, "direction": None},
                   "commands": {"kind": "write", "count": 2}, "functions": {"function": "LUN_RESET"},
                   "device": {"options": {"parse_type": "CALL"}, "threads": 4},
-                  "story": "suites.abort.story:story", "variant": ""})
+                  "test": "suites/abort/test_abort.py::test_function", "variant": ""})
     assert found == {
         "point": "PARSE", "mechanism": "backend-kill", "target": "scst", "kernel": "6.1",
         "transport": "iscsi", "commands": "write", "commands held": 2, "function": "LUN_RESET",
-        "story": "suites.abort.story:story", "threads": 4, "parse_type": "CALL"}
+        "test": "test_function", "threads": 4, "parse_type": "CALL"}
+    assert axes({"story": "suites.abort.story:story"})["test"] == "suites.abort.story:story"  # old
     assert axes({"point": {"state": "EXEC", "count": 0}})["point"] == "none"
 
 

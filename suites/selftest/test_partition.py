@@ -1,33 +1,36 @@
-"""Partitions: what is said of them as data, what cuts them, what is judged of them."""
+"""Partitions: their data, what cuts the network, and how their histories are judged."""
 
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from fixtures.initiator.openiscsi import Timeouts
 from fixtures.machine.link import Link
 from fixtures.network import Disciplines, Network
-from inject.catalogue import fault_by_name
-from inject.partition import PARTITIONS, TRIES, How, Partition
+from fixtures.scenario import Selection
+from inject.combined import Combined
+from inject.contract import How
+from inject.partition import PARTITIONS, TRIES, Partition
+from inject.point import NOTHING_HELD
 from results.checkers.kernel_health import INITIATOR, reports
 from results.errors import MachineLostError
 from results.history import Recorder
 from results.ladder import Ladder
 from results.verdict import Verdict
-from suites.partition.test_partition import WRONG, timeouts
+from suites.partition.test_partition import WRONG, around_teardowns, timeouts, under_load
 from suites.selftest.fakes import FakeMachine
 from suites.selftest.stories import SCENARIO, Story, io
-from targets.waiting import wait_until
+from targets.catalogue import TARGETS, traits_of
 
 CUT, MENDED = 14.0, 23.0
+SOON = 5.0
 LOST = "detected conn error (1022)"
 
 
@@ -39,7 +42,7 @@ def test_a_partition_reckons_with_the_initiators_timers(partition: Partition) ->
     timers = timeouts(partition) or Timeouts()
     notices = timers.noop_interval + timers.noop_timeout
     assert partition.timers == (notices, notices + timers.replacement)
-    assert partition.errors is None or TRIES * timers.command > partition.patience
+    assert partition.errors is None or TRIES * timers.command > partition.grace
 
 
 @pytest.mark.parametrize(("when", "keeps_session", "reported", "errors"), [
@@ -56,13 +59,28 @@ def test_what_comes_of_a_partition_is_a_matter_of_timers(
             assert partition.seconds >= reported + Ladder().slack
 
 
-def test_who_takes_the_device_away_leaves_the_initiator_to_its_timer() -> None:
+def test_a_teardown_leaves_the_initiator_to_its_timer() -> None:
+    traits = traits_of("lio")
     replaced = PARTITIONS["partition-silent-replaced"]
-    assert replaced.patience_for(replaced) == replaced.patience == 14.0
-    assert replaced.patience_for(fault_by_name("backend-kill")) == 24.0
+    alone = under_load(traits, replaced, NOTHING_HELD)
+    assert alone.expected(traits).grace == replaced.grace == 14.0
+    for plan in around_teardowns(Selection(traits)):
+        assert isinstance(plan.fault, Combined)
+        if plan.fault.disturbance == replaced:
+            expected = plan.expected(traits)
+            assert (expected.grace, expected.errors) == (24.0, None)
 
 
-def test_what_is_said_wrongly_of_a_partition_changes_no_timers() -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_teardown_has_time_for_the_rest_of_a_write(target: str) -> None:
+    traits = traits_of(target)
+    for plan in around_teardowns(Selection(traits)):
+        assert isinstance(plan.fault, Combined) and isinstance(plan.fault.disturbance, Partition)
+        assert plan.expected(traits).teardown_grace == (
+            2 * plan.fault.disturbance.seconds if traits.teardown_waits_for_data else 0.0)
+
+
+def test_a_wrong_prediction_changes_no_timers() -> None:
     assert [timeouts(partition) for partition, _ in WRONG] == [None] * len(WRONG)
 
 
@@ -90,13 +108,14 @@ def machines(tmp_path: Path) -> Iterator[list[FakeMachine]]:
         yield [one, other]
 
 
-class FakeStage:
-    """As much of a stage as a network needs."""
+class FakeContext:
+    """As much of a scenario's context as a network needs."""
 
     def __init__(self, machines: list[FakeMachine], recorder: Recorder, fault: object) -> None:
         self.guest, self.client_guest = machines
         self.machine, self.client = (each.machine for each in machines)
         self.recorder, self.fault, self.ladder = recorder, fault, Ladder()
+        self.plan = SimpleNamespace(arrangement=SimpleNamespace(apart=True))
         self.plugs: list[tuple[str, bool]] = []
         for name, each in zip(("target", "initiator"), machines, strict=True):
             each.plug = lambda frames, name=name: self.plugs.append(  # type: ignore[attr-defined]
@@ -114,76 +133,70 @@ def test_the_network_is_cut_and_joined_again(
 ) -> None:
     partition = Partition("test", how, 0.01, (4.0, 6.0))
     with Recorder(tmp_path / "history.jsonl") as recorder:
-        stage: Any = FakeStage(machines, recorder, partition)
-        network = Network(stage, partition)
-        network.prepare()
-        network.cut()
-        network.mend()
-        network.mend()  # of which the second does nothing
-        network.close()
+        ctx: Any = FakeContext(machines, recorder, partition)
+        network = Network(ctx)
+        network.prepare(partition)
+        network.cut(partition, SOON)
+        network.mend(SOON)
+        network.mend(SOON)  # of which the second does nothing
+        network.restore(SOON)
+        network.restore(SOON)  # so does this
         cut = recorder.history().first("fault", "cut")
         mended = list(recorder.history().select("fault", "mended"))
     assert cut is not None and cut.data["keeps_session"] is True
     assert len(mended) == 1 and mended[0].time >= cut.time + partition.seconds
-    deaf = {How.UNPLUGGED: 0, How.SILENT: 2, How.ONE_WAY: 1}[how]
+    impaired = {How.UNPLUGGED: 0, How.SILENT: 2, How.ONE_WAY: 1}[how]
     for number, machine in enumerate(machines):
         ran = commands(machine)
-        assert ran == [] if number >= deaf else ran == ["modprobe -a sch_netem", *(
+        assert ran == [] if number >= impaired else ran == ["modprobe -a sch_netem", *(
             f"tc qdisc replace dev lo root netem loss {loss}" for loss in ("0%", "100%", "0%")),
             "tc qdisc del dev lo root"]
-    assert stage.plugs == ([
+    assert ctx.plugs == ([
         ("target", False), ("initiator", False), ("target", True), ("initiator", True),
     ] if how is How.UNPLUGGED else [])
 
 
-def test_it_is_joined_while_the_story_waits(machines: list[FakeMachine], tmp_path: Path) -> None:
-    partition = Partition("test", How.SILENT, 0.1, (4.0, 6.0))
+@pytest.mark.parametrize("apart", [True, False])
+def test_the_network_is_impaired_and_restored(
+    apart: bool, machines: list[FakeMachine], tmp_path: Path,
+) -> None:
     with Recorder(tmp_path / "history.jsonl") as recorder:
-        stage: Any = FakeStage(machines, recorder, partition)
-        network = Network(stage, partition)
-        network.cut()
-        begun = threading.Event()
-        network.mend_meanwhile(begun.is_set, 5.0)
-        time.sleep(2 * partition.seconds)
-        assert recorder.history().first("fault", "mended") is None  # the device has to go first
-        begun.set()
-        assert wait_until(lambda: commands(machines[1])[-1].endswith("loss 0%"), 5.0)
-        network.close()
-        assert len(list(recorder.history().select("fault", "mended"))) == 1
+        ctx: Any = FakeContext(machines, recorder, SimpleNamespace(name="netem-loss"))
+        ctx.plan.arrangement.apart = apart
+        network = Network(ctx)
+        network.prepare()
+        network.impair("loss 3%", SOON)
+        network.restore(SOON)
+    for machine in machines[:1 + apart]:
+        assert [ran.removeprefix("tc qdisc ") for ran in commands(machine)] == [
+            "modprobe -a sch_netem", "replace dev lo root netem loss 0%",
+            "replace dev lo root netem loss 3%", "del dev lo root"]
+    assert apart or not commands(machines[1])
 
 
-def test_a_machine_that_is_lost_before_it_is_joined_is_told_of(
+def test_a_machine_that_is_lost_before_the_network_is_joined(
     machines: list[FakeMachine], tmp_path: Path,
 ) -> None:
     partition = Partition("test", How.SILENT, 0.05, (4.0, 6.0))
     with Recorder(tmp_path / "history.jsonl") as recorder:
-        network = Network(cast(Any, FakeStage(machines, recorder, partition)), partition)
-        network.cut()
+        ctx: Any = FakeContext(machines, recorder, partition)
+        network = Network(ctx)
+        network.prepare(partition)
+        network.cut(partition, SOON)
         machines[0].vanish()
-        network.mend_meanwhile(lambda: True, 5.0)
         with pytest.raises(MachineLostError):
-            network.close()
-
-
-def test_a_device_that_does_not_begin_to_go(machines: list[FakeMachine], tmp_path: Path) -> None:
-    partition = Partition("test", How.SILENT, 0.05, (4.0, 6.0))
-    with Recorder(tmp_path / "history.jsonl") as recorder:
-        network = Network(cast(Any, FakeStage(machines, recorder, partition)), partition)
-        network.cut()
-        network.mend_meanwhile(lambda: False, 0.1)
-        with pytest.raises(MachineLostError, match="had not begun to go"):
-            network.close()
-        assert len(list(recorder.history().select("fault", "mended"))) == 1  # all the same
-    assert commands(machines[1])[-1].startswith("tc qdisc del")
+            network.restore(SOON)
 
 
 def test_a_partition_beside_something_else_promises_nothing(
     machines: list[FakeMachine], tmp_path: Path,
 ) -> None:
     with Recorder(tmp_path / "history.jsonl") as recorder:
-        stage: Any = FakeStage(machines, recorder, "another fault")
-        network = Network(stage, PARTITIONS["partition-silent-late"])
-        network.cut()
+        ctx: Any = FakeContext(machines, recorder, SimpleNamespace(name="another fault"))
+        network = Network(ctx)
+        late = PARTITIONS["partition-silent-late"]
+        network.prepare(late)
+        network.cut(late, SOON)
         cut = recorder.history().first("fault", "cut")
     assert cut is not None
     assert (cut.data["keeps_session"], cut.data["reported_after"]) == (None, None)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from fixtures import plugin
+from fixtures.context import Steps
 from fixtures.machine.image import Image, guest_image
 from fixtures.machine.initramfs import BOOT_MODULES
+from fixtures.plugin import run_session
 from fixtures.scenario import Scenario
 from results.formats.recorded import files_in
 from results.gallery import Gallery
@@ -31,14 +32,15 @@ RELEASE = "6.1.0-1-test"
 """Of test_scst_prefix too."""
 
 SUITE = """
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
+from fixtures.scenario import Plan, scenarios
+from inject.catalogue import FAULTS
 
-def plans(target):
-    return [Plan(target, fault) for fault in ("release", "backend-close", "backend-kill")]
+def plans(selection):
+    return [Plan(FAULTS[name]) for name in ("release", "backend-close", "backend-kill")]
 
-def test_it(judgement, request):
-    accept(judgement, request)
+@scenarios(plans)
+def test_it(ctx):
+    pass
 """
 
 FAULTS = ("release", "backend-close", "backend-kill")
@@ -47,17 +49,23 @@ Outcome = Callable[[Scenario], Verdict]
 
 
 class Desk:
-    """A place to run pytest from, with a kernel, an image and an accelerator at hand."""
+    """A place to run pytest from, with a kernel, an image and an accelerator at hand.
+
+    ``outcome``: the verdict of each scenario. ``unproven``: why a PASS proves nothing.
+    ``calls_steps_with``: the context that tests are called with.
+    """
 
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self.top = pytester.path
         self.ran: list[Scenario] = []
         self.outcome: Outcome = lambda scenario: Verdict.PASS
+        self.unproven = ""
+        self.calls_steps_with: Any = None
         self._pytester = pytester
         monkeypatch.setenv("XDG_CACHE_HOME", f"{self.top}/cache")
         monkeypatch.delenv("SCST_PREFIX", raising=False)
-        monkeypatch.setattr(plugin, "run_scenario", self._run)
-        monkeypatch.setattr(plugin, "guest_image", lambda progress: Image(self.top, self.top))
+        monkeypatch.setattr(run_session, "run_scenario", self._run)
+        monkeypatch.setattr(run_session, "guest_image", lambda progress: Image(self.top, self.top))
         monkeypatch.setattr(Gallery, "_draw", staticmethod(lambda folder: None))
         self.suite = pytester.makepyfile(SUITE).stem
         self.kernel = self.kernel_directory("kernel", RELEASE)
@@ -90,15 +98,18 @@ class Desk:
             *map(str, options),
             no_reraise_ctrlc=True)
 
-    def _run(self, scenario: Scenario, lab: Any, record: ScenarioRecord, command: str) -> Judgement:
+    def _run(
+        self, scenario: Scenario, pool: Any, record: ScenarioRecord, steps: Steps, command: str,
+    ) -> tuple[Judgement, str]:
         self.ran.append(scenario)
         record.history.write_text("")
+        steps(self.calls_steps_with)
         verdict = self.outcome(scenario)
         judgement = Judgement(scenario.id, (Check(
             "ledger", verdict, "3 I/Os never ended", (),
             {"longest_command": Figure(2.5, "s"), "teardown_time": Figure(1.25, "s")}),))
         record.save(judgement)
-        return judgement
+        return judgement, self.unproven
 
     @property
     def results(self) -> Path:
@@ -114,7 +125,7 @@ def desk(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def only(*verdicts: Verdict) -> Outcome:
     """Give the faults their verdicts, in the order in which the suite names them."""
-    return lambda scenario: dict(zip(FAULTS, verdicts, strict=True))[scenario.plan.fault]
+    return lambda scenario: dict(zip(FAULTS, verdicts, strict=True))[scenario.plan.fault.name]
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -182,7 +193,7 @@ def test_no_qemu(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_disk_space_for_the_image(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugin, "guest_image", guest_image)
+    monkeypatch.setattr(run_session, "guest_image", guest_image)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 7 << 20))
     said = refusal(desk, desk.run())
     assert said.startswith("no disk space for the guest image: 3072 MiB are needed under ")
@@ -203,12 +214,21 @@ def test_a_repetition_that_cannot_be(desk: Desk, options: tuple[str, ...]) -> No
 
 def test_a_suite_that_refuses_what_it_is_asked(desk: Desk) -> None:
     (desk.top / f"{desk.suite}.py").write_text(
+        "from fixtures.scenario import scenarios\n"
         "from results.errors import WrongUsageError\n"
-        "def plans(target, config):\n"
-        "    raise WrongUsageError(f'there is no {target} in the sky')\n"
-        "def test_it(judgement):\n"
+        "def plans(selection):\n"
+        "    raise WrongUsageError(f'there are no {selection.rounds} rounds')\n"
+        "@scenarios(plans)\n"
+        "def test_it(ctx):\n"
         "    pass\n")
-    assert refusal(desk, desk.run()) == "there is no lio in the sky"
+    assert refusal(desk, desk.run("--rounds", "9")) == "there are no 9 rounds"
+
+
+def test_a_test_without_plans(desk: Desk) -> None:
+    (desk.top / f"{desk.suite}.py").write_text("def test_it(ctx): pass\n")
+    result = desk.run()
+    assert result.ret != 0
+    result.stdout.fnmatch_lines([f"*{desk.suite}.py::test_it takes ctx, and no @scenarios(...)*"])
 
 
 def test_kvm_that_is_not_there(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,9 +278,61 @@ def test_a_run_that_passes(desk: Desk) -> None:
     result = desk.run("--seed", "7")
     result.assert_outcomes(passed=3)
     assert result.ret == 0
-    assert [scenario.plan.fault for scenario in desk.ran] == list(FAULTS)
+    assert [scenario.plan.fault.name for scenario in desk.ran] == list(FAULTS)
     assert {scenario.seed for scenario in desk.ran} == {7}
     result.stdout.fnmatch_lines([f"target: lio; kernels: {desk.kernel}; seed: 7"])
+
+
+def test_a_pass_that_proves_nothing_is_skipped(desk: Desk) -> None:
+    desk.unproven = "the race was not met"
+    desk.outcome = only(Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN)
+    result = desk.run("-rs")
+    result.assert_outcomes(skipped=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["SKIPPED*the race was not met"])
+
+
+@pytest.mark.parametrize("wrong", ["assert ctx == 1", "import pytest; pytest.fail('no')"])
+def test_a_wrong_test_is_an_error(desk: Desk, wrong: str) -> None:
+    """Neither a pass nor the target's failure: its history has no verdict but UNKNOWN."""
+    (desk.top / f"{desk.suite}.py").write_text(SUITE.replace("pass\n", f"{wrong}\n"))
+    desk.run().assert_outcomes(errors=3)
+
+
+ARGUMENTS = """
+from dataclasses import dataclass
+import pytest
+from fixtures.scenario import Plan, scenarios
+from inject.release import Release
+
+@dataclass(frozen=True)
+class Job:
+    size: int
+    seed: int = 1
+
+def plans(selection):
+    for size in (3, 4):
+        yield Plan(Release(), variant=f"size{size}", arguments={"job": Job(size), "word": "yes"})
+
+@pytest.fixture
+def other():
+    return "other"
+
+@scenarios(plans)
+def test_it(ctx, job, other):
+    ctx.append((job.size, job.seed, other))
+"""
+
+
+def test_a_plans_arguments_are_the_tests(desk: Desk) -> None:
+    (desk.top / f"{desk.suite}.py").write_text(ARGUMENTS)
+    desk.calls_steps_with = []
+    desk.run("--seed", "7").assert_outcomes(passed=2)
+    assert desk.calls_steps_with == [(3, 7, "other"), (4, 7, "other")]
+    first, _ = desk.ran
+    assert first.id.endswith("-iscsi-size3-exec-write4-release")
+    record = first.record()
+    assert (record["job"], record["word"]) == ({"size": 3, "seed": 7}, "yes")
+    assert record["test"] == f"{desk.suite}.py::test_it"
 
 
 def test_the_closing_table(desk: Desk) -> None:
@@ -340,7 +412,7 @@ def test_what_was_recorded_outlives_an_interrupt(
     desk: Desk, interrupt: type[BaseException],
 ) -> None:
     def interrupted(scenario: Scenario) -> Verdict:
-        if scenario.plan.fault == "backend-close":
+        if scenario.plan.fault.name == "backend-close":
             raise interrupt("by the user")
         return Verdict.PASS
 

@@ -33,15 +33,15 @@ class Machine:
 
 def test_contenders_take_turns() -> None:
     machine: Any = Machine()
-    told: list[str] = []
+    reported: list[str] = []
     result, = race(machine, [Contender("a", "sda"), Contender("b", "sdb")], [CELL], rounds=2,
-                   seconds=3, tell=told.append)
+                   seconds=3, report=reported.append)
     assert [argv[2] for argv in machine.asked] == [
         "--filename=/dev/sda", "--filename=/dev/sdb"] * 2
     assert {"--rw=randread", "--iodepth=16", "--runtime=3s"} <= set(machine.asked[0])
     assert result.iops == {"a": [100.0, 300.0], "b": [50.0, 50.0]}
     assert machine.written["/sys/block/sdb/queue/scheduler"] == "none"
-    assert told == ["randread QD16: a 200, b 50"]
+    assert reported == ["randread QD16: a 200, b 50"]
     assert result.record() == {"rw": "randread", "iodepth": 16, "iops": result.iops}
 
 

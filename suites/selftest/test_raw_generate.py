@@ -10,21 +10,23 @@ from functools import cache
 import pytest
 
 from fixtures.initiator.raw import generate
-from fixtures.initiator.raw.generate import AVOIDED, TRAPS, Item, Stream, fingerprint
+from fixtures.initiator.raw.generate import AVOIDABLE, AVOIDED, Item, Stream, fingerprint
 from fixtures.initiator.raw.logins import LOGINS
 from fixtures.initiator.raw.malform import MALFORMATIONS, Sending
 from fixtures.initiator.raw.pdu import Digests, Op, Pdu, wire
 from fixtures.initiator.raw.session import Connection
 from fixtures.initiator.raw.valid import REQUESTS, WRITTEN
-from fixtures.scenario import Plan
+from fixtures.scenario import Selection
 from fixtures.workload.pdus import PduJob
 from inject.catalogue import fault_by_name
 from results.checkers import pdus
 from results.errors import WrongUsageError
 from results.history import Event, History
 from results.verdict import Verdict
-from suites.transport import traps
-from suites.transport.test_malformed import AVOID, PART, chosen, jobs, plan
+from suites.transport import test_reproducers
+from suites.transport.reproducers import REPRODUCERS
+from suites.transport.test_malformed import PART, chosen, jobs, plan
+from targets.catalogue import TARGETS, traits_of
 
 IQN = "iqn.2026-01.org.scsi-target-faults:t"
 STREAMS, PDUS = 60, 300
@@ -85,31 +87,39 @@ def test_writes_stay_below_what_is_another_s() -> None:
 
 
 def test_what_is_left_out_leaves_the_others_as_they_are() -> None:
-    """Every item can be asked, whatever it states; the traps are looked at one by one."""
+    """Every item can be asked, whatever it states; the avoidable ones are looked at one by one."""
     left_out = Counter[str]()
     for number in range(40):
         drawn = stream(number)
         for item in map(drawn.item, range(50)):
-            caught = [name for name, catches in TRAPS.items() if catches(item.sending)]
+            caught = [name for name, catches in AVOIDABLE.items() if catches(item.sending)]
             left_out.update(caught)
-            again = Stream.of("1/1", number, IQN, tuple(TRAPS)).item(item.number)
+            again = Stream.of("1/1", number, IQN, tuple(AVOIDABLE)).item(item.number)
             assert (again.malformed == AVOIDED) == bool(caught)
             assert caught or again == item
-    assert set(left_out) == set(TRAPS)
+    assert set(left_out) == set(AVOIDABLE)
 
 
 @pytest.mark.parametrize(("name", "target"), [
-    (name, target) for name, trap in traps.TRAPS.items() for target in trap.targets])
+    (name, target) for target in TARGETS for name in traits_of(target).wire.reproducers])
 def test_a_campaign_leaves_out_what_is_sent_by_itself(name: str, target: str) -> None:
-    assert any(TRAPS[each](Sending((step.pdu,))) for each in AVOID[target]
-               for step in traps.TRAPS[name].steps)
+    assert any(AVOIDABLE[each](Sending((step.pdu,)))
+               for each in traits_of(target).wire.avoided_pdus for step in REPRODUCERS[name].steps)
 
 
-def test_nothing_is_left_out_but_what_is_sent_by_itself() -> None:
-    for target, names in AVOID.items():
-        mine = [Sending((step.pdu,)) for trap in traps.TRAPS.values() if target in trap.targets
-                for step in trap.steps]
-        assert all(any(map(TRAPS[name], mine)) for name in names)
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_is_left_out_but_what_is_sent_by_itself(target: str) -> None:
+    wire = traits_of(target).wire
+    mine = [Sending((step.pdu,)) for name in wire.reproducers for step in REPRODUCERS[name].steps]
+    assert all(any(map(AVOIDABLE[name], mine)) for name in wire.avoided_pdus)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_reproducer_of_a_target_is_a_scenario(target: str) -> None:
+    traits = traits_of(target)
+    assert [each.variant for each in test_reproducers.plans(Selection(traits))] == [
+        name for name in REPRODUCERS if name in traits.wire.reproducers]
+    assert traits.wire.reproducers <= set(REPRODUCERS)
 
 
 def test_another_generator_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,17 +180,17 @@ def test_none_at_all(count: int) -> None:
 
 
 def test_the_record_has_what_a_replay_needs() -> None:
-    record = plan("lio", PduJob(part=4)).on("6.1").seeded(99).record()
+    traits = traits_of("lio")
+    record = plan(traits, PduJob(part=4)).on("lio", "6.1").seeded(99).record()
     assert record["pdus"] == {"streams": 20, "pdus": 25, "part": 4, "threads": 6, "seed": 99,
-                              "avoid": AVOID["lio"], "only": None,
+                              "avoid": traits.wire.avoided_pdus, "only": None,
                               "generator": fingerprint()}
-    assert Plan("lio", "release").on("6.1").seeded(1).record()["pdus"] is None
 
 
-def test_the_fault_needs_a_story() -> None:
+def test_the_fault_needs_iscsi() -> None:
     fault = fault_by_name("malformed-pdus")
-    assert fault.needs.met("lio", "tcmu", "iscsi")
-    assert not fault.needs.met("lio", "tcmu", "loopback")
+    assert fault.needs.met(traits_of("lio"), "tcmu", "iscsi")
+    assert not fault.needs.met(traits_of("lio"), "tcmu", "loopback")
 
 
 # the checker

@@ -18,6 +18,7 @@ import pytest
 from tenacity import retry, stop_after_delay, wait_fixed
 
 from fixtures.initiator.raw import broken
+from fixtures.initiator.raw.broken_sessions import READ_BYTES
 from fixtures.initiator.raw.generate import Stream
 from fixtures.initiator.raw.obey import Obedient
 from fixtures.initiator.raw.pdu import NO_TAG, Op, Pdu, keys, text
@@ -31,7 +32,6 @@ from fixtures.initiator.raw.session import (
     scsi_command,
 )
 from fixtures.initiator.raw.words import words
-from suites.transport.broken import READ_BYTES
 
 IQN = "iqn.2026-01.org.scsi-target-faults:selftest"
 NAME = "iqn.2026-01.org.scsi-target-faults:raw"

@@ -13,12 +13,13 @@ from fixtures.workload.sessions import Sessions
 from inject import task_management
 from inject.catalogue import fault_by_name
 from inject.point import State
-from inject.task_management import FUNCTIONS, allowed_beside, patience, responses
+from inject.task_management import FUNCTIONS, grace, outcomes_beside, responses
 from results.history import Recorder
 from results.verdict import Check, Verdict
 from suites.selftest.stories import Story, healthy
 from suites.selftest.test_agent import LocalAgent, local_agent
 from suites.selftest.tgtd import BLOCK, LUN, SOON, Tgtd, running_tgtd
+from targets.catalogue import traits_of
 from targets.target import Address, Transport
 
 DISK = Disk("none", "8:0", "2:0:0:0", "STF x")
@@ -53,7 +54,7 @@ def test_commands_and_functions_end_once(
             sessions.issue("a", CommandJob("write", 1).commands(BLOCK))
             assert sessions.wait_issued(4, SOON)
             sessions.manage("a", "LUN_RESET")
-            assert sessions.wait_asked(1, SOON)
+            assert sessions.wait_requested(1, SOON)
         assert sessions.wait_settled(SOON)
         assert list(sessions.responses) == [5]
         tgtd.process.kill()
@@ -128,6 +129,17 @@ def check(story: Story) -> Check:
     return story.check("task_management")
 
 
+@pytest.mark.parametrize("end", [{"response": "FUNC_REJECTED"}, {}])
+def test_a_wrong_function_cites_its_clause(end: dict[str, object]) -> None:
+    story, plain = managed(end), check(managed(end))
+    for event in story.events:
+        if event.kind == "armed":
+            event.data["expect"]["function_clause"] = "SAM-6 7.7"
+    found = check(story)
+    assert found.reason == f"{plain.reason} (SAM-6 7.7)"
+    assert found.signatures == plain.signatures
+
+
 def test_functions_that_are_answered_pass() -> None:
     found = check(managed({"response": "FUNC_COMPLETE"}, {"response": "FUNC_COMPLETE"}))
     assert (found.verdict, found.reason) == (
@@ -152,9 +164,14 @@ def test_one_that_a_reset_terminates_may_stay_unanswered(function: str, verdict:
 def test_what_a_storm_of_resets_may_do() -> None:
     asked = ("ABORT_TASK", "LUN_RESET")
     release, lost = fault_by_name("release"), "ABORT_TASK unanswered"
-    assert lost in task_management.to_all("lio", asked, release, State.EXEC)
-    assert lost not in task_management.to_all("scst", asked, release, State.EXEC)
-    assert lost not in task_management.to_all("lio", asked[:1], release, State.EXEC)
+
+    def answers(target: str, *requested: str) -> tuple[str, ...]:
+        return task_management.responses_to_all(
+            traits_of(target), requested, release, State.EXEC)
+
+    assert lost in answers("lio", *asked)
+    assert lost not in answers("scst", *asked)
+    assert lost not in answers("lio", *asked[:1])
     assert task_management.wears_others_out(("LUN_RESET",) * 6)
     assert not task_management.wears_others_out(("LUN_RESET",) * 5 + ("ABORT_TASK",) * 9)
 
@@ -181,20 +198,21 @@ def test_a_command_that_ends_twice_fails() -> None:
     story.at(14.8, "workload", "breach", job="commands", disk="sda", session="a",
              words="command 1 ended twice")
     found = check(story)
-    assert (found.verdict, found.reason) == (Verdict.FAIL, "command 1 ended twice")
+    assert (found.verdict, found.reason) == (
+        Verdict.FAIL, "command 1 ended twice (SAM-6 5.3.1: a command ends with one status)")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_fault_allows_more(function: str) -> None:
     alone, racing = fault_by_name("release"), fault_by_name("backend-kill")
     held, over = State.EXEC, State.ON_FREE_CMD
-    assert set(responses("scst", function, alone, held)) < set(
-        responses("scst", function, racing, held))
-    assert ("TASK_DOES_NOT_EXIST" in responses("scst", function, alone, over)) == (
+    assert set(responses(traits_of("scst"), function, alone, held)) < set(
+        responses(traits_of("scst"), function, racing, held))
+    assert ("TASK_DOES_NOT_EXIST" in responses(traits_of("scst"), function, alone, over)) == (
         function == "ABORT_TASK")
-    assert responses("lio", "CLEAR_TASK_SET", alone, held) == ("TMF_NOT_SUPPORTED",)
-    assert allowed_beside("lio", "CLEAR_TASK_SET", alone, held) == ("GOOD",)
-    assert {"GOOD", "aborted"} <= set(allowed_beside("scst", function, alone, held))
-    assert "CHECK CONDITION 05/25/00" in allowed_beside("scst", function, racing, held)
-    assert "CHECK CONDITION 02/08/00" in allowed_beside("lio", function, racing, held)
-    assert (patience(function) > 0) == (not function.startswith("ABORT_TASK"))
+    assert responses(traits_of("lio"), "CLEAR_TASK_SET", alone, held) == ("TMF_NOT_SUPPORTED",)
+    assert outcomes_beside(traits_of("lio"), "CLEAR_TASK_SET", alone, held) == ("GOOD",)
+    assert {"GOOD", "aborted"} <= set(outcomes_beside(traits_of("scst"), function, alone, held))
+    assert "CHECK CONDITION 05/25/00" in outcomes_beside(traits_of("scst"), function, racing, held)
+    assert "CHECK CONDITION 02/08/00" in outcomes_beside(traits_of("lio"), function, racing, held)
+    assert (grace(function) > 0) == (not function.startswith("ABORT_TASK"))

@@ -202,7 +202,8 @@ def test_a_machine_with_all_it_takes(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     image_folder().mkdir(parents=True)
-    for name in (*doctor.NEEDED, *doctor.BUILDERS, "fakeroot", "tgtd", "gcc", "chromium"):
+    programs = ("fakeroot", "newuidmap", "tgtd", "gcc", "chromium")
+    for name in (*doctor.NEEDED, *doctor.BUILDERS, *programs):
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
         program.touch()

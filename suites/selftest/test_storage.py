@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from inject.catalogue import FAULTS
-from inject.outcomes import allowed
 from inject.point import State
 from inject.storage import SICK_TEARDOWNS
 from results.errors import TargetFailedError, WrongUsageError
 from targets.backend.absent import NoBackend
+from targets.catalogue import traits_of
 from targets.lio.target import check
 from targets.machine import Completed
 from targets.storage import (
@@ -176,17 +176,18 @@ def test_counts_are_the_kernels() -> None:
     ("tgt", "write", "03/11/00")])
 def test_what_a_target_says_of_a_disk_that_errs(target: str, direction: str, words: str) -> None:
     error, reads = FAULTS["storage-error"], FAULTS["storage-error-reads"]
-    assert allowed(error, State.EXEC, target, direction) == (f"CHECK CONDITION {words}",)
-    spared = direction == "write"
-    assert (allowed(reads, State.EXEC, target, direction) == ("GOOD",)) == spared
+    found = error.expected(State.EXEC, traits_of(target), direction)
+    assert found.outcomes == (f"CHECK CONDITION {words}",)
+    found = reads.expected(State.EXEC, traits_of(target), direction)
+    assert (found.outcomes == ("GOOD",)) == (direction == "write")
 
 
 def test_a_sick_teardown_is_for_what_can_be_done() -> None:
     names = {fault.name for fault in SICK_TEARDOWNS
-             if fault.needs.met("lio", "iblock", "iscsi")}
+             if fault.needs.met(traits_of("lio"), "iblock", "iscsi")}
     assert names == {"storage-stall+lun-delete", "storage-suspend+lun-delete",
                      "storage-error+lun-delete"}
-    assert any(fault.needs.met("scst", "vdisk_blockio", "iscsi")
+    assert any(fault.needs.met(traits_of("scst"), "vdisk_blockio", "iscsi")
                for fault in SICK_TEARDOWNS if fault.teardown.name == "device-delete")
 
 

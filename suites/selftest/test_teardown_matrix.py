@@ -9,12 +9,15 @@ from math import prod
 import pytest
 
 from fixtures.matrix import Matrix
-from inject.catalogue import FAULTS
 from inject.point import COMMANDS, State
 from suites.system import matrix as system
-from suites.teardown.matrix import DIMENSIONS, LATER, MATRIX, RULES, Cell
+from suites.teardown.matrix import LATER, Cell, matrix
+from targets.catalogue import traits_of
 from targets.scst.user_spec import check_options
 from targets.target import Transport
+
+SCST = traits_of("scst")
+MATRIX = matrix(SCST)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def pairwise(seed: int) -> list[Cell]:
 
 def test_every_legal_pair_is_there(cells: list[Cell]) -> None:
     got = {pair for cell in cells for pair in MATRIX.pairs(vars(cell))}
-    wanted = set(MATRIX.legal_pairs(DIMENSIONS))
+    wanted = set(MATRIX.legal_pairs(MATRIX.dimensions))
     assert got == wanted
     assert len(wanted) > 1000
 
@@ -38,17 +41,18 @@ def test_every_legal_pair_is_there(cells: list[Cell]) -> None:
 def test_a_pair_is_legal_if_and_only_if_some_cell_has_it() -> None:
     """Against brute force, on the pairs of one state."""
     chance = random.Random(3)
-    wanted = set(MATRIX.legal_pairs(DIMENSIONS))
-    some = chance.sample(list(product(DIMENSIONS["point"], DIMENSIONS["mechanism"])), 12)
+    wanted = set(MATRIX.legal_pairs(MATRIX.dimensions))
+    values = MATRIX.dimensions
+    some = chance.sample(list(product(values["point"], values["mechanism"])), 12)
     for point, mechanism in some:
-        rest = [values for name, values in DIMENSIONS.items() if name not in {"point", "mechanism"}]
-        found = any(MATRIX.legal((point, mechanism, *values)) for values in product(*rest))
+        rest = [values[name] for name in values if name not in {"point", "mechanism"}]
+        found = any(MATRIX.legal((point, mechanism, *others)) for others in product(*rest))
         assert ((("point", point), ("mechanism", mechanism)) in wanted) is found
 
 
 def test_cells_are_legal_and_have_ids_of_their_own(cells: list[Cell]) -> None:
     assert not [cell for cell in cells if MATRIX.forbidding(vars(cell))]
-    ids = [cell.plan().on("6.1").id for cell in cells]
+    ids = [cell.plan().on("scst", "6.1").id for cell in cells]
     assert len(set(ids)) == len(ids)
     assert max(map(len, ids)) < 200
 
@@ -62,15 +66,15 @@ def test_values_that_came_later_leave_the_cells_there_were(
     cells: list[Cell],
 ) -> None:
     old = {name: [value for value in values if value not in LATER.get(name, ())]
-           for name, values in DIMENSIONS.items()}
-    before = [Cell(**known) for known in Matrix(old, RULES).pairwise(7)]
+           for name, values in MATRIX.dimensions.items()}
+    before = [Cell(**known) for known in Matrix(old, MATRIX.rules).pairwise(7)]
     assert cells[:len(before)] == before
     assert len(cells) > len(before)
 
 
 @pytest.mark.parametrize("target", ["lio", "scst", "tgt"])
 def test_what_came_later_still_leaves_those_before(target: str) -> None:
-    newest = system.matrix(target)
+    newest = system.matrix(traits_of(target))
     cells = newest.pairwise(1)
     for stage in range(len(newest.later)):
         later = {value for each in newest.later[stage:] for value in each["disturbance"]}
@@ -82,8 +86,9 @@ def test_what_came_later_still_leaves_those_before(target: str) -> None:
 
 def test_every_rule_excludes_something_and_they_are_counted() -> None:
     legal, counts = MATRIX.census()
-    assert set(counts) == {rule.why for rule in RULES}
-    assert sum(counts.values()) + legal == prod(len(values) for values in DIMENSIONS.values())
+    assert set(counts) == {rule.why for rule in MATRIX.rules}
+    sizes = map(len, MATRIX.dimensions.values())
+    assert sum(counts.values()) + legal == prod(sizes)
     assert Cell(**next(MATRIX.full())).plan()
 
 
@@ -96,10 +101,11 @@ def test_every_crossing_is_in_the_matrix_or_has_a_reason(cells: list[Cell]) -> N
 def test_plans(cells: list[Cell]) -> None:
     for cell in cells:
         plan = cell.plan()
-        check_options(plan.device.options)
-        fault = FAULTS[plan.fault]
-        assert fault.needs.met("scst", "scst_user", plan.transport)
+        arrangement = plan.arrangement
+        check_options(arrangement.device.options)
+        assert plan.fault.needs.met(SCST, SCST.backend, arrangement.transport)
         assert (plan.commands is not None) == (cell.state in COMMANDS)
-        assert bool(plan.device.siblings) == (cell.pool == "shared")
-        if plan.transport is Transport.ISCSI and cell.state in {State.PARSE, State.ALLOC_MEM}:
+        assert bool(arrangement.device.siblings) == (cell.pool == "shared")
+        if arrangement.transport is Transport.ISCSI and cell.state in {
+                State.PARSE, State.ALLOC_MEM}:
             assert plan.point.count == 1

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.plugin import KNOWN_ISSUES
+from fixtures.plugin.run_session import KNOWN_ISSUES
+from fixtures.scenario import Selection
 from results import known_issues
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
@@ -20,7 +21,7 @@ from results.ladder import Ladder
 from results.verdict import Signature
 from suites.selftest.test_lio_target import FakePending, FakeProcess
 from suites.smoke import test_smoke
-from targets.catalogue import transports
+from targets.catalogue import traits_of
 from targets.machine import Completed
 from targets.target import Device, Transport
 from targets.tgt import admin, daemon
@@ -337,6 +338,7 @@ def test_what_cannot_be(
 
 
 def test_transports() -> None:
-    assert transports("tgt") == (Transport.ISCSI,)
-    assert transports("lio") == tuple(Transport)
-    assert all(plan.transport is Transport.ISCSI for plan in test_smoke.plans("tgt"))
+    assert traits_of("tgt").transports == (Transport.ISCSI,)
+    assert traits_of("lio").transports == tuple(Transport)
+    plans = test_smoke.plans(Selection(traits_of("tgt")))
+    assert {plan.arrangement.transport for plan in plans} == {Transport.ISCSI}

@@ -1,1 +1,1 @@
-"""Sessions that end, and initiators that end what is another's, with commands in flight."""
+"""Sessions that end with commands in flight, and commands that another initiator ends."""

@@ -1,31 +1,131 @@
-"""What is a session told that goes on asking for a LUN which an administrator has removed?"""
+"""How does a session's next command end when an administrator has removed its LUN?"""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
-from fixtures.workload.commands import CommandJob
+from fixtures.context import ScenarioContext
+from fixtures.initiators import Initiators
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.steps import settled
+from fixtures.workload.commands import Command, CommandJob
 from fixtures.workload.stamps import LIGHT
+from inject.catalogue import fault_by_name
+from inject.nexus import OUT_OF_RANGE, WRITE_PROTECTED
+from inject.outcomes import GOOD, NOT_SUPPORTED
 from inject.point import Point, State
-from results.judge import Judgement
+from inject.task_management import LOST
+from inject.traits import LunTraits
+from inject.waiting import wait_until
 from targets.target import Device
 
-REMOVAL = "lun-delete"
+SESSION = "a"
+
+LUNS_CHANGED = "CHECK CONDITION 06/3f/0e"
+"""REPORTED LUNS DATA HAS CHANGED (SPC-6 5.x: of the target's other LUNs)."""
+
+SESSION_ENDED = "RFC 7143 6.5.3: its own tasks end with a session"
 
 
-def plans(target: str) -> list[Plan]:
-    """Return a plan for one LUN, and, of SCST, one for a LUN beside another."""
+@dataclass(frozen=True)
+class Probe:
+    """A command after the removal, its outcomes, and the clause that they rest on.
+
+    ``virtual_lun``: its outcomes where LUN 0 is now the target's own; ``by_message``: its outcomes
+    where the removal is reported by an Asynchronous Message; empty: the same.
+    """
+
+    command: Command
+    outcomes: tuple[str, ...]
+    clause: str
+    virtual_lun: tuple[str, ...] = ()
+    by_message: tuple[str, ...] = ()
+
+    def on(self, luns: LunTraits) -> Command:
+        """Return the command with its outcomes at a target."""
+        if luns.removal_ends_sessions:
+            return replace(self.command, allowed=(LOST,), clause=SESSION_ENDED)
+        other = (luns.virtual_lun_0 and self.virtual_lun) or (
+            luns.changes_by_message and self.by_message)
+        return replace(self.command, allowed=other or self.outcomes, clause=self.clause)
+
+
+VIRTUAL = (GOOD, WRITE_PROTECTED)
+"""Outcomes at a LUN 0 of the target's own: a RAM disk that is write protected, and small."""
+
+OF_THE_LUN = (
+    Probe(Command("TEST UNIT READY", "000000000000"), (NOT_SUPPORTED,), "SPC-6 5.3", VIRTUAL),
+    Probe(Command("READ(10)", "28000000400000000800", "read", 4096), (NOT_SUPPORTED,), "SPC-6 5.3",
+          (*VIRTUAL, OUT_OF_RANGE, NOT_SUPPORTED)),
+    Probe(Command("WRITE(10)", "2a000000400000000800", "write", 4096), (NOT_SUPPORTED,),
+          "SPC-6 5.3", (WRITE_PROTECTED,)),
+    Probe(Command("INQUIRY", "120000002400", "read", 36), (GOOD, NOT_SUPPORTED),
+          "SPC-6 6.6.2: peripheral qualifier 001b or 011b"),
+    Probe(Command("REQUEST SENSE", "030000001200", "read", 18), (GOOD, NOT_SUPPORTED),
+          "SPC-6 6.39"),
+    Probe(Command("REPORT LUNS", "a00000000000000010000000", "read", 4096), (GOOD, NOT_SUPPORTED),
+          "SPC-6 6.33"),
+)
+
+OF_ANOTHER = (
+    (Probe(Command("TEST UNIT READY of another LUN", "000000000000", lun=1), (LUNS_CHANGED,),
+           "SPC-6 6.33: a unit attention for every LUN of the I_T nexus",
+           by_message=(GOOD, LUNS_CHANGED)),),
+    (Probe(Command("TEST UNIT READY of another LUN, again", "000000000000", lun=1), (GOOD,),
+           "SAM-6 5.14: reported once"),
+     Probe(Command("READ(10) of another LUN", "28000000400000000800", "read", 4096, lun=1),
+           (GOOD,), "SPC-6 6.33: it is still in the logical unit inventory")),
+)
+"""Where the target has another LUN: commands that are issued together, before the next ones. Before
+REPORT LUNS, which clears the unit attention (SPC-6 6.33)."""
+
+READY_OF_ANOTHER = replace(OF_ANOTHER[0][0].command, allowed=("*",))
+
+
+def plans(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for one LUN and, where there can be several, one for a LUN beside another."""
     devices = {"lun-gone": Device()}
-    if target == "scst":
+    if selection.traits.luns.several:
         devices["lun-gone-another"] = Device(siblings=(Device("stf1"),))
-    return [Plan(target, REMOVAL, point=Point(State.EXEC, 1, None), device=device, workload=None,
-                 stamps=LIGHT, commands=CommandJob("write", 1), variant=variant,
-                 story="suites.session.gone:story")
-            for variant, device in devices.items()]
+    for variant, device in devices.items():
+        yield Plan(fault_by_name("lun-delete"), Point(State.EXEC, 1, None),
+                   Arrangement.stamped(LIGHT, device=device), CommandJob("write", 1), variant)
 
 
-def test_lun_gone(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """Commands for it are refused, others are not, and the session stays."""
-    accept(judgement, request)
+@scenarios(plans)
+def test_lun_gone(ctx: ScenarioContext) -> None:
+    """Commands for the LUN are refused, others are not, and the session stays."""
+    lun = ctx.arrange()
+    initiators = Initiators(ctx, lun)
+    initiators.login(SESSION)
+    several = bool(ctx.plan.arrangement.device.siblings)
+    if several:  # the unit attentions of a new I_T nexus (SAM-6 5.14)
+        for _ in range(2):
+            issue(initiators, [READY_OF_ANOTHER])
+    ctx.hold(lun, initiators.issuer(SESSION, (GOOD, LOST)))
+    with settled(ctx, lun, initiators.wait_settled), ctx.broken(lun):   # the LUN is removed
+        for together in (*OF_ANOTHER, OF_THE_LUN) if several else (OF_THE_LUN,):
+            issue(initiators, [probe.on(ctx.traits.luns) for probe in together])
+        expect_session(initiators)
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+def issue(initiators: Initiators, commands: Sequence[Command]) -> None:
+    """Issue commands together, and wait until they have ended. Raises TargetFailedError."""
+    ctx, sessions = initiators.ctx, initiators.sessions
+    bound, before = ctx.ladder.command, len(sessions.commands)
+    sessions.issue(SESSION, commands)
+    ctx.must(sessions.wait_issued(before + len(commands), bound), "no command was issued")
+    wait_until(lambda: sessions.answers.keys() >= set(sessions.commands[before:]), bound)
+
+
+def expect_session(initiators: Initiators) -> None:
+    """Expect that the session stays, or ends where the target has to end it for the removal."""
+    ctx, nexus = initiators.ctx, initiators.sessions.nexus
+    there = nexus[SESSION]["action"] == "logged in"
+    if ctx.traits.luns.removal_ends_sessions:
+        ctx.expect("the session ends with the LUN", not there, str(nexus))
+    else:
+        ctx.expect("the session stays", there, str(nexus), "SPC-6 5.3")

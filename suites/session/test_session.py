@@ -1,75 +1,235 @@
 """How do the commands of two initiators end when one ends its session, or the commands?
 
-Alone, and racing a teardown in both orders.
+The backend holds commands of both. Alone, and the end of a session also racing a teardown in both
+orders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 
-import pytest
-
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
-from fixtures.workload.commands import CommandJob
+from fixtures.context import Lun, ScenarioContext
+from fixtures.initiators import Functions, NexusEnd, port
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.steps import settled
+from fixtures.workload.commands import Command, CommandJob
 from fixtures.workload.sessions import NexusJob
 from fixtures.workload.stamps import LIGHT
-from inject.nexus import CHECK_CONDITION, ENDS_OF_NEXUS
+from inject import task_management
+from inject.backend_end import KILL
+from inject.fault import Fault
+from inject.nexus import CHECK_CONDITION, DROP, ENDS_OF_NEXUS, LOGOUT, OUT_OF_RANGE, REINSTATE, ends
+from inject.outcomes import GOOD
 from inject.point import Point, State
+from inject.release import Release
 from inject.task_management import FUNCTIONS
-from results.judge import Judgement
-from targets.target import Device, Transport
+from inject.traits import TargetTraits
+from inject.waiting import wait_until
+from suites.session.two_initiators import FIRST, NEXT, TwoInitiators
+from targets.target import Device
 
-ALONE = "release"
-TEARDOWN = "backend-kill"
+ALONE = Release()
 
-ORDERS = ("first", "second")
+GIVEN_UP = 30
+"""Seconds after which the kernel gives up a command, where it does: not while it is held here."""
 
-VARIANTS: Mapping[str, tuple[Mapping[str, int], ...]] = {
-    "lio": ({},),
-    "scst": ({}, {"tas": 1}, {"tst": 1}, {"qerr": 1}, {"qerr": 1, "tas": 1}, {"qerr": 3},
-             {"qerr": 1, "tst": 1}),
-    "tgt": ({},),
-}
-"""Options of devices that decide how commands end, by target."""
+SEEN = 1.0
+"""Seconds to watch for an event that must not come yet."""
+
+OVER = Command(f"{NEXT}: WRITE(10) of the same blocks", "2a000000400000002000", "write", 16 << 10,
+               "a5")
+STILL_OVER = Command(f"{NEXT}: VERIFY(10) of its WRITE", "2f020000400000002000", "write",
+                     16 << 10, "a5", allowed=(GOOD,), clause="SBC-4 5.32: else MISCOMPARE")
+"""The next session's WRITE of the blocks of the first one's held command; it has to stay on the
+medium (BYTCHK 01b)."""
+
+BEYOND = Command(f"{FIRST}: READ(16) beyond the end", "88000000000fffffffff000000010000", "read",
+                 512, allowed=(OUT_OF_RANGE,), clause="SBC-4 4.2")
 
 
-PATIENT = 30
-"""Seconds after which TCMU gives a command up: not while it is held here."""
+def plan(
+    traits: TargetTraits, action: str, fault: Fault, order: str, options: Mapping[str, int],
+) -> Plan:
+    """Return a cell's plan: the first initiator has one command held, or two, the other one."""
+    own = 2 if action == CHECK_CONDITION else 1
+    given_up = traits.command_timeout(GIVEN_UP) if fault == ALONE else {}
+    chosen = "".join(f"{name.replace('_', '-')}{value}-" for name, value in options.items())
+    return Plan(fault, Point(State.EXEC, own + 1, None),
+                Arrangement.stamped(LIGHT, device=Device(options={**options, **given_up})),
+                CommandJob("write", own + 1),
+                f"{chosen}{action.lower().replace('_', '-')}-{order}",
+                arguments={"nexus": NexusJob(action, order, own, silent=order == "silent")})
 
 
-def plans(target: str) -> list[Plan]:
-    """Return a plan for each end of a session, alone and with a teardown; for each function, and a
-    command that ends badly, on each kind of device."""
-    ends = [plan(target, deed, fault, order, {}) for deed in ENDS_OF_NEXUS
-                for fault, order in ((ALONE, "alone"), *product([TEARDOWN], ORDERS))]
-    deeds = [plan(target, deed, ALONE, "alone", options) for options in VARIANTS[target]
-             for deed in concerned(options)]
-    return [*ends, *deeds, plan(target, "LUN_RESET", ALONE, "silent", {})]
+# One initiator ends its session.
+
+
+def session_ends(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each end of a session: alone, and before and in a teardown."""
+    for action in ENDS_OF_NEXUS:
+        yield plan(selection.traits, action, ALONE, "alone", {})
+        for order in ("first", "second"):
+            yield plan(selection.traits, action, KILL, order, {})
+
+
+@scenarios(session_ends)
+def test_end_of_a_session(ctx: ScenarioContext, nexus: NexusJob) -> None:
+    """The commands of the session end with it, those of the other initiator do not."""
+    expected = ends(ctx.traits, nexus.action, ctx.plan.arrangement.device.options, ctx.fault,
+                    ctx.plan.point.state)
+    lun = ctx.arrange(commands=(), clause=expected.clause)
+    two = TwoInitiators(ctx, lun, expected, nexus.own)     # both logged in
+    ctx.hold(lun, two.issue)                               # a WRITE of each
+    ending = NexusEnd(two.initiators, FIRST, nexus.action, NEXT)
+    with settled(ctx, lun, partial(see_session_end, ctx, two, ending)):
+        if nexus.order == "second":
+            with ctx.broken(lun):
+                begin_session_end(two, ending)
+        else:
+            begin_session_end(two, ending)
+            if nexus.action == REINSTATE:
+                expect_nothing_written(two)
+            ctx.break_device(lun)
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+def begin_session_end(two: TwoInitiators, ending: NexusEnd) -> None:
+    """Begin to end the first session; write the same blocks by the one that replaces it."""
+    ending.begin()
+    if ending.action == REINSTATE:
+        two.sessions.issue(NEXT, [replace(OVER, allowed=two.ends.other, clause=two.ends.clause)])
+
+
+def expect_nothing_written(two: TwoInitiators) -> None:
+    """Expect that the new session writes nothing before the old one's tasks have ended.
+
+    The login itself may end: SCST answers TEST UNIT READY then, and has other commands wait
+    (iscsi.c).
+    """
+    wait_until(lambda: two.sessions.answered(NEXT), SEEN)
+    two.ctx.expect("a new session writes nothing while a command of the old one is held",
+                   not two.sessions.answered(NEXT), str(dict(two.sessions.nexus)),
+                   "RFC 7143 6.3.5")
+
+
+def see_session_end(ctx: ScenarioContext, two: TwoInitiators, ending: NexusEnd) -> None:
+    """See the session end, the other initiator unharmed, and a new session; log all out."""
+    bound, sessions = ctx.ladder.command, two.sessions
+    ending.end()
+    if ending.action == REINSTATE:
+        ctx.expect("the new session's command ends",
+                   wait_until(lambda: sessions.answered(NEXT), bound), clause="RFC 7143 6.3.5")
+        if not ctx.fault.breaks:
+            sessions.issue(NEXT, [STILL_OVER])
+    two.wait_other_answered()
+    if not ctx.fault.breaks:
+        two.expect_attention()
+    two.wait_own_answered()
+    if not ctx.fault.breaks and ending.action in (LOGOUT, DROP):
+        ctx.expect("the initiator whose session ended can log in again",
+                   sessions.login(NEXT, bound, **port(FIRST)), str(sessions.nexus.get(NEXT)))
+    two.log_out()
+
+
+# One initiator ends commands: by a function, or by a CHECK CONDITION where QErr has it so.
+
+
+def command_ends(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each function, and for a CHECK CONDITION, on each kind of device."""
+    for options in selection.traits.nexus.option_sets:
+        for action in concerned(options):
+            yield plan(selection.traits, action, ALONE, "alone", options)
 
 
 def concerned(options: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the deeds that options have a say in; without any, all."""
+    """Return the actions whose effects options change; without any, all."""
     if not options:
         return (*FUNCTIONS, CHECK_CONDITION)
     return (CHECK_CONDITION,) if "qerr" in options else ("CLEAR_TASK_SET", "LUN_RESET")
 
 
-def plan(
-    target: str, deed: str, fault: str, order: str, options: Mapping[str, int],
-) -> Plan:
-    """Return a cell's plan: the first initiator has one command held, or two, the other one."""
-    own = 2 if deed == CHECK_CONDITION else 1
-    patient = {"cmd_time_out": PATIENT} if target == "lio" and fault == ALONE else {}
-    chosen = "".join(f"{name.replace('_', '-')}{value}-" for name, value in options.items())
-    return Plan(target, fault, Transport.ISCSI, Point(State.EXEC, own + 1, None),
-                Device(options={**options, **patient}), None, LIGHT, CommandJob("write", own + 1),
-                f"{chosen}{deed.lower().replace('_', '-')}-{order}",
-                "suites.session.story:story",
-                nexus=NexusJob(deed, order, own, silent=order == "silent"))
+@scenarios(command_ends)
+def test_commands_that_another_ends(ctx: ScenarioContext, nexus: NexusJob) -> None:
+    """The commands that the action is for end; their initiator gets a status or a unit attention.
+    """
+    lun, two = arrange_two(ctx, nexus)
+    ctx.hold(lun, two.issue)                   # a WRITE of each, or two and one
+    with settled(ctx, lun, partial(see_commands_end, two)):
+        if nexus.action == CHECK_CONDITION:
+            end_with_check_condition(two)
+        else:
+            function = Functions(two.initiators, FIRST, (nexus.action,))
+            function.begin()
+            wait_until(lambda: bool(two.sessions.responses), SEEN)
+            function.expect_none_complete()
+        ctx.break_device(lun)                  # the commands are released
+    ctx.drain(lun)
+    ctx.recover(lun)
 
 
-def test_two_initiators(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """One deed."""
-    accept(judgement, request)
+def arrange_two(ctx: ScenarioContext, nexus: NexusJob) -> tuple[Lun, TwoInitiators]:
+    """Arrange, with expectations for the action and its function; log two initiators in."""
+    state = ctx.plan.point.state
+    expected = ends(ctx.traits, nexus.action, ctx.plan.arrangement.device.options, ctx.fault, state)
+    functions: dict[str, object] = {}
+    if nexus.action in FUNCTIONS:
+        found = task_management.expected((nexus.action,), ctx.traits, ctx.fault, state)
+        ctx.expected = replace(ctx.expected, grace=max(ctx.expected.grace, found.grace))
+        functions = {"functions": found.responses, "function_clause": found.function_clause}
+    lun = ctx.arrange(ctx.expected, commands=(), clause=expected.clause, **functions)
+    return lun, TwoInitiators(ctx, lun, expected, nexus.own)
+
+
+def end_with_check_condition(two: TwoInitiators) -> None:
+    """Have a command of the first initiator end with CHECK CONDITION, while others are held.
+
+    Raises TargetFailedError when it does not end: it waits for nothing, and the commands that QErr
+    has it end are still held.
+    """
+    ctx, sessions = two.ctx, two.sessions
+    sessions.issue(FIRST, [BEYOND])
+    ctx.must(wait_until(lambda: len(sessions.issued.get(FIRST, [])) > two.own
+                        and sessions.issued[FIRST][-1] in sessions.answers, ctx.ladder.step),
+             "the command that is to end with CHECK CONDITION has not ended")
+
+
+def see_commands_end(two: TwoInitiators) -> None:
+    """See the commands end and the unit attention of the other initiator; log all out."""
+    two.wait_other_answered()
+    two.expect_attention()
+    two.wait_own_answered()
+    two.log_out()
+
+
+# The other initiator is silent until the function has its response.
+
+
+def silent(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for a reset beside an initiator that acknowledges nothing."""
+    yield plan(selection.traits, "LUN_RESET", ALONE, "silent", {})
+
+
+@scenarios(silent)
+def test_reset_beside_a_silent_initiator(ctx: ScenarioContext, nexus: NexusJob) -> None:
+    """A reset has its response, though the other initiator does not acknowledge TASK ABORTED."""
+    lun, two = arrange_two(ctx, nexus)
+    ctx.hold(lun, two.issue)                   # a WRITE of each
+    reset = Functions(two.initiators, FIRST, (nexus.action,))
+
+    def see_end() -> None:
+        two.wait_other_answered()
+        reset.end()                            # has its response, or the bound is over
+        two.expect_attention()
+        two.wait_own_answered()
+        two.log_out()
+
+    with settled(ctx, lun, see_end):
+        reset.begin()
+        wait_until(lambda: bool(two.sessions.responses), SEEN)
+        reset.expect_none_complete()
+        ctx.break_device(lun)                  # the commands are released
+    ctx.drain(lun)
+    ctx.recover(lun)

@@ -1,1 +1,1 @@
-"""The machine is not what it was: less memory, less CPU time, another clock; also in a teardown."""
+"""Machine and daemon under stress, alone and during a teardown: memory, CPUs, clock, pauses."""

@@ -1,76 +1,48 @@
-"""The story: a target's daemon does not run; I/O goes on or does not, and nobody logs in."""
+"""Steps of the scenarios whose fault is the target's daemon: its sessions, and login attempts."""
 
 from __future__ import annotations
 
-from functools import partial
-
-from fixtures.initiator.disk import Disk
-from fixtures.initiator.raw import obedient
+from fixtures.context import Lun, ScenarioContext
+from fixtures.initiator.raw import scripted
 from fixtures.program import Program
-from fixtures.stage import Stage
-from fixtures.story import Beside, tell
 from fixtures.workload.pdus import LOGIN
 from inject.daemon import DAEMONS, WITHOUT, Without
-from targets.target import Deployment
 
-KNOCKS = 1.0
+REFUSED_FOR = 1.0
 """Seconds for which a login is seen not to be taken."""
 
 LASTS = {fault.name: fault.seconds for fault in DAEMONS}
+"""Seconds for which a daemon does not run, by fault."""
 
 
-def story(stage: Stage) -> None:
-    """Tell it."""
-    tell(stage, partial(prepare, stage))
+def begin_login(ctx: ScenarioContext, lun: Lun) -> Program:
+    """Begin to log in as another initiator."""
+    return scripted.begin(ctx, lun.deployment.address)
 
 
-def prepare(stage: Stage, deployment: Deployment, _disk: Disk) -> Beside:
-    """Return what is looked at while the daemon does not run, and once it does again."""
-    knocking: list[Program] = []
-
-    def meanwhile() -> None:
-        look(stage, deployment)
-        program = knock(stage, deployment)
-        knocking.append(program)
-        stage.expect("nobody logs in while the daemon does not run",
-                     not let_in(program, KNOCKS))
-
-    def settle() -> None:
-        waited = [enter(stage, program) for program in knocking]
-        stage.expect("who logs in when the daemon runs again is let in",
-                     any(waited) or enter(stage, knock(stage, deployment)))
-
-    return Beside(meanwhile=meanwhile, settle=settle)
+def logged_in(attempt: Program, deadline: float) -> bool:
+    """Wait for a login; return whether it is taken in ``deadline`` seconds."""
+    return attempt.wait_told("ready", deadline)
 
 
-def knock(stage: Stage, deployment: Deployment) -> Program:
-    """Begin to log in."""
-    return obedient.begin(stage, deployment.address)
-
-
-def let_in(program: Program, deadline: float) -> bool:
-    """Tell whether a login is taken in time."""
-    return program.wait_told("ready", deadline)
-
-
-def enter(stage: Stage, program: Program) -> bool:
-    """Tell whether a login is taken, and end its session."""
-    taken = let_in(program, LOGIN)
-    if program.running:
-        program.process.signal(9)
-        program.process.wait(stage.ladder.step)
+def end_login(ctx: ScenarioContext, attempt: Program) -> bool:
+    """Wait for a login, and end its session. Return whether it was taken."""
+    taken = logged_in(attempt, LOGIN)
+    if attempt.running:
+        attempt.process.signal(9)
+        attempt.process.wait(ctx.ladder.step)
     return taken
 
 
-def look(stage: Stage, deployment: Deployment) -> None:
-    """State what is left of the sessions there are, as this fault leaves it."""
-    without = WITHOUT[stage.fault.name]
+def expect_sessions(ctx: ScenarioContext, lun: Lun) -> None:
+    """Expect of the sessions there are what the fault leaves of them (inject.daemon.WITHOUT)."""
+    without = WITHOUT[ctx.fault.name]
     if without is Without.GONE:
-        stage.expect("the target has gone with its daemon", not deployment.reachable())
+        ctx.expect("the target has gone with its daemon", not lun.deployment.reachable())
         return
-    since = stage.machine.now() - LASTS[stage.fault.name] / 2
+    since = ctx.machine.now() - LASTS[ctx.fault.name] / 2
     ended = sum(event.time >= since and event.data["error"] is None
-                for event in stage.recorder.history().select("block", "complete"))
-    stage.expect(f"while the daemon does not run I/O {without}",
-                 (ended > 0) == (without is Without.GOES_ON),
-                 f"{ended} I/Os ended in the latter half of it")
+                for event in ctx.recorder.history().select("block", "complete"))
+    ctx.expect(f"while the daemon does not run I/O {without}",
+               (ended > 0) == (without is Without.GOES_ON),
+               f"{ended} I/Os ended in the latter half of it")

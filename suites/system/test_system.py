@@ -1,22 +1,107 @@
-"""Does the target survive what befalls its machine, by itself and while it loses its device?"""
+"""Does the target survive a disturbance of its machine or daemon, alone and during a teardown?
+
+A target may lose no command and no acknowledged write for it: commands take longer, and end well.
+"""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
-from results.judge import Judgement
-from suites.system.matrix import alone, daemons, matrix, paired, paused
+from fixtures.context import ScenarioContext
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.workload.stamps import StampJob
+from inject.backend_close import BackendClose
+from inject.daemon import DAEMONS
+from inject.lun_remove import LunRemove
+from inject.pair import DISTURBANCES
+from inject.release import Release
+from suites.system.daemon import REFUSED_FOR, begin_login, end_login, expect_sessions, logged_in
+from suites.system.matrix import matrix, pair_of
+from suites.system.pause import pause
+from targets.target import Device, Transport
+
+COMMAND_TIMEOUT = 20
+"""Seconds after which the kernel gives up a command, where it does: a starved backend may take
+seconds for one."""
+
+FEW = StampJob(blocks=64)
 
 
-def plans(target: str, config: pytest.Config) -> list[Plan]:
-    """Return a plan for each disturbance, daemon and pause, and for each cell of the matrix of
-    pairs."""
-    return [*alone(target), *daemons(target), *paused(target),
-            *(paired(target, cell) for cell in matrix(target).cells(config))]
+def disturbances(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each disturbance of the machine, over each transport."""
+    traits = selection.traits
+    device = Device(options=traits.command_timeout(COMMAND_TIMEOUT))
+    for fault in DISTURBANCES:
+        for transport in traits.transports:
+            if fault not in DAEMONS and fault.needs.met(traits, traits.backend, transport):
+                yield Plan(fault, arrangement=Arrangement.stamped(
+                    StampJob(), transport=transport, device=device))
 
 
-def test_system(judgement: Judgement, request: pytest.FixtureRequest) -> None:
-    """No command is lost for it, acknowledged writes are there, the device goes in time."""
-    accept(judgement, request)
+@scenarios(disturbances)
+def test_disturbance(ctx: ScenarioContext) -> None:
+    """With four WRITEs held and less memory or CPU time, or another clock, no command is lost."""
+    lun = ctx.arrange()
+    ctx.hold(lun)
+    ctx.break_device(lun)    # the disturbance, for its time
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+def daemons(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each fault of the target's daemon."""
+    traits = selection.traits
+    for fault in DAEMONS:
+        if fault.needs.met(traits, traits.backend, Transport.ISCSI):
+            yield Plan(fault, arrangement=Arrangement.stamped(FEW))
+
+
+@scenarios(daemons)
+def test_daemon_does_not_run(ctx: ScenarioContext) -> None:
+    """While the daemon does not run I/O goes on or waits, and nobody logs in; then all goes on."""
+    lun = ctx.arrange()
+    ctx.hold(lun)
+    with ctx.broken(lun):    # the daemon is stopped, or killed; then it goes on, or is started
+        expect_sessions(ctx, lun)
+        attempt = begin_login(ctx, lun)
+        ctx.expect("nobody logs in while the daemon does not run",
+                   not logged_in(attempt, REFUSED_FOR))
+    ctx.expect("who logs in when the daemon runs again is let in",
+               end_login(ctx, attempt) or end_login(ctx, begin_login(ctx, lun)))
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+def pauses(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each fault around which the machine is paused, over each transport."""
+    for fault in (Release(), BackendClose(), LunRemove()):
+        for transport in selection.traits.transports:
+            yield Plan(fault, arrangement=Arrangement.stamped(FEW, transport=transport),
+                       variant="paused")
+
+
+@scenarios(pauses)
+def test_machine_is_paused(ctx: ScenarioContext) -> None:
+    """Commands are held, and a teardown begun, at long pauses: nothing is lost or late."""
+    lun = ctx.arrange()
+    ctx.hold(lun)
+    pause(ctx, "before")
+    with ctx.broken(lun):
+        pause(ctx, "meanwhile")
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+def pairs(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each cell of the matrix of pairs."""
+    return map(pair_of, matrix(selection.traits).cells(selection))
+
+
+@scenarios(pairs)
+def test_disturbed_teardown(ctx: ScenarioContext) -> None:
+    """The device goes while the machine is disturbed: every command ends, the teardown ends."""
+    lun = ctx.arrange()
+    ctx.hold(lun)
+    ctx.break_device(lun)    # disturbance and teardown, in the order of the cell
+    ctx.drain(lun)
+    ctx.recover(lun)

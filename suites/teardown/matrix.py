@@ -1,22 +1,23 @@
-"""The teardown matrix: what a command, its device and its fault can be, and what not together.
+"""The teardown matrix: states of an scst_user command x mechanisms x options of its device.
 
-A rule says why the protocol, or what SCST and the initiator can do, rules cells out.
+A rule excludes cells that the protocol, the target or the initiator rules out, and says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from fixtures.matrix import Matrix, Rule
-from fixtures.scenario import Plan
+from fixtures.scenario import Arrangement, Plan
 from fixtures.workload.commands import COPY, KINDS, CommandJob
 from fixtures.workload.fio import FioJob
 from fixtures.workload.stamps import LIGHT
-from inject.catalogue import FAULTS, MECHANISMS
+from inject.catalogue import FAULTS, MECHANISMS, NEWER_MECHANISMS
 from inject.fault import Held
 from inject.point import COMMANDS, SESSION, Point, State
+from inject.traits import TargetTraits
 from targets.target import Device, Transport
 
 NO_COMMAND = "none"
@@ -67,9 +68,9 @@ class Cell:
                         siblings=siblings)
         commands = CommandJob(self.opcode, count) if self.state in COMMANDS else None
         fio, stamps = (FioJob(), None) if self.mechanism in ANOTHER_MEDIUM else (None, LIGHT)
-        return Plan(
-            "scst", self.mechanism, Transport(self.transport),
-            Point(self.state, count, None), device, fio, stamps, commands, self.variant)
+        arrangement = Arrangement(Transport(self.transport), device, fio, stamps)
+        return Plan(FAULTS[self.mechanism], Point(self.state, count, None), arrangement, commands,
+                    self.variant)
 
     @property
     def variant(self) -> str:
@@ -89,32 +90,31 @@ SCST's own threads of a scst_user device are those that fetch."""
 ELSEWHERE = frozenset({"lun-delete-while-device-goes"})
 """Mechanisms that hold commands in a way of their own, on a device with a second LUN."""
 
-DIMENSIONS: Mapping[str, Sequence[Any]] = {
-    "point": [str(state) for state in State],
-    "mechanism": [fault.name for fault in MECHANISMS if fault.name not in ELSEWHERE and any(
-        fault.needs.met("scst", "scst_user", transport) for transport in Transport)],
-    "transport": [str(transport) for transport in Transport],
-    "on_free": ["CALL", "IGNORE"],
-    "reuse": ["NONE", "READ", "WRITE", "ALL"],
-    "parse": ["STANDARD", "CALL", "EXCEPTION"],
-    "pool": ["private", "shared"],
-    "threads": [1, 4],
-    "multi": ["single", "multi"],
-    "opcode": list(KINDS),
-}
-"""In the order of Cell's fields."""
-
 LATER: Mapping[str, Sequence[Any]] = {"point": ["EXT_COPY_REMAP"], "opcode": [COPY]}
 
-assert list(DIMENSIONS) == [field.name for field in fields(Cell)]
+
+def dimensions(traits: TargetTraits) -> Mapping[str, Sequence[Any]]:
+    """Return the dimensions of a target's matrix, in the order of Cell's fields."""
+    return {
+        "point": [str(state) for state in State],
+        "mechanism": [fault.name for fault in MECHANISMS if fault.name not in ELSEWHERE and any(
+            fault.needs.met(traits, traits.backend, transport)
+            for transport in traits.transports)],
+        "transport": [str(transport) for transport in traits.transports],
+        "on_free": ["CALL", "IGNORE"],
+        "reuse": ["NONE", "READ", "WRITE", "ALL"],
+        "parse": ["STANDARD", "CALL", "EXCEPTION"],
+        "pool": ["private", "shared"],
+        "threads": [1, 4],
+        "multi": ["single", "multi"],
+        "opcode": list(KINDS),
+    }
+
 
 SUSPENDING: frozenset[str] = frozenset({"backend-flush-cache", "backend-set-options", "suspend"})
 """Faults that suspend all of SCST's activity, as the flush at the point does."""
 
 RULES: tuple[Rule, ...] = (
-    Rule("a fault of one transport only", ("mechanism", "transport"),
-         lambda mechanism, transport: not FAULTS[mechanism].needs.met(
-             "scst", "scst_user", transport)),
     Rule("PARSE is asked for with parse CALL only; EXCEPTION asks for unknown commands",
          ("point", "parse"), lambda point, parse: point == "PARSE" and parse != "CALL"),
     Rule("ON_FREE_CMD is told with on_free CALL only", ("point", "on_free"),
@@ -148,4 +148,15 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-MATRIX = Matrix(DIMENSIONS, RULES, [LATER])
+def matrix(traits: TargetTraits) -> Matrix:
+    """Return the matrix of a target whose backend speaks scst_user."""
+    elsewhere = {(fault.name, str(transport)) for fault in MECHANISMS
+                 for transport in traits.transports
+                 if not fault.needs.met(traits, traits.backend, transport)}
+    one_transport = Rule(
+        "a fault of one transport only", ("mechanism", "transport"),
+        lambda *values: values in elsewhere)
+    every = dimensions(traits)
+    newer = [{"mechanism": [fault.name]} for fault in NEWER_MECHANISMS
+             if fault.name in every["mechanism"]]
+    return Matrix(every, (one_transport, *RULES), [LATER, *newer])

@@ -2,43 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 
-import pytest
-
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
+from fixtures.context import ScenarioContext
+from fixtures.initiator.raw.broken_sessions import brought_to_moment, small_socket_buffers
+from fixtures.initiators import Initiators
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
 from fixtures.workload.stamps import LIGHT
+from inject.backend_close import BackendClose
+from inject.combined import Combined
+from inject.lun_remove import LunRemove
 from inject.point import NOTHING_HELD
 from inject.wire import BROKEN
-from results.judge import Judgement
 from targets.target import Device
 
-TEARDOWNS = ("backend-close", "lun-remove")
+TEARDOWNS = (BackendClose(), LunRemove())
 """One that ends the device, and one that takes the LUN from it."""
 
-IN_TEARDOWN = ("data-out-reset", "data-out-silent", "data-in-reset", "data-in-silent",
-               "data-in-stuffed")
+IN_TEARDOWN = ("broken-data-out-reset", "broken-data-out-silent", "broken-data-in-reset",
+               "broken-data-in-silent", "broken-data-in-stuffed")
 
 
-TIMERS: Mapping[str, Mapping[str, int]] = {
-    "scst": {"RspTimeout": 4, "NopInTimeout": 4}, "lio": {}, "tgt": {}}
-"""By target: seconds after which it is to give up a peer that falls silent in the middle, where
-that can be set. SCST's default, 90, is longer than any bound of a teardown; LIO's is 3
-(NA_DATAOUT_TIMEOUT, iscsi_target_core.h)."""
+def alone(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each moment and way to break."""
+    for breaks in BROKEN.values():
+        yield Plan(breaks, NOTHING_HELD, Arrangement.stamped(LIGHT),
+                   arguments={"breaks": breaks.name})
 
 
-def plans(target: str) -> list[Plan]:
-    """Return a plan for each break, and for some of them in a teardown."""
-    alone = [Plan(target, wire.name, point=NOTHING_HELD, workload=None, stamps=LIGHT,
-                  story="suites.transport.broken:broken") for wire in BROKEN.values()]
-    return alone + [
-        Plan(target, teardown, workload=None, stamps=LIGHT, breaks=f"broken-{name}",
-             variant=f"broken-{name}", story="suites.transport.broken:in_teardown",
-             device=Device(session=TIMERS[target] if name.endswith("silent") else {}))
-        for name in IN_TEARDOWN for teardown in TEARDOWNS]
+def around_teardowns(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for some of them around each teardown.
+
+    A target that can give up a silent peer within a teardown's bound is set up for it.
+    """
+    for name in IN_TEARDOWN:
+        silent = BROKEN[name].end_of_session == "silent"
+        device = Device(session=selection.traits.wire.silent_peer_session if silent else {})
+        for teardown in TEARDOWNS:
+            yield Plan(Combined(BROKEN[name], teardown, label=teardown.name), variant=name,
+                       arrangement=Arrangement.stamped(LIGHT, device=device),
+                       arguments={"breaks": name})
 
 
-def test_broken_sessions(judgement: Judgement, request: pytest.FixtureRequest) -> None:
+@scenarios(alone)
+def test_broken_sessions(ctx: ScenarioContext, breaks: str) -> None:
     """A session that ends in the middle costs its own commands and nobody else's."""
-    accept(judgement, request)
+    small_socket_buffers(ctx)
+    lun = ctx.arrange()
+    with ctx.broken(lun):
+        sessions = brought_to_moment(ctx, lun.deployment, BROKEN[breaks])
+        sessions.begin()
+        sessions.wait_ended()
+        if BROKEN[breaks].end_of_session == "stuffed":
+            sessions.expect_read_whole()
+        sessions.make_anew()
+        sessions.expect_anew()
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+@scenarios(around_teardowns)
+def test_device_goes_while_sessions_break(ctx: ScenarioContext, breaks: str) -> None:
+    """Sessions in the middle of a transfer hold no teardown.
+
+    A peer that is silent, or that does not read, is so from before the teardown. One that resets
+    its connections does it once the device has begun to go, or once the LUN's removal waits, which
+    may be for these sessions' commands.
+    """
+    lun = ctx.arrange()
+    small_socket_buffers(ctx)
+    Initiators(ctx, lun).reach(BROKEN[breaks], ctx.ladder.step)
+    ctx.hold(lun)
+    ctx.break_device(lun)  # the sessions break, and the device goes
+    ctx.drain(lun)
+    ctx.recover(lun)

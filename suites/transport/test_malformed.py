@@ -1,50 +1,49 @@
-"""Malformed and unexpected PDUs from a seed: the target survives, and so do its other sessions.
+"""Malformed and unexpected PDUs drawn from a seed: target and other sessions survive them.
 
-``--pdus N`` sends N of them instead of a few hundred; ``--seed`` chooses which. A part is a
-scenario: a kernel that dies costs one. ``--pdu PART:STREAM[:FIRST[-LAST]][@GENERATOR]`` sends some
-of them again, by the seed that run.json and the history have. The history has the generator's
-fingerprint, too: with it they are refused where another generator would draw others.
+``--pdus N`` sends N PDUs in place of 300; ``--seed`` decides which. Each part is a scenario, so a
+kernel that dies costs one part. ``--pdu PART:STREAM[:FIRST[-LAST]][@GENERATOR]`` sends some of them
+again, by the seed in run.json and in the history. GENERATOR is the generator's fingerprint, which
+the history has too: another generator, which would draw other PDUs, refuses it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 
-import pytest
-
+from fixtures.context import ScenarioContext
 from fixtures.initiator.raw.generate import fingerprint
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
-from fixtures.workload.pdus import PduJob
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.workload.pdus import QUIET, PduJob, all_sent, send_pdus
 from fixtures.workload.stamps import StampJob
 from inject.point import NOTHING_HELD
+from inject.traits import TargetTraits
 from inject.wire import MALFORMED
 from results.errors import WrongUsageError
-from results.judge import Judgement
+from suites.transport.sending import must_accept_login
 
 PART = PduJob()
 
 BESIDE = StampJob(threads=2, rate_iops=40, blocks=32)
-"""The other session's load: what has to be traced of it is time that no PDU is sent in."""
+"""The other session's load: while its I/O is traced no PDU is sent, so it is small."""
 
 SYNTAX = "PART:STREAM[:FIRST[-LAST]][@GENERATOR], parts from 1, streams and PDUs from 0"
 SOME = re.compile(r"([1-9]\d*):(\d+)(?::(\d+)(?:-(\d+))?)?(?:@([0-9a-f]+))?", re.ASCII)
 
 
-def plans(target: str, config: pytest.Config) -> list[Plan]:
-    """Return a plan for each part of as many PDUs as were asked for. Raises WrongUsageError."""
-    some = config.getoption("pdu")
-    if some is not None and config.getoption("seed") is None:
+def plans(selection: Selection) -> list[Plan]:
+    """Return a plan for each part of the requested PDUs. Raises WrongUsageError."""
+    if selection.pdu is not None and selection.seed is None:
         raise WrongUsageError("--pdu needs the --seed that the PDUs were drawn with")
-    wanted = jobs(config.getoption("pdus")) if some is None else [chosen(some)]
-    return [plan(target, job) for job in wanted]
+    wanted = jobs(selection.pdus) if selection.pdu is None else [chosen(selection.pdu)]
+    return [plan(selection.traits, job) for job in wanted]
 
 
 def jobs(count: int) -> list[PduJob]:
-    """Return the parts that ``count`` PDUs make: whole streams, rounded up. Raises WrongUsageError
-    for none."""
+    """Return the parts that ``count`` PDUs make: whole streams, rounded up.
+
+    Raises WrongUsageError for less than one.
+    """
     if count < 1:
         raise WrongUsageError(f"--pdus takes a whole number from 1, not {count}")
     streams = -(-count // PART.pdus)
@@ -67,23 +66,20 @@ def chosen(some: str) -> PduJob:
     return PduJob(streams=stream + 1, part=part, threads=1, only=(stream, first, last))
 
 
-AVOID: Mapping[str, tuple[str, ...]] = {
-    "lio": ("data-without-write", "queued-function", "gibibyte", "rejected-write",
-            "empty-extended-cdb", "text-of-a-task"),
-    "scst": ("empty-name", "empty-extended-cdb", "negative-read", "write-with-ahs",
-             "data-out-not-final", "short-read"),
-    "tgt": ("empty-extended-cdb", "huge-length", "stray-ahs", "stray-data", "excess-data",
-            "not-simple", "wild-data-out")}
-"""By target: what it is known to die of. test_known_traps sends just that."""
-
-
-def plan(target: str, job: PduJob) -> Plan:
+def plan(traits: TargetTraits, job: PduJob) -> Plan:
     """Return the plan for a part."""
-    job = replace(job, avoid=AVOID.get(target, ()), generator=fingerprint())
-    return Plan(target, MALFORMED.name, point=NOTHING_HELD, workload=None, stamps=BESIDE, pdus=job,
-                variant=f"part{job.part}", story="suites.transport.stories:malformed")
+    job = replace(job, avoid=traits.wire.avoided_pdus, generator=fingerprint())
+    return Plan(MALFORMED, NOTHING_HELD, Arrangement.stamped(BESIDE), variant=f"part{job.part}",
+                arguments={"pdus": job})
 
 
-def test_malformed_pdus(judgement: Judgement, request: pytest.FixtureRequest) -> None:
+@scenarios(plans)
+def test_malformed_pdus(ctx: ScenarioContext, pdus: PduJob) -> None:
     """The kernel stays healthy, the other session's load goes on, the target can be removed."""
-    accept(judgement, request)
+    lun = ctx.arrange()
+    with ctx.broken(lun):
+        sending = send_pdus(ctx.client, pdus, lun.deployment.address, lun.disk, ctx.recorder)
+        ctx.must(all_sent(sending), f"nothing became of any PDU for {QUIET:g} s")
+        must_accept_login(ctx, lun.deployment)
+    ctx.drain(lun)
+    ctx.recover(lun)

@@ -2,36 +2,90 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
-from fixtures.plugin import accept
-from fixtures.scenario import Plan
-from fixtures.workload.stamps import StampJob
-from inject.netem import NETEMS
+from fixtures.context import Lun, ScenarioContext
+from fixtures.scenario import Arrangement, Plan, Selection, scenarios
+from fixtures.workload.stamps import StampJob, Stamps
+from inject.backend_close import BackendClose
+from inject.combined import Combined
+from inject.lun_remove import LunRemove
+from inject.netem import NETEMS, Netem
 from inject.point import NOTHING_HELD, Point
-from results.judge import Judgement
-from suites.system.matrix import PATIENT
+from results.errors import MachineLostError
 from targets.target import Device
 
 STAMPS = StampJob(threads=6, rate_iops=120, blocks=48)
 """Fewer than usual: each command takes longer."""
 
-TEARDOWNS = ("backend-close", "lun-remove")
+TEARDOWNS = (BackendClose(), LunRemove())
+
+COMMAND_TIMEOUT = 20
+"""Seconds that the backend may take for a command, where the kernel would give it up earlier."""
+
+WRITES = 60
+"""Stamped writes to be acknowledged while the network is bad."""
+
+DROPS = 3
+"""Packets lost at the least, where the network loses some."""
 
 
-def plans(target: str) -> list[Plan]:
-    """Return plans for loopback and for a link between two machines, each treatment on each; and
-    for those that lose something, around a teardown."""
-    alone = [
-        Plan(target, netem.name, point=point, device=Device(options=PATIENT[target]), apart=apart,
-             workload=None, stamps=STAMPS, story="suites.transport.netem:treated")
-        for apart, point in ((False, Point()), (True, NOTHING_HELD)) for netem in NETEMS.values()]
-    return alone + [
-        Plan(target, teardown, workload=None, stamps=STAMPS, netem=netem.name, variant=netem.name,
-             story="suites.transport.netem:torn_down")
-        for netem in NETEMS.values() if netem.drops for teardown in TEARDOWNS]
+def alone(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each treatment, over loopback and over a link between two machines."""
+    device = Device(options=selection.traits.command_timeout(COMMAND_TIMEOUT))
+    for apart, point in ((False, Point()), (True, NOTHING_HELD)):
+        for netem in NETEMS.values():
+            yield Plan(netem, point, Arrangement.stamped(STAMPS, device=device, apart=apart),
+                       arguments={"netem": netem.name})
 
 
-def test_bad_network(judgement: Judgement, request: pytest.FixtureRequest) -> None:
+def around_teardowns(selection: Selection) -> Iterator[Plan]:
+    """Yield a plan for each treatment that loses packets, around each teardown."""
+    for netem in NETEMS.values():
+        for teardown in TEARDOWNS if netem.drops else ():
+            yield Plan(Combined(netem, teardown, label=teardown.name),
+                       arrangement=Arrangement.stamped(STAMPS), variant=netem.name)
+
+
+@scenarios(alone)
+def test_bad_network(ctx: ScenarioContext, netem: str) -> None:
     """TCP makes up for it: it costs time and nothing else."""
-    accept(judgement, request)
+    lun = ctx.arrange()
+    ctx.network.prepare()
+    if ctx.plan.point.count:
+        ctx.hold(lun)
+    with ctx.broken(lun):  # the network is bad
+        lun.backend.release(ctx.ladder.step)
+        wait_written(ctx, lun)
+        must_have_met(ctx, NETEMS[netem])
+        ctx.network.restore(ctx.ladder.step)
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+@scenarios(around_teardowns)
+def test_device_goes_on_a_bad_network(ctx: ScenarioContext) -> None:
+    """A teardown ends in time although packets are lost."""
+    lun = ctx.arrange()
+    ctx.network.prepare()
+    ctx.hold(lun)
+    ctx.break_device(lun)  # the network is bad, then the device goes
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+def wait_written(ctx: ScenarioContext, lun: Lun) -> None:
+    """Wait until some writes have been acknowledged. Raises TargetFailedError."""
+    stamps = next(load for load in lun.loads if isinstance(load, Stamps))
+    bound = ctx.ladder.scenario / 2
+    ctx.must(stamps.wait_written(stamps.written + WRITES, bound),
+             f"no {WRITES} writes are acknowledged in {bound:g} s")
+
+
+def must_have_met(ctx: ScenarioContext, netem: Netem) -> None:
+    """See that the treatment met packets. Raises MachineLostError: nothing was tried otherwise."""
+    seen = ctx.network.statistics()
+    ctx.note("netem", how=netem.how, seen=seen)
+    if not all(each["packets"] for each in seen) or (
+            netem.drops and sum(each["drops"] for each in seen) < DROPS):
+        raise MachineLostError(f"the network was not {netem.how}: {seen}")

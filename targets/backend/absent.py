@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from inject.waiting import wait_until
 from results.errors import WrongUsageError
-from targets.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,14 @@ class NoProcess:
 
     pid: int = 0
     status: int | None = None
+
+    def signal(self, number: int) -> None:
+        """Raise WrongUsageError."""
+        raise WrongUsageError(f"there is no process to send signal {number} to")
+
+    def wait(self, deadline: float) -> int:
+        """Raise WrongUsageError."""
+        raise WrongUsageError("there is no process whose end could be waited for")
 
 
 class Gate(Protocol):
@@ -54,12 +62,21 @@ class NoBackend:
         """Raise WrongUsageError."""
         raise self._cannot(do)
 
+    def seen(self, kind: str, **data: Any) -> list[Mapping[str, Any]]:
+        """Return nothing: it reports no events."""
+        return []
+
+    def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
+        """Return whether no event is waited for."""
+        return not count
+
     def serving(self, deadline: float) -> bool:
         """Tell that the device needs nobody."""
         return True
 
     def hold(self, point: str, count: int, *, deadline: float,
-             opcodes: Sequence[int] | None = None, direction: str | None = None) -> None:
+             opcodes: Sequence[int] | None = None, direction: str | None = None,
+             device: str | None = None, least: int = 0) -> None:
         """Hold what comes at the gate; without one, or elsewhere, raises WrongUsageError."""
         if count and (self.gate is None or point != HELD_AT):
             raise self._cannot(f"hold commands in {point}")
@@ -77,17 +94,17 @@ class NoBackend:
         if self.gate is not None:
             self.gate.release(deadline)
 
-    def lie(self, how: str, count: int, *, deadline: float, direction: str | None = None,
-            medium: str | None = None) -> None:
+    def misbehave(self, how: str, count: int, *, deadline: float, direction: str | None = None,
+                  medium: str | None = None) -> None:
         """Raise WrongUsageError."""
-        raise self._cannot("lie")
+        raise self._cannot("misbehave")
 
-    def wait_lied(self, count: int, deadline: float) -> bool:
-        """Tell that no lies were told."""
+    def wait_misbehaved(self, count: int, deadline: float) -> bool:
+        """Return whether none had to be."""
         return not count
 
-    def stop_lying(self, deadline: float) -> None:
-        """Nothing but the truth was told."""
+    def behave(self, deadline: float) -> None:
+        """It has not misbehaved."""
 
     def close(self, deadline: float) -> None:
         """Raise WrongUsageError."""

@@ -17,7 +17,7 @@ MANY = frozenset({"step", "reply"})
 """Kinds of events that are not kept to be asked for: there is no end of them."""
 
 
-class Backend:
+class BackendProcess:
     """A backend process on a machine, obeying the commands of targets.backend.control.
 
     Every message becomes an event of source "backend" in the history.
@@ -30,7 +30,7 @@ class Backend:
         self._changed = threading.Condition()
         self._replies: dict[int, Mapping[str, Any]] = {}
         self._held = 0
-        self._lied = 0
+        self._misbehaved = 0
         self._seen: dict[str, list[Mapping[str, Any]]] = {}
         self._ready: Mapping[str, Any] | None = None
         self._last_words: list[str] = []
@@ -49,7 +49,7 @@ class Backend:
             elif kind == "held":
                 self._held += data["count"]
             elif kind == "lied":
-                self._lied += 1
+                self._misbehaved += 1
             elif kind == "ready":
                 self._ready = data
             elif kind == "text":
@@ -133,21 +133,22 @@ class Backend:
         """Let every held command go on."""
         self.call("release", deadline=deadline)
 
-    def lie(
+    def misbehave(
         self, how: str, count: int, *, deadline: float, direction: str | None = None,
         medium: str | None = None,
     ) -> None:
-        """Order it to tell the next ``count`` matching commands a lie of targets.backend.lies."""
+        """Have it carry out the next ``count`` matching commands wrongly (targets.backend.lies)."""
         self.call("lie", deadline=deadline, how=how, count=count, direction=direction,
                   medium=medium)
 
-    def wait_lied(self, count: int, deadline: float) -> bool:
-        """Wait until ``count`` lies have been told in all; tell whether they have."""
+    def wait_misbehaved(self, count: int, deadline: float) -> bool:
+        """Wait until ``count`` commands in all were carried out wrongly; return whether they were.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: self._lied >= count, deadline)
+            return self._changed.wait_for(lambda: self._misbehaved >= count, deadline)
 
-    def stop_lying(self, deadline: float) -> None:
-        """Order it to tell the truth again."""
+    def behave(self, deadline: float) -> None:
+        """Have it carry commands out as they are again."""
         self.call("truth", deadline=deadline)
 
     def serving(self, deadline: float) -> bool:

@@ -14,7 +14,7 @@ from results.history import Recorder
 from targets.lio.configfs import Configfs
 from targets.lio.fabric import Export
 from targets.machine import Machine
-from targets.operation import Running, Step
+from targets.operation import Begun, Step
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Operation:
     iscsi_only: bool = False
     ends_device: bool = False
 
-    def begin(self, site: Site) -> Running:
+    def begin(self, site: Site) -> Begun:
         """Begin it."""
         arguments = self.arguments(site)
         step = Step(site.machine, site.machine.begin(self.verb, *arguments), self.verb,
                     " ".join((self.verb, *arguments)), self.refused)
         undo = None if self.undo is None else partial(self._heal, site)
-        return Running(self.name, site.machine, site.recorder, step, undo)
+        return Begun(self.name, site.machine, site.recorder, step, undo)
 
     def _heal(self, site: Site, deadline: float) -> None:
         assert self.undo is not None
@@ -71,7 +71,7 @@ OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
 )}
 
 
-def table(site: Site) -> Mapping[str, Callable[[], Running]]:
+def table(site: Site) -> Mapping[str, Callable[[], Begun]]:
     """Return what begins each operation that a site has, by name."""
     over_iscsi = site.export.iqn is not None
     return {name: partial(each.begin, site) for name, each in OPERATIONS.items()

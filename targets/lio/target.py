@@ -9,21 +9,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
+from inject.contract import Backend
 from results.errors import MachineLostError, TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
 from targets import storage, system
 from targets.backend.absent import NoBackend
-from targets.backend.client import Backend
+from targets.backend.client import BackendProcess
 from targets.backend.disk import MAX_TRANSFER
 from targets.lio import operations
 from targets.lio.configfs import BLOCK_HBA, CONFIGFS, HBA, TARGET, Configfs
 from targets.lio.fabric import FABRICS, Export
 from targets.lio.operations import Site
+from targets.lio.traits import TRAITS
 from targets.machine import Machine, Process
-from targets.operation import Operations, Running
+from targets.operation import Begun, Operations
 from targets.target import Address, Deployment, Device, Transport
 
 VENDOR = "STF"
@@ -120,6 +122,7 @@ class Lio:
     """The kernel's own target, as the machine's kernel has it."""
 
     name = "lio"
+    traits = TRAITS
     tree = None
     slabs = SLABS
     modules = ("target_core_mod", *MODULES)
@@ -155,16 +158,17 @@ class Lio:
         check(device)
         config = Configfs(machine, ladder.step)
         undo = ExitStack()
+        backend: Backend
         below: storage.Storage | None = None
         try:
             if device.handler == IBLOCK:
                 below = storage.make_storage(machine, device, medium(device), undo, ladder.step)
                 backstore = make_block_backstore(config, device, below.path, undo)
-                backend = cast(Backend, NoBackend("iblock is in the kernel", below))
+                backend = NoBackend("iblock is in the kernel", below)
             else:
                 backstore = make_backstore(config, device, undo)
-                backend = Backend(machine, f"tcmu {device.name}", BACKEND, backend_argv(device),
-                                  recorder)
+                backend = BackendProcess(machine, f"tcmu {device.name}", BACKEND,
+                                         backend_argv(device), recorder)
                 undo.callback(backend.end, ladder.step)
                 backend.wait_ready(ladder.step)
             export = FABRICS[transport].export(config, device.name, backstore, undo)
@@ -264,7 +268,7 @@ class LioDeployment:
         """What can be begun on it, by name."""
         return tuple(self._operations.table)
 
-    def begin(self, operation: str) -> Running:
+    def begin(self, operation: str) -> Begun:
         """Begin an operation; a second one of the same name takes the first one's place."""
         return self._operations.begin(operation)
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from inject.waiting import wait_until
 from results.errors import TargetFailedError
 from targets.machine import Machine
 from targets.scst.sysfs import TARGETS, is_busy, write
 from targets.target import Transport, portal_of
-from targets.waiting import wait_until
 
 IQN = "iqn.2026-01.org.scsi-target-faults:scst"
 LUN = 0

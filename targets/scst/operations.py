@@ -16,7 +16,7 @@ from results.history import Recorder
 from results.ladder import Ladder
 from targets.daemon import Signalled
 from targets.machine import Machine
-from targets.operation import Program, Running
+from targets.operation import Begun, Program
 from targets.scst import daemon, sysfs
 from targets.scst.daemon import SCSTD
 from targets.scst.driver import LUN, Export, iscsi_again
@@ -101,14 +101,14 @@ class Order:
         return (site.export.driver in self.drivers
                 and (not self.handlers or site.handler in self.handlers))
 
-    def begin(self, site: Site) -> Running:
+    def begin(self, site: Site) -> Begun:
         """Begin it."""
         if self.spare:
             add_spare(site.machine, site.ladder.step)
         words = site.words()
         work = sysfs.start(site.machine, self.path.format_map(words),
                            self.text.format_map(words), self._waiting(site), self.refused)
-        return Running(self.name, site.machine, site.recorder, work, partial(self._heal, site))
+        return Begun(self.name, site.machine, site.recorder, work, partial(self._heal, site))
 
     def _waiting(self, site: Site) -> Callable[[], bool] | None:
         if self.gone is None:
@@ -143,12 +143,12 @@ class Change:
         """Tell whether a site has the attribute."""
         return site.handler in self.handlers
 
-    def begin(self, site: Site) -> Running:
+    def begin(self, site: Site) -> Begun:
         """Begin it."""
         path = self.path.format_map(site.words())
         before = site.machine.read(path).splitlines()[0]
         work = sysfs.start(site.machine, path, self.value(before))
-        return Running(self.name, site.machine, site.recorder, work,
+        return Begun(self.name, site.machine, site.recorder, work,
                        lambda deadline: sysfs.write(site.machine, path, before, deadline))
 
 
@@ -168,12 +168,12 @@ class Unload:
         """Every site has its modules."""
         return True
 
-    def begin(self, site: Site) -> Running:
+    def begin(self, site: Site) -> Begun:
         """Begin it."""
         module = self.module(site)
         work = Program(site.machine, site.machine.begin("run", ["rmmod", module]),
                        partial(must_be_refused, module))
-        return Running(self.name, site.machine, site.recorder, work)
+        return Begun(self.name, site.machine, site.recorder, work)
 
 
 @dataclass(frozen=True)
@@ -190,10 +190,10 @@ class ToDaemon:
         """Tell whether a site's target driver has the daemon."""
         return site.export.driver == "iscsi"
 
-    def begin(self, site: Site) -> Running:
+    def begin(self, site: Site) -> Begun:
         """Send it."""
         work = Signalled(site.machine, SCSTD, self.signal, self.ends)
-        return Running(self.name, site.machine, site.recorder, work, partial(self.undo, site))
+        return Begun(self.name, site.machine, site.recorder, work, partial(self.undo, site))
 
 
 def go_on(site: Site, _deadline: float) -> None:
@@ -280,7 +280,7 @@ KINDS: tuple[Kind, ...] = (
 OPERATIONS: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 
-def table(site: Site) -> Mapping[str, Callable[[], Running]]:
+def table(site: Site) -> Mapping[str, Callable[[], Begun]]:
     """Return what begins each operation that a site has, by name."""
     return {name: partial(kind.begin, site) for name, kind in OPERATIONS.items()
             if kind.applies(site)}

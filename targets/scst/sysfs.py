@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from inject.waiting import wait_until
 from results.errors import TargetFailedError
 from targets.machine import Machine, Pending
-from targets.waiting import wait_until
 
 SCST = "/sys/kernel/scst_tgt"
 DEVICES = f"{SCST}/devices"

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from inject.contract import Backend
+from inject.waiting import wait_until
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
 from targets import storage, system
 from targets.backend.absent import NoBackend
-from targets.backend.client import Backend
+from targets.backend.client import BackendProcess
 from targets.machine import Machine
-from targets.operation import Operations, Running
+from targets.operation import Begun, Operations
 from targets.scst import daemon, handlers, operations, sysfs
 from targets.scst.driver import DRIVERS, LUN, Export, Layout
 from targets.scst.handlers import USER, medium
 from targets.scst.operations import Site
 from targets.scst.prefix import MODULES, OPTIONAL, TREE, Prefix
 from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS
+from targets.scst.traits import TRAITS
 from targets.scst.user_spec import DeviceSpec, argument, check_options
 from targets.target import DIGESTS, Address, Deployment, Device, Transport
-from targets.waiting import wait_until
 
 VENDOR = "STF"
 PRODUCT = "scst_user disk"
@@ -87,6 +89,7 @@ class Scst:
     """The SCST that ``prefix`` is an installation of."""
 
     name = "scst"
+    traits = TRAITS
     slabs = SLABS
     modules = tuple(name.replace("-", "_") for name in (*MODULES, *OPTIONAL))
 
@@ -140,6 +143,7 @@ class Scst:
             raise WrongUsageError(f"SCST has no {unknown[0]} to set over {transport}")
         layout = Layout(device.layout(), device.group, device.session)
         undo = ExitStack()
+        backend: Backend
         below: storage.Storage | None = None
         try:
             devices = [KernelDevice(machine, each.name) for each in device.family]
@@ -152,7 +156,7 @@ class Scst:
                 backend.wait_ready(ladder.step)
             else:
                 below = add_vdisks(machine, device, undo, ladder.teardown)
-                backend = cast(Backend, NoBackend(f"{device.handler} is in the kernel", below))
+                backend = NoBackend(f"{device.handler} is in the kernel", below)
             exports = [DRIVERS[transport](machine, name, layout, undo, ladder.step)
                        for name in target_names(device)]
         except BaseException as error:
@@ -166,10 +170,12 @@ class Scst:
             machine, ladder, recorder, device=device, backend=backend, devices=devices,
             exports=exports, transport=transport, undo=undo, below=below)
 
-    def _start_backend(self, machine: Machine, device: Device, recorder: Recorder) -> Backend:
+    def _start_backend(
+        self, machine: Machine, device: Device, recorder: Recorder,
+    ) -> BackendProcess:
         version = self.prefix.version_string(machine.release)
         argv = backend_argv(device, serial_of(device.name), version)
-        return Backend(machine, f"scst {device.name}", BACKEND, argv, recorder)
+        return BackendProcess(machine, f"scst {device.name}", BACKEND, argv, recorder)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:
         """Stop the daemon, then unload every module that a deployment can have left in use.
@@ -300,7 +306,7 @@ class ScstDeployment:
         """What can be begun on it, by name."""
         return tuple(self._operations.table)
 
-    def begin(self, operation: str) -> Running:
+    def begin(self, operation: str) -> Begun:
         """Begin an operation; a second one of the same name takes the first one's place."""
         return self._operations.begin(operation)
 

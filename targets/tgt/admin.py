@@ -26,7 +26,7 @@ GONE = (NO_LUN, NO_TARGET, "can't find the session", "can't find the connection"
         "this access control rule does not exist")
 """What is to be taken away has gone already."""
 
-LOOK_EVERY = 0.02
+POLL = 0.02
 
 CONNECTION = re.compile(r"Session: (\d+)\s+Connection: (\d+)")
 LUN = re.compile(r"^ +LUN: (\d+)$", re.MULTILINE)
@@ -85,7 +85,7 @@ class Given:
                 raise TargetFailedError(
                     f"{self._what}: not ended after {deadline:g} s"
                     + (f", refused {self.refusals} times: {self.insists}" if self.refusals else ""))
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL)
         assert self._answer is not None
         words = str(self._answer["stderr"]).strip()
         if not self._answer["status"] and self.refused:

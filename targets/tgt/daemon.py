@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from signal import Signals
 
+from inject.waiting import wait_until
 from results.errors import TargetFailedError
 from targets.daemon import Daemon
 from targets.machine import Machine
 from targets.tgt import admin
-from targets.waiting import wait_until
 
 PID_FILE = "/run/tgtd.pid"
 LOG = "/run/tgtd.log"

@@ -33,7 +33,7 @@ REQUEST = struct.Struct(">IHHQQI")
 REPLY = struct.Struct(">IIQ")
 """struct nbd_reply: magic, error, cookie."""
 
-LOOK_EVERY = 0.005
+POLL = 0.005
 CLOSE_SECONDS = 1.0
 """How long ``close`` waits for the kernel to let go."""
 
@@ -113,7 +113,7 @@ class NbdDevice:
                 os.close(device)
         pid = Path("/sys/block", Path(path).name, "pid")  # there as long as it is connected
         while not pid.exists() and not self._gone():
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL)
 
     def _gone(self) -> bool:
         """Tell whether the keeper has ended; it must not have been said to before."""
@@ -124,7 +124,7 @@ class NbdDevice:
         self.connection.close()
         end = time.monotonic() + CLOSE_SECONDS
         while not self._gone() and time.monotonic() < end:
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL)
 
 
 def keep(device: int, ours: socket.socket) -> NoReturn:

@@ -35,7 +35,7 @@ from results.errors import TargetFailedError
 from results.history import Recorder
 from targets.daemon import Signalled
 from targets.machine import Machine
-from targets.operation import Running, Work
+from targets.operation import Begun, Work
 from targets.tgt import admin, daemon
 from targets.tgt.admin import Given, order
 from targets.tgt.export import LUN, TID, Export
@@ -60,11 +60,11 @@ class Operation:
     undo: Callable[[Site, float], None] | None = None
     ends_device: bool = False
 
-    def begin(self, site: Site) -> Running:
+    def begin(self, site: Site) -> Begun:
         """Begin it."""
         work = self.do(site)
         undo = None if self.undo is None else partial(self.undo, site)
-        return Running(self.name, site.machine, site.recorder, work, undo)
+        return Begun(self.name, site.machine, site.recorder, work, undo)
 
 
 def orders(op: str, mode: str, refused: str = "", **options: str | int) -> Callable[[Site], Work]:
@@ -141,6 +141,6 @@ OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
 )}
 
 
-def table(site: Site) -> Mapping[str, Callable[[], Running]]:
+def table(site: Site) -> Mapping[str, Callable[[], Begun]]:
     """Return what begins each operation, by name."""
     return {name: partial(each.begin, site) for name, each in OPERATIONS.items()}

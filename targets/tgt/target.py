@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
+from inject.contract import Backend
 from results.errors import TargetFailedError, WrongUsageError
 from results.history import Recorder
 from results.ladder import Ladder
 from targets import storage, system
 from targets.backend.absent import NoBackend
-from targets.backend.client import Backend
+from targets.backend.client import BackendProcess
 from targets.machine import Machine
-from targets.operation import Operations, Running
+from targets.operation import Begun, Operations
 from targets.target import DIGESTS, Address, Deployment, Device, Transport
 from targets.tgt import admin, daemon, operations
 from targets.tgt.export import LUN, VENDOR, Export
 from targets.tgt.operations import Site
+from targets.tgt.traits import TRAITS
 
 BACKEND = "targets.tgt.backend"
 
@@ -88,6 +90,7 @@ class Tgt:
     """The tgt of the guest's image."""
 
     name = "tgt"
+    traits = TRAITS
     tree = None
     slabs: tuple[str, ...] = ()
     modules = ("nbd",)
@@ -123,6 +126,7 @@ class Tgt:
             raise TargetFailedError("tgtd has a target already: an earlier deployment was not "
                                     "removed")
         options = {"bstype": chosen["bstype"], **BACKINGS[backing]}
+        backend: Backend
         below: storage.Storage | None = None
         path = NBD_DEVICE if backing == NBD else medium(device)
         undo = ExitStack()
@@ -130,15 +134,15 @@ class Tgt:
             if backing == BLOCK:
                 below = storage.make_storage(machine, device, medium(device), undo, ladder.step)
                 path = below.path
-                backend = cast(Backend, NoBackend("the LUN is a block device's", below))
+                backend = NoBackend("the LUN is a block device's", below)
             elif backing == NBD:
-                backend = Backend(machine, f"tgt {device.name}", BACKEND, backend_argv(device),
-                                  recorder)
+                backend = BackendProcess(machine, f"tgt {device.name}", BACKEND,
+                                         backend_argv(device), recorder)
                 undo.callback(backend.end, ladder.step)
                 backend.wait_ready(ladder.step)
             else:
                 machine.run(["truncate", "-s", str(device.size), medium(device)])
-                backend = cast(Backend, NoBackend("the LUN is a file that nobody serves"))
+                backend = NoBackend("the LUN is a file that nobody serves")
             export = Export(machine, device.name, serial_of(device.name), path,
                             device.block_size, tuple(options.items()), ladder.step,
                             device.session)
@@ -187,7 +191,7 @@ class TgtDeployment:
         """The one address there is."""
         return (self.address,)
 
-    def begin(self, operation: str) -> Running:
+    def begin(self, operation: str) -> Begun:
         """Begin an operation; a second one of the same name takes the first one's place."""
         return self._operations.begin(operation)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.lab import Lab
-from fixtures.plugin import BENCH, RunPlan
+from fixtures.guest_pool import GuestPool
+from fixtures.plugin import SESSION, RunPlan
 from results.errors import MachineLostError, WrongUsageError
 from suites.selftest.sick import build
 from suites.selftest.sick.target import SickTarget
@@ -66,19 +66,19 @@ def findings(request: pytest.FixtureRequest) -> Findings:
 
 
 @pytest.fixture(scope="session")
-def sick_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+def sick_pool(request: pytest.FixtureRequest) -> Iterator[GuestPool]:
     """Provide guests that have stf_sick.ko loaded; skip where it cannot be built."""
-    lab = request.config.stash[BENCH].lab
+    pool = request.config.stash[SESSION].pool
     try:
-        files = {kernel.release: build.module(kernel, lab.progress)
-                 for kernel in lab.kernels.values()}
+        files = {kernel.release: build.module(kernel, pool.progress)
+                 for kernel in pool.kernels.values()}
     except (WrongUsageError, MachineLostError) as error:
         pytest.skip(f"{build.NAME} cannot be built: {error}")
-    with replace(lab, target=SickTarget(lab.target, files), _guests={}) as sick:
+    with replace(pool, target=SickTarget(pool.target, files), _guests={}) as sick:
         yield sick
 
 
 @pytest.fixture
-def sick_plan(run_plan: RunPlan, sick_lab: Lab) -> RunPlan:
+def sick_plan(run_plan: RunPlan, sick_pool: GuestPool) -> RunPlan:
     """Provide a runner of plans on these guests."""
-    return run_plan.within(sick_lab)
+    return run_plan.within(sick_pool)

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, cast
 
-from fixtures.lab import Lab
+from fixtures.guest_pool import GuestPool
 from fixtures.machine.connection import Request
 from fixtures.machine.remote import RemoteMachine
-from inject.fault import Subject
+from inject.fault import ANYTHING, Expected, Held, Needs
+from inject.point import State
+from inject.release import Release
+from inject.traits import TargetTraits
 from results.checkers import kernel_health, resources, threads
 from results.history import History
 from results.judge import CHECKERS
@@ -93,24 +96,16 @@ ILLNESSES = (
 )
 
 
-class Deployed(Protocol):
-    """What the fault knows of its subject beyond what faults may know."""
-
-    @property
-    def machine(self) -> RemoteMachine:
-        """The guest."""
-
-
 @dataclass
 class Sick:
     """The fault: the commands that were held go on, and the kernel falls ill.
 
-    ``lab``: whose guest it is. ``settings``: of the kernel, by path. ``talk``: lines that a
+    ``pool``: of its guest. ``settings``: of the kernel, by path. ``talk``: lines that a
     program writes to /dev/kmsg. ``flood``: bytes that one writes to the console meanwhile.
     ``began``: when the word was written, in seconds of the guest's clock.
     """
 
-    lab: Lab
+    pool: GuestPool
     word: str
     seconds: float
     told: str | None = None
@@ -120,17 +115,26 @@ class Sick:
     name: str = "sick"
     breaks: bool = False
     ends_device: bool = False
+    waits_for_users: bool = False
+    held: Held = Held.ANSWERED
+    needs: Needs = ANYTHING
     began: float | None = field(default=None, init=False)
 
-    def fire(self, subject: Subject, deadline: float) -> None:
-        """Release the commands, infect, and stay until the kernel has spoken if it is to."""
-        machine = cast(Deployed, subject).machine
-        subject.backend.release(deadline)
+    def expected(
+        self, state: State, traits: TargetTraits, direction: str = "none",
+    ) -> Expected:
+        """Return the control's expectation: the commands go on."""
+        return Release().expected(state, traits, direction)
+
+    def fire(self, where: Any, deadline: float) -> None:
+        """Release the commands, infect, and wait for the kernel's report if there is to be one."""
+        machine = cast(RemoteMachine, where.deployment.machine)
+        where.deployment.backend.release(deadline)
         for path, value in self.settings.items():
             machine.write(path, value)
         for line in self.talk:
             machine.write("/dev/kmsg", line + "\n")
-        (console,) = (guest.console for guest in self.lab.guests() if guest.machine is machine)
+        (console,) = (guest.console for guest in self.pool.guests() if guest.machine is machine)
         offset = console.stat().st_size
         pending = self._flood(machine, console, offset)
         order = machine.begin("write", f"{PARAMETERS}/fall_ill", f"{self.word} {self.seconds:.0f}")
@@ -153,7 +157,7 @@ class Sick:
             time.sleep(LOOK_EVERY)
         return pending
 
-    def undo(self, subject: Subject, deadline: float) -> None:
+    def undo(self, where: Any, deadline: float) -> None:
         """The snapshot is the only cure for most of it."""
 
 

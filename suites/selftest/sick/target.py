@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inject.traits import TargetTraits
 from results.history import Recorder
 from results.ladder import Ladder
 from suites.selftest.sick.build import NAME
@@ -27,6 +28,11 @@ class SickTarget:
     def name(self) -> str:
         """The target's own."""
         return self._target.name
+
+    @property
+    def traits(self) -> TargetTraits:
+        """The target's own."""
+        return self._target.traits
 
     @property
     def tree(self) -> Path | None:

@@ -8,8 +8,8 @@ import pytest
 from fixtures.evidence.folder import Evidence
 from fixtures.plugin import RunPlan
 from fixtures.scenario import Plan
+from fixtures.steps import fault_at_point
 from fixtures.watcher.console import FLOOD_BYTES
-from inject.catalogue import FAULTS
 from results.checkers import kernel_health
 from results.history import History
 from results.kernel_log import Kind
@@ -40,16 +40,14 @@ def idle_from(history: History, illness: Illness) -> float:
 
 @pytest.mark.parametrize("illness", ILLNESSES, ids=lambda illness: illness.name)
 def test_illness(
-    sick_plan: RunPlan, kernel_name: str, illness: Illness, monkeypatch: pytest.MonkeyPatch,
-    findings: Findings,
+    sick_plan: RunPlan, kernel_name: str, illness: Illness, findings: Findings,
 ) -> None:
     """It is seen by the right check, with its name, within the bound."""
     ladder = sick_plan.ladder()
-    fault = Sick(sick_plan.lab, illness.word, illness.seconds(ladder), illness.told,
+    fault = Sick(sick_plan.pool, illness.word, illness.seconds(ladder), illness.told,
                  illness.settings)
-    monkeypatch.setitem(FAULTS, fault.name, fault)
-    plan = Plan(sick_plan.target, fault.name, variant=illness.name)
-    judgement, record = sick_plan.recorded(plan, kernel_name)
+    plan = Plan(fault, variant=illness.name)
+    judgement, record = sick_plan.recorded(plan, kernel_name, fault_at_point)
     assert judgement.verdict is Verdict.FAIL, judgement.reason
     assert judgement.decided_by is not None
     assert judgement.decided_by.name == illness.check, judgement.reason
@@ -66,15 +64,12 @@ def test_illness(
     assert seen - max(fault.began, idle_from(history, illness)) <= illness.bound(ladder)
 
 
-def test_illness_in_a_flood(
-    sick_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_illness_in_a_flood(sick_plan: RunPlan, kernel_name: str) -> None:
     """A warning is found in four times what is recorded of a console."""
     flood = 4 * FLOOD_BYTES
-    fault = Sick(sick_plan.lab, "warn", FLOOD_SECONDS, flood=flood)
-    monkeypatch.setitem(FAULTS, fault.name, fault)
+    fault = Sick(sick_plan.pool, "warn", FLOOD_SECONDS, flood=flood)
     judgement, record = sick_plan.recorded(
-        Plan(sick_plan.target, fault.name, variant="flood"), kernel_name)
+        Plan(fault, variant="flood"), kernel_name, fault_at_point)
     assert judgement.verdict is Verdict.FAIL
     assert judgement.reason.startswith("kernel_health: WARNING in stf_sick_warn")
     assert [report.kind for report in kernel_health.reports(History.load(record.history))] \
@@ -82,14 +77,11 @@ def test_illness_in_a_flood(
     assert record.console.stat().st_size > flood
 
 
-def test_talk(
-    sick_plan: RunPlan, kernel_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_talk(sick_plan: RunPlan, kernel_name: str) -> None:
     """Text that looks like a lockup, from a module and from a program, is none."""
-    fault = Sick(sick_plan.lab, "talk", 0, talk=TALK)
-    monkeypatch.setitem(FAULTS, fault.name, fault)
+    fault = Sick(sick_plan.pool, "talk", 0, talk=TALK)
     judgement, record = sick_plan.recorded(
-        Plan(sick_plan.target, fault.name, variant="talk"), kernel_name)
+        Plan(fault, variant="talk"), kernel_name, fault_at_point)
     assert judgement.verdict is Verdict.PASS, judgement.reason
     console = record.console.read_text(errors="replace")
     for line in TALK:

@@ -1,0 +1,36 @@
+"""Facts about a target's kernel threads and modules that a report needs to name a cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from results.history import History
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """Names by which a report connects a task that spins or waits with a stuck command.
+
+    ``cleaner``: the kernel thread that frees the commands of a closed backend ("" for none): rows
+    with a ``handle`` are what it waits for. ``long_names``: kernel threads whose names are longer
+    than a comm (15 characters), in full. ``command_modules``: a task that sleeps below one of
+    these modules waits for a command, or for what holds one up.
+    """
+
+    cleaner: str = ""
+    long_names: tuple[str, ...] = ()
+    command_modules: tuple[str, ...] = ()
+
+
+NO_FACTS = TargetFacts()
+"""For a target of which nothing is known."""
+
+
+def facts_of(history: History) -> TargetFacts:
+    """Return the facts that a history's ``scenario`` has, NO_FACTS when it has none."""
+    scenario = history.first("harness", "scenario")
+    facts = scenario.data.get("facts") if scenario else None
+    if not isinstance(facts, dict):
+        return NO_FACTS
+    return TargetFacts(str(facts.get("cleaner", "")), tuple(facts.get("long_names", ())),
+                       tuple(facts.get("command_modules", ())))

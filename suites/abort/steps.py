@@ -1,0 +1,51 @@
+"""Steps of the scenarios with task management functions beside a fault."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fixtures.context import Lun, ScenarioContext
+from fixtures.initiators import Functions
+from fixtures.workload.sessions import Sessions
+from inject import task_management
+from inject.point import ANSWERED
+from inject.waiting import wait_until
+
+SEEN = 1.0
+"""Seconds in which a function is seen at the backend, or its response at the initiator."""
+
+
+def expect_functions(ctx: ScenarioContext, requested: tuple[str, ...]) -> dict[str, object]:
+    """Add to ``ctx.expected`` what functions beside the fault lead to.
+
+    Return further expectations, as ``ctx.arrange`` and ``ctx.armed`` take them.
+    """
+    found = task_management.expected(requested, ctx.traits, ctx.fault, ctx.plan.point.state)
+    ctx.expected = replace(ctx.expected, outcomes=found.outcomes, clause=found.clause,
+                           grace=max(ctx.expected.grace, found.grace))
+    return {"functions": found.responses, "function_clause": found.function_clause,
+            "wears_others_out": found.wears_others_out}
+
+
+def functions_and_fault(
+    ctx: ScenarioContext, lun: Lun, functions: Functions, order: str,
+) -> None:
+    """Request functions for commands that are held, and break the device: in this order or not.
+
+    ``order``: "second": the fault fires first, and the functions are requested before its undo.
+    """
+    if order == "second":
+        with ctx.broken(lun):
+            functions.begin()
+        return
+    functions.begin()
+    wait_seen(ctx, functions.initiators.sessions)
+    if ctx.plan.point.state not in ANSWERED:
+        functions.expect_none_complete()
+    ctx.break_device(lun)
+
+
+def wait_seen(ctx: ScenarioContext, sessions: Sessions) -> None:
+    """Wait until the target is seen to have the function, where it shows that."""
+    history = ctx.recorder.history
+    wait_until(lambda: bool(sessions.responses or history().last("backend", "tmr")), SEEN)

@@ -1,0 +1,110 @@
+"""What each fault may lead to: numbers and outcomes, as they are agreed, in one table."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from inject import nexus, task_management
+from inject.catalogue import FAULTS
+from inject.fault import Expected
+from inject.outcomes import ABORTED_LATE, GOOD, LOST_WAY, NOT_SUPPORTED
+from inject.point import ANSWERED, State
+from targets.catalogue import TARGETS, traits_of
+
+ENDS_OR_LOST = (GOOD, *LOST_WAY)
+LOST = (NOT_SUPPORTED,)
+
+IN_EXEC: dict[tuple[str, ...], str] = {
+    ENDS_OR_LOST: "target-disable target-delete session-delete lun-delete lun-clear",
+    LOST_WAY: "session-close",
+    (GOOD, NOT_SUPPORTED, *LOST_WAY): "lun-delete-while-device-goes",
+    ABORTED_LATE: "black-hole-1 black-hole-2 black-hole-3 black-hole-4 backend-stop-long "
+                  "memory-pressure storage-stall-long storage-stall-longer",
+    LOST: "backend-close backend-kill backend-term backend-exit backend-unregister backend-fork "
+          "backend-stop-kill",
+}
+"""Outcomes of a command that is held in EXEC, but for GOOD, combinations and wrong answers."""
+
+GRACE = {
+    **dict.fromkeys((
+        "black-hole-1", "black-hole-2", "black-hole-3", "black-hole-4", "backend-stop-long",
+        "memory-pressure", "failslab", "failslab-caches", "fail-page-alloc", "target-offline",
+        "daemon-kill", "malformed-pdus", "scstd-kill", "tgtd-stop-long", "storage-stall-long"),
+        12.0),
+    "storage-stall-longer": 20.0,
+    "netem-delay": 1.0, "netem-loss": 3.0, "netem-burst-loss": 6.0, "netem-reorder": 1.0,
+}
+"""Seconds, of faults that are no partition and no combination; 0 of those that are not here."""
+
+TEARDOWN_GRACE = {"cpu-hog": 6.0, "backend-starved": 6.0, "memory-pressure": 12.0,
+                  "failslab": 2.0, "failslab-caches": 2.0, "fail-page-alloc": 2.0}
+"""Seconds, of a teardown beside a disturbance."""
+
+
+def expected(name: str, state: State = State.EXEC, target: str = "scst") -> Expected:
+    """Return what a fault may lead to."""
+    return FAULTS[name].expected(state, traits_of(target), "write")
+
+
+def single() -> list[str]:
+    """Return the faults that are no combination."""
+    return [name for name in FAULTS if "+" not in name]
+
+
+def test_how_commands_in_exec_may_end() -> None:
+    table = {name: outcomes for outcomes, names in IN_EXEC.items() for name in names.split()}
+    errs = {"storage-error", "storage-error-writes"}
+    for name in single():
+        if name in errs or name.startswith("answer-"):
+            continue
+        assert expected(name).outcomes == table.get(name, (GOOD,)), name
+
+
+@pytest.mark.parametrize("state", ANSWERED)
+def test_a_status_that_is_delivered_stands(state: State) -> None:
+    for name in FAULTS:
+        if not name.startswith(("answer-", "storage-error")) or "+" in name:
+            assert expected(name, state).outcomes == (GOOD,), name
+
+
+def test_how_long_commands_may_take() -> None:
+    for name in single():
+        if name.startswith("partition-"):
+            continue
+        assert expected(name).grace == GRACE.get(name, 0.0), name
+        held = expected(name, State.TASK_MGMT_RECEIVED).grace
+        assert held == (GRACE.get(name, 0.0) if name.startswith("netem-")
+                        else max(10.0, GRACE.get(name, 0.0))), name
+
+
+def test_how_long_a_teardown_may_take() -> None:
+    for name in FAULTS:
+        beside = {TEARDOWN_GRACE.get(each, 0.0) for each in name.split("+")} \
+            if "+" in name else {0.0}
+        assert expected(name).teardown_grace == max(beside), name
+
+
+def test_with_what_io_may_fail() -> None:
+    none = {name for name in FAULTS if expected(name).errors == ()}
+    some = {name for name in FAULTS if expected(name).errors}
+    assert some == {"storage-error", "storage-error-writes", "storage-error-reads",
+                    "storage-medium-error", "storage-ignores-failfast"}
+    assert not any("+" in name for name in none)
+    assert {"lie-drop", "malformed-pdus", "netem-loss", "partition-silent-blip", "cpu-hog",
+            "scstd-stop", "daemon-kill", "storage-stall-long"} <= none
+    assert not none & {"release", "lun-delete", "backend-kill", "partition-silent-late",
+                       "memory-pressure", "scstd-kill", "storage-stall-longer", "failslab"}
+
+
+def test_every_expectation_has_a_clause() -> None:
+    for name, state, target in product(FAULTS, State, TARGETS):
+        assert expected(name, state, target).clause, (name, state)
+    for function, target in product(task_management.FUNCTIONS, TARGETS):
+        for state in (State.EXEC, State.ON_FREE_CMD):
+            found = task_management.expected(
+                (function,), traits_of(target), FAULTS["backend-kill"], state)
+            assert found.clause and "RFC 7143 11.6.1" in found.function_clause
+            ends = nexus.ends(traits_of(target), function, {}, FAULTS["backend-kill"], state)
+            assert ends.clause

@@ -1,0 +1,96 @@
+"""Steps of this suite: send single PDUs by a scripted initiator; see that the target serves on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fixtures.context import ScenarioContext
+from fixtures.initiator.raw import scripted
+from fixtures.initiator.raw.session import OF_A_UNIT
+from fixtures.program import EXIT, Program
+from fixtures.workload.pdus import LOGIN
+from suites.transport.reproducers import TARGET_NAME, Reproducer, Step
+from targets.target import Address, Deployment
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A scripted initiator that sends PDUs one after the other. ``bound``: seconds for each."""
+
+    program: Program
+    address: Address
+    bound: float
+
+    @property
+    def sent(self) -> int:
+        """How many PDUs it has sent."""
+        return len(self.program.told("put"))
+
+    @property
+    def connected(self) -> bool:
+        """Whether the target has not closed the connection."""
+        return not (self.program.told("lost") or self.program.told(EXIT))
+
+    def wait_ready(self) -> bool:
+        """Wait until it has logged in. Return whether it has."""
+        return self._wait("ready", 1, self.bound)
+
+    def put(self, step: Step) -> bool:
+        """Send a step's PDU, and wait for its response. Return whether the connection is left."""
+        pdu, count = step.pdu, self.sent + 1
+        at = {"LUN": self.address.lun << 48} if pdu.op in OF_A_UNIT else {}
+        self.program.order(
+            do="put", op=int(pdu.op), fields={**at, **pdu.fields}, ahs=pdu.ahs.hex(),
+            data=pdu.data.replace(TARGET_NAME, str(self.address.iqn).encode()).hex(),
+            times=step.times, hang_up=step.hang_up)
+        return self._wait("put", count, self.bound) and (
+            step.until is None or self.receive(step.until, self.bound))
+
+    def receive(self, op: int | None, seconds: float) -> bool:
+        """Receive PDUs for some seconds, or until one with an opcode has come.
+
+        Return whether the connection is left.
+        """
+        count = len(self.program.told("heard")) + 1
+        self.program.order(do="hear", seconds=seconds, op=op)
+        return self._wait("heard", count, self.bound + seconds)
+
+    def hang_up(self, bound: float) -> None:
+        """End it, unless it ends by itself because the target has closed the connection."""
+        if self.connected:
+            self.program.process.signal(9)
+        self.program.process.wait(bound)
+
+    def _wait(self, kind: str, count: int, bound: float) -> bool:
+        self.program.wait(
+            lambda: len(self.program.told(kind)) >= count or not self.connected, bound)
+        return len(self.program.told(kind)) >= count and self.connected
+
+
+def send(ctx: ScenarioContext, address: Address, reproducer: Reproducer) -> int:
+    """Send a reproducer's PDUs once, in a session of their own. Return how many were sent.
+
+    Not all of them where the target closes the connection, or accepts no login.
+    """
+    program = scripted.begin(ctx, address, session=reproducer.session, keys=dict(reproducer.keys))
+    sender = Sender(program, address, LOGIN + ctx.ladder.step)
+    if sender.wait_ready() and all(sender.put(step) for step in reproducer.steps):
+        sender.receive(None, reproducer.aftermath)
+    sender.hang_up(ctx.ladder.step)
+    return sender.sent
+
+
+def must_accept_login(
+    ctx: ScenarioContext, deployment: Deployment, seconds: float = 0.0,
+) -> None:
+    """See that the target has its LUN, accepts a login, and keeps that session for some seconds.
+
+    Raises TargetFailedError.
+    """
+    ctx.must(deployment.reachable(), "the target does not have its LUN any more")
+    program = scripted.begin(ctx, deployment.address)
+    program.wait_ready(LOGIN + ctx.ladder.step)
+    sender = Sender(program, deployment.address, LOGIN)
+    if seconds:
+        ctx.must(sender.receive(None, seconds), "the target hung up on a session that does nothing")
+    sender.hang_up(ctx.ladder.step)

@@ -1,0 +1,96 @@
+"""Traits of SCST with an scst_user backend."""
+
+from __future__ import annotations
+
+from inject.point import State
+from inject.traits import (
+    CommandTraits,
+    DeviceChoice,
+    DigestAnswers,
+    FunctionTraits,
+    LunTraits,
+    NexusTraits,
+    TargetTraits,
+    TeardownCoverage,
+    Transport,
+    WireTraits,
+)
+from results.target_facts import TargetFacts
+from targets import storage, system
+from targets.scst import operations
+from targets.target import DIGESTS
+
+CLEANER = "scst_usr_cleanupd"
+"""Frees the commands of closed scst_user devices (scst/src/dev_handlers/scst_user.c)."""
+
+CRC_ERROR = "scsi response status 0x02 0b/47/05"
+"""PROTOCOL SERVICE CRC ERROR (RFC 7143 11.4.7.2)."""
+
+TRAITS = TargetTraits(
+    backend="scst_user",
+    storage_handler="vdisk_blockio",
+    storage=DeviceChoice("vdisk_blockio", {}),
+    file_devices={},
+    reference_handler="vdisk_fileio",
+    transports=(Transport.ISCSI, Transport.LOOPBACK),
+    operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.ILLNESSES}),
+    in_kernel=True,
+    backend_sees_cdbs=True,
+    backend_carries_out_copies=True,  # ext_copy_remap_supported of scst_user
+    command_timeout_option=None,
+    backend_gone=(),
+    # PERIPHERAL DEVICE WRITE FAULT, UNRECOVERED READ ERROR (blockio_endio, scst_vdisk.c).
+    disk_error_sense={"write": "03/03/00", "read": "03/11/00"},
+    # A NOP-In goes out after 30 s and is waited for for 30 (NopInInterval, NopInTimeout of
+    # iscsi-scst's README).
+    silent_session_ends=60.0,
+    teardown_waits_for_data=True,  # seen
+    functions=FunctionTraits(
+        refused={},
+        behind_commands={},
+        terminates_others=False,
+        points={
+            State.QUEUED: {}, State.PARSE: {"parse_type": "CALL"}, State.ALLOC_MEM: {},
+            State.EXEC: {}, State.ON_FREE_CMD: {"on_free_cmd_type": "CALL"},
+        },
+    ),
+    nexus=NexusTraits(
+        option_sets=({}, {"tas": 1}, {"tst": 1}, {"qerr": 1}, {"qerr": 1, "tas": 1}, {"qerr": 3},
+                     {"qerr": 1, "tst": 1}),
+        always_task_aborted=False,
+        # "It's completed and it's OK to return its result" (scst_xmit_process_aborted_cmd,
+        # scst_lib.c).
+        aborted_may_be_good=True,
+    ),
+    luns=LunTraits(
+        several=True,
+        virtual_lun_0=False,
+        # No unit attention where the message could be sent (scst_report_luns_changed_sess,
+        # scst_lib.c).
+        changes_by_message=True,
+        removal_ends_sessions=False,
+    ),
+    commands=CommandTraits(
+        takes_expected_length=False,
+        refuses_read_of_no_blocks=True,
+        # It takes memory for all of an ALLOCATION LENGTH (sgv_check_allowed_mem, scst_mem.c), and a
+        # device may have scst_max_dev_cmd_mem, by default 96 MiB of the guests' memory.
+        busy_for_long_allocations=True,
+        options={},
+    ),
+    wire=WireTraits(
+        digest_session=dict.fromkeys(DIGESTS, "CRC32C,None"),
+        # SCST (3.11.0-pre) answers nothing to a NOP-Out.
+        digest_answers=DigestAnswers(("closed",), (CRC_ERROR,), {"data-nop": ()}),
+        # RspTimeout's default, 90, is longer than any bound of a teardown.
+        silent_peer_session={"RspTimeout": 4, "NopInTimeout": 4},
+        partial_write_keeps=True,  # it begins to write when it has all data
+        avoided_pdus=("empty-name", "empty-extended-cdb", "negative-read", "write-with-ahs",
+                      "data-out-not-final", "short-read"),
+        reproducers=frozenset({
+            "nameless", "empty-extended-cdb", "pending-write-with-ahs", "data-out-not-final",
+            "short-read", "negative-read"}),
+    ),
+    teardown=TeardownCoverage.MATRIX,
+    report=TargetFacts(cleaner=CLEANER, long_names=(CLEANER, "scst_usr_released")),
+)

@@ -42,13 +42,13 @@ class Daemon:
 @dataclass(frozen=True)
 class Signalled:
     """A signal that was sent to a daemon (a targets.operation.Work). ``ends``: whether it has to
-    end of it. ``obeys``: tells whether it still obeys, where it has to."""
+    end of it. ``responds``: whether it still responds, where it has to."""
 
     machine: Machine
     daemon: Daemon
     signal: str
     ends: bool = False
-    obeys: Callable[[Machine], bool] | None = None
+    responds: Callable[[Machine], bool] | None = None
 
     def __post_init__(self) -> None:
         self.daemon.send(self.machine, self.signal)
@@ -66,5 +66,5 @@ class Signalled:
         """See the effect. Raises TargetFailedError when it is another."""
         if self.ends:
             self.daemon.wait_gone(self.machine, deadline)
-        elif self.obeys is not None and not self.obeys(self.machine):
-            raise TargetFailedError(f"{self.daemon.name} does not obey after SIG{self.signal}")
+        elif self.responds is not None and not self.responds(self.machine):
+            raise TargetFailedError(f"{self.daemon.name} does not respond after SIG{self.signal}")

@@ -14,7 +14,7 @@ from results.judge import Judgement, interrupted
 from results.store import STALLED, Run
 
 CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""What XML 1.0 (section 2.2) cannot hold, and what a terminal would obey."""
+"""What XML 1.0 (section 2.2) cannot hold, and a terminal's control characters."""
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _policy(style: str, code: str) -> str:
-    """Return a Content-Security-Policy (CSP level 3) under which only these two are obeyed."""
+    """Return a Content-Security-Policy (CSP level 3) that lets a browser execute these two only."""
     return "; ".join((
         "default-src 'none'", f"style-src {_hash(style)}", f"script-src {_hash(code)}",
         "img-src 'self' file:", "base-uri 'none'", "form-action 'none'"))

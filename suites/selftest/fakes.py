@@ -65,8 +65,8 @@ def deaf(_program: FakeProgram, _message: Mapping[str, Any]) -> None:
     """Be a program that answers nothing."""
 
 
-def obedient(program: FakeProgram, message: Mapping[str, Any]) -> None:
-    """Be a program that does all that it is told."""
+def cooperative(program: FakeProgram, message: Mapping[str, Any]) -> None:
+    """Succeed at every request."""
     program.reply(message, True)
 
 
@@ -88,7 +88,7 @@ class FakeMachine:
         }
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
         self.programs: list[FakeProgram] = []
-        self.script: Script = obedient
+        self.script: Script = cooperative
         self.born: Callable[[FakeProgram], None] = lambda program: None
         self.answers_sync = True
         self.clock_ahead = 0.0
@@ -326,7 +326,7 @@ class FakeSubject:
     # the backend
 
     def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
-        """Obey, and say what the test has it say."""
+        """Return the result that the test set."""
         self._do(f"{do} {arguments}" if arguments else do)
         return self.says[do](**arguments) if do in self.says else None
 

@@ -26,7 +26,7 @@ from results.errors import MachineLostError, TargetFailedError
 from results.ladder import Ladder
 
 PROJECT = Path(__file__).parents[2]
-OBEDIENT = "suites.selftest.obedient"
+DEVICELESS = "suites.selftest.deviceless_backend"
 SOON = 10.0
 """Seconds that nothing here needs, unless the machine is very busy."""
 
@@ -179,7 +179,7 @@ def test_lines_are_streamed_and_the_exit_comes_last(machine: RemoteMachine) -> N
 
 def test_a_module_is_spoken_to(machine: RemoteMachine) -> None:
     heard = Heard()
-    process = machine.spawn("a-name-of-more-than-15", module=OBEDIENT, argv=["--lun", "0"],
+    process = machine.spawn("a-name-of-more-than-15", module=DEVICELESS, argv=["--lun", "0"],
                             on_message=heard.message, on_exit=heard.exit)
     assert heard.wait(bool) == [{"kind": "ready", "argv": ["--lun", "0"]}]
     assert machine.read(f"/proc/{process.pid}/comm") == "a-name-of-more-\n"
@@ -206,7 +206,7 @@ def test_lines_to_a_program_do_not_overtake_each_other(machine: RemoteMachine) -
 
 
 @pytest.mark.parametrize(("module", "argv", "status", "words"), [
-    (OBEDIENT, ["crash"], 70, "RuntimeError: told to crash"),
+    (DEVICELESS, ["crash"], 70, "RuntimeError: told to crash"),
     ("suites.selftest.none", [], 70, "ModuleNotFoundError: No module named"),
     ("targets.lio.tcmu", ["--nonsense"], 2, "usage: "),
 ])

@@ -1,4 +1,4 @@
-"""The host's side of a backend, with backends that obey, refuse, hang and die."""
+"""The host's side of a backend, with backends that cooperate, refuse, hang and die."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from results.errors import MachineLostError, StfError, TargetFailedError
 from results.history import Recorder
-from suites.selftest.fakes import FakeMachine, FakeProgram, Script, deaf, obedient
+from suites.selftest.fakes import FakeMachine, FakeProgram, Script, cooperative, deaf
 from targets.backend.client import BackendProcess
 
 SOON = 5.0
@@ -31,7 +31,7 @@ class Stage:
     """A backend on a fake machine. ``program`` is the far end, ``backend`` the near one."""
 
     def __init__(
-        self, stack: ExitStack, tmp_path: Path, script: Script = obedient,
+        self, stack: ExitStack, tmp_path: Path, script: Script = cooperative,
         born: Callable[[FakeProgram], None] = lambda program: program.say("ready", size=16),
     ) -> None:
         self.machine = stack.enter_context(FakeMachine(tmp_path / "console"))
@@ -54,7 +54,7 @@ def took(action: Callable[[], Any]) -> float:
     return time.monotonic() - began
 
 
-def test_one_that_obeys(stack: ExitStack, tmp_path: Path) -> None:
+def test_a_cooperative_backend(stack: ExitStack, tmp_path: Path) -> None:
     stage = Stage(stack, tmp_path)
     assert stage.backend.wait_ready(SOON) == {"size": 16}
     assert stage.backend.call("echo", deadline=SOON, word=1) is True

@@ -58,14 +58,14 @@ def test_a_kill_that_waits() -> None:
         killed.finish(0.1)
 
 
-@pytest.mark.parametrize("obeys", [True, False])
-def test_who_has_to_obey_after_a_signal(obeys: bool) -> None:
+@pytest.mark.parametrize("responds", [True, False])
+def test_who_has_to_respond_after_a_signal(responds: bool) -> None:
     machine: Any = StagedMachine()
-    termed = Signalled(machine, DAEMON, "TERM", obeys=lambda _: obeys)
-    if obeys:
+    termed = Signalled(machine, DAEMON, "TERM", responds=lambda _: responds)
+    if responds:
         termed.finish(0.1)
     else:
-        with pytest.raises(TargetFailedError, match="does not obey after SIGTERM"):
+        with pytest.raises(TargetFailedError, match="does not respond after SIGTERM"):
             termed.finish(0.1)
 
 

@@ -20,7 +20,7 @@ from suites.selftest.test_page import record
 WIDTHS = (390, 1280, 1920)
 
 OWNED = "owned"
-"""What a page's title becomes when text of a run is obeyed."""
+"""What a page's title becomes when a browser executes text of a run."""
 
 ATTACKS = (
     f"<script>document.title='{OWNED}'</script>",
@@ -268,7 +268,7 @@ def hostile(tmp_path: Path) -> Path:
     return run.path
 
 
-def test_hostile_text_is_shown_and_not_obeyed(browser: Browser, hostile: Path) -> None:
+def test_hostile_text_is_shown_and_not_executed(browser: Browser, hostile: Path) -> None:
     written = page.write(hostile)
     assert written.stat().st_size < 2 << 20  # of a console of 50 MB nothing but its reports
     load(browser, written)
@@ -337,8 +337,8 @@ FILTER = """new Promise((done) => {
     const begin = performance.now();
     query.value = %s;
     query.dispatchEvent(new Event("input"));
-    const obeyed = performance.now() - begin;
-    requestAnimationFrame(() => setTimeout(() => done([obeyed, performance.now() - begin])));
+    const handled = performance.now() - begin;
+    requestAnimationFrame(() => setTimeout(() => done([handled, performance.now() - begin])));
 })"""
 
 

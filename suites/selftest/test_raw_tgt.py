@@ -20,8 +20,8 @@ from tenacity import retry, stop_after_delay, wait_fixed
 from fixtures.initiator.raw import broken
 from fixtures.initiator.raw.broken_sessions import READ_BYTES
 from fixtures.initiator.raw.generate import Stream
-from fixtures.initiator.raw.obey import Obedient
 from fixtures.initiator.raw.pdu import NO_TAG, Op, Pdu, keys, text
+from fixtures.initiator.raw.scripted_guest import ScriptedInitiator
 from fixtures.initiator.raw.send import Job, Outcome, Sender
 from fixtures.initiator.raw.session import (
     KEYS,
@@ -168,13 +168,15 @@ def test_a_login_to_nobody_is_refused(tgtd: Tgtd) -> None:
     connection.close()
 
 
-def test_it_obeys(connection: Connection, capfd: pytest.CaptureFixture[str]) -> None:
-    initiator = Obedient(connection)
-    initiator.obey({"do": "send", "tag": 21, "cdb": rw(0x2A, 0, 8).hex(), "bytes": 4096,
-                    "direction": "write"})
-    initiator.obey({"do": "send", "tag": 22, "cdb": rw(0x28, 0, 8).hex(), "bytes": 4096,
-                    "direction": "read"})
-    initiator.obey({"do": "read", "until": [21, 22]})
+def test_it_executes_its_requests(
+    connection: Connection, capfd: pytest.CaptureFixture[str],
+) -> None:
+    initiator = ScriptedInitiator(connection)
+    initiator.execute({"do": "send", "tag": 21, "cdb": rw(0x2A, 0, 8).hex(), "bytes": 4096,
+                       "direction": "write"})
+    initiator.execute({"do": "send", "tag": 22, "cdb": rw(0x28, 0, 8).hex(), "bytes": 4096,
+                       "direction": "read"})
+    initiator.execute({"do": "read", "until": [21, 22]})
     said = capfd.readouterr().out
     assert '"tag": 21, "status": 0, "bytes": 0' in said
     assert '"tag": 22, "status": 0, "bytes": 4096' in said
@@ -183,10 +185,10 @@ def test_it_obeys(connection: Connection, capfd: pytest.CaptureFixture[str]) -> 
 def test_it_sends_what_it_is_given(
     connection: Connection, capfd: pytest.CaptureFixture[str],
 ) -> None:
-    initiator = Obedient(connection)
-    initiator.obey({"do": "put", "op": 0, "fields": {
+    initiator = ScriptedInitiator(connection)
+    initiator.execute({"do": "put", "op": 0, "fields": {
         "F": 1, "I": 1, "InitiatorTaskTag": 5, "TargetTransferTag": NO_TAG}, "data": "70696e67"})
-    initiator.obey({"do": "hear", "seconds": SOON, "op": int(Op.NOP_IN)})
+    initiator.execute({"do": "hear", "seconds": SOON, "op": int(Op.NOP_IN)})
     said = capfd.readouterr().out
     assert '"kind": "put", "bytes": 52, "crc": "' in said
     assert '"kind": "heard", "words": ["nop in"]' in said
@@ -195,13 +197,13 @@ def test_it_sends_what_it_is_given(
 def test_it_sends_the_same_some_times_and_hangs_up(
     connection: Connection, capfd: pytest.CaptureFixture[str],
 ) -> None:
-    initiator = Obedient(connection)
+    initiator = ScriptedInitiator(connection)
     nop = {"do": "put", "op": 0, "fields": {
         "F": 1, "I": 1, "InitiatorTaskTag": 5, "TargetTransferTag": NO_TAG}}
-    initiator.obey({**nop, "times": 3})
+    initiator.execute({**nop, "times": 3})
     assert {connection.expect(Op.NOP_IN)["InitiatorTaskTag"] for _ in range(3)} == {5, 6, 7}
     with pytest.raises(ConnectionAbortedError):
-        initiator.obey({**nop, "times": 2, "hang_up": True})
+        initiator.execute({**nop, "times": 2, "hang_up": True})
     said = capfd.readouterr().out
     assert [f'"kind": "put", "bytes": {size}' in said for size in (144, 96)] == [True, True]
     assert connection.sock.fileno() == -1

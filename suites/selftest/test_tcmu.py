@@ -397,7 +397,7 @@ def test_task_management_names_what_is_held(bench: Bench) -> None:
     assert not bench.kernel.answers
 
 
-def test_close_leaves_what_is_held_and_goes_on_obeying(bench: Bench) -> None:
+def test_close_leaves_held_commands_and_serves_on(bench: Bench) -> None:
     bench.order("hold", point="EXEC", count=1)
     bench.run()
     bench.kernel.command(1, write10(0), pages=(0,))

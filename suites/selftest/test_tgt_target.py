@@ -261,7 +261,7 @@ def test_the_daemon_is_killed_and_comes_back_with_its_target(recorder: Recorder)
     assert machine.alive and machine.things == made
 
 
-@pytest.mark.parametrize("state", ["dead", "stopped", "obeying"])
+@pytest.mark.parametrize("state", ["dead", "stopped", "responding"])
 def test_removal_whatever_the_daemon_is_doing(state: str, recorder: Recorder) -> None:
     machine = Tgtd()
     deployment = deploy(machine, recorder)

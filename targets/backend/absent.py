@@ -45,7 +45,7 @@ HELD_AT = "EXEC"
 
 @dataclass(frozen=True)
 class NoBackend:
-    """What stands for the backend where there is none: it serves, and obeys nothing.
+    """Null backend: every request raises WrongUsageError.
 
     ``why``: "vdisk_fileio is in the kernel", for who asks more of it. ``gate``: what holds
     commands, or None. It tells them by their direction only, and holds all that come.

@@ -18,7 +18,7 @@ MANY = frozenset({"step", "reply"})
 
 
 class BackendProcess:
-    """A backend process on a machine, obeying the commands of targets.backend.control.
+    """A backend process on a machine, executing the commands of targets.backend.control.
 
     Every message becomes an event of source "backend" in the history.
     """

@@ -1,6 +1,6 @@
 """A TCMU backend: serves a RAM disk over a uio device of target_core_user.
 
-Runs in the guest; stdlib only. Obeys the commands of targets.backend.control and
+Runs in the guest; stdlib only. Executes the commands of targets.backend.control and
 targets.backend.lies; TCMU has one point, EXEC: the command has been read from the ring and not
 been answered. Beside the events listed there it emits
 

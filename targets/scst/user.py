@@ -1,4 +1,4 @@
-"""The scst_user backend: RAM disks behind /dev/scst_user, obeying the test's commands.
+"""The scst_user backend: RAM disks behind /dev/scst_user, executing the test's commands.
 
 Runs in the guest; stdlib only. Its argument is targets.scst.user_spec's JSON: one device or
 several, the first being the one under test. Beside the commands of targets.backend.control and

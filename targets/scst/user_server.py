@@ -40,7 +40,7 @@ class Served:
 
 
 class Server:
-    """Serves devices, and obeys the test, until it says exit or hangs up.
+    """Serves devices and the test's commands, until the test sends exit or hangs up.
 
     ``channel``: to the test. ``register``: the registration, or a stand-in; likewise ``ioctl``.
     """
@@ -86,7 +86,7 @@ class Server:
         getters.set(spec.threads)
 
     def run(self) -> None:
-        """Obey. Ends on ``exit``, or when the test hangs up; nothing is closed then."""
+        """Serve. Ends on ``exit``, or when the test hangs up; nothing is closed then."""
         poll = select.poll()
         poll.register(self._channel.fd_in, select.POLLIN)
         poll.register(self._bell, select.POLLIN)

@@ -43,7 +43,7 @@ def order(op: str, mode: str, **options: str | int) -> list[str]:
 class Given:
     """An order that was given (a targets.operation.Work).
 
-    ``refused``: words with which it has to be refused; "": it has to be obeyed. ``insists``: words
+    ``refused``: words with which it has to be refused; "": it has to succeed. ``insists``: words
     of a refusal after which it is given again, as long as somebody looks; "": none.
     """
 

@@ -1,6 +1,6 @@
 """The backend of a tgt LUN: serves a RAM disk as a network block device.
 
-Runs in the guest; stdlib only. Obeys the commands of targets.backend.control and
+Runs in the guest; stdlib only. Executes the commands of targets.backend.control and
 targets.backend.lies, all but the lie "twice": the kernel hangs up on who answers a request twice.
 There is one point, EXEC: tgt is executing the command, and its READ or WRITE of the block device
 has not been answered. Which SCSI command that was cannot be seen here: ``opcode`` is READ(10)'s or
@@ -51,12 +51,12 @@ class Server:
             self._channel.flush()
             for descriptor, _ in self._poll.poll():
                 if descriptor == self._channel.fd_in:
-                    self._obey()
+                    self._serve_test()
                 elif self._device is not None:
                     self._receive()
         self._channel.flush()
 
-    def _obey(self) -> None:
+    def _serve_test(self) -> None:
         try:
             self._channel.serve(self._orders)
         except EOFError:

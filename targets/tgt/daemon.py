@@ -44,12 +44,12 @@ TGTD = Daemon("tgtd", PID_FILE, MEANT_FILE)
 
 
 def answers(machine: Machine) -> bool:
-    """Whether it obeys."""
+    """Whether it responds."""
     return admin.show(machine, ANSWER, "sys") is not None
 
 
 def start(machine: Machine, deadline: float) -> None:
-    """Start it and wait until it obeys. Raises TargetFailedError."""
+    """Start it and wait until it responds. Raises TargetFailedError."""
     machine.spawn("tgtd", argv=["sh", "-c", COMMAND])
     if not wait_until(lambda: answers(machine), deadline):
         raise TargetFailedError(f"tgtd did not come up in {deadline:g} s")
@@ -98,8 +98,8 @@ def stop(machine: Machine, deadline: float) -> None:
 
 
 def revive(machine: Machine, deadline: float) -> str:
-    """See that there is one and that it obeys: continue a stopped one, replace a dead one. Returns
-    what ``died`` says of that."""
+    """See that there is one and that it responds: continue a stopped one, replace a dead one.
+    Returns what ``died`` says of that."""
     words = died(machine)
     if TGTD.running(machine):
         TGTD.send(machine, "CONT")

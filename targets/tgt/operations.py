@@ -6,15 +6,15 @@ What tgtd 1.0.85 says to each while four WRITEs are in its hands (Debian 12, Lin
 operation               what follows
 ======================  =========================================================================
 lun-delete-in-use       refused, "this logical unit is still active"
-lun-delete              obeyed at the first moment without a command, which under I/O may never
+lun-delete              executed at the first moment without a command, which under I/O may never
                         come: so initiators are shut out first, as tgt-admin does
 target-delete-in-use    refused, "this target is still active", as long as anybody is logged in
-target-delete-force     refused like the LUN's, whoever is logged in; obeyed at such a moment
-connection-delete       obeyed at once; the connection lasts until the commands have ended
-target-offline          obeyed at once; the commands end well. What comes while it is offline is
+target-delete-force     refused like the LUN's, whoever is logged in; executed at such a moment
+connection-delete       executed at once; the connection lasts until the commands have ended
+target-offline          executed at once; the commands end well. What comes while it is offline is
                         never answered, not even when it is ready again: it is the initiator's
                         abort that ends it (target_cmd_queue, usr/target.c: -EBUSY)
-portal-delete           obeyed at once; who is logged in stays so
+portal-delete           executed at once; who is logged in stays so
 daemon-term             SIGTERM is ignored (signal_catch, usr/tgtd.c)
 daemon-delete           refused, "invalid request", as long as there is a target
 daemon-stop             nobody is told anything until it is continued
@@ -73,7 +73,7 @@ def orders(op: str, mode: str, refused: str = "", **options: str | int) -> Calla
 
 
 def signals(signal: str, *, ends: bool = False, deaf: bool = False) -> Callable[[Site], Work]:
-    """Return what sends the daemon a signal. ``deaf``: whether it need not obey after it."""
+    """Return what sends the daemon a signal. ``deaf``: whether it need not respond after it."""
     return lambda site: Signalled(site.machine, daemon.TGTD, signal, ends,
                                   None if deaf else daemon.answers)
 

@@ -241,7 +241,7 @@ class TgtDeployment:
         self.export.delete_lun(self.ladder.teardown)
 
     def remove(self) -> None:
-        """See that somebody obeys and no command is held, then delete the target.
+        """See that the daemon responds and no command is held, then delete the target.
 
         Raises TargetFailedError, when all that is done, if the daemon had died by itself.
         """

@@ -1,4 +1,4 @@
-"""A backend without a device: obeys as the real ones do. The agent runs it in tests."""
+"""A backend without a device: executes requests as the real ones do. Selftests only."""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ class Backend(Protocol):
         self, how: str, count: int, *, deadline: float, direction: str | None = None,
         medium: str | None = None,
     ) -> None:
-        """Carry the next ``count`` matching READs and WRITEs out wrongly (targets.backend.lies)."""
+        """Carry the next ``count`` matching READs and WRITEs out wrongly
+        (targets.backend.lies_guest)."""
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:
         """Wait until as many commands were carried out wrongly; return whether they were."""

@@ -21,9 +21,9 @@ CLAUSE = "SAM-6 5.3.1: GOOD is delivered whatever the backend did with the data"
 class Misbehaviour:
     """``count`` commands are carried out wrongly, then the backend behaves again.
 
-    ``how``: by targets.backend.lies. ``medium``: of a misdirected read, the file of the LUN whose
-    data are given; None: those of another WRITE. ``errors``: with what I/O may fail after it: with
-    nothing, the initiator receives GOOD.
+    ``how``: by targets.backend.lies_guest. ``medium``: of a misdirected read, the file of the LUN
+    whose data are given; None: those of another WRITE. ``errors``: with what I/O may fail after it:
+    with nothing, the initiator receives GOOD.
     """
 
     how: str

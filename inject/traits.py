@@ -129,7 +129,7 @@ class DigestAnswers:
     """What a target answers to a wrong digest, in suites.transport.digests' words.
 
     ``header``, ``data``: to a wrong header digest and a wrong data digest. ``exceptions``: by the
-    case's name (fixtures.initiator.raw.digests).
+    case's name (fixtures.initiator.raw.digests_guest).
     """
 
     header: tuple[str, ...]

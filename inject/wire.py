@@ -92,10 +92,10 @@ BREAKS: Mapping[str, tuple[str, ...]] = {
     "data-out-torn": ("close", "reset", "silent"),
     "data-in": ("close", "reset", "silent", "stuffed"),
 }
-"""Moments at which a session breaks, and how (fixtures.initiator.raw.broken has both). Its tasks
-are terminated with it (RFC 7143 11.14.5), and its initiator port may make it anew at any time: what
-the target still has of the old one goes then (session reinstatement, 6.3.5). One that is not read
-from is not broken: it has only to wait."""
+"""Moments at which a session breaks, and how (fixtures.initiator.raw.broken_guest has both). Its
+tasks are terminated with it (RFC 7143 11.14.5), and its initiator port may make it anew at any
+time: what the target still has of the old one goes then (session reinstatement, 6.3.5). One that is
+not read from is not broken: it has only to wait."""
 
 BROKEN: Mapping[str, Wire] = {
     f"broken-{moment}-{end}": Wire(f"broken-{moment}-{end}", moment=moment, end_of_session=end)

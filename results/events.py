@@ -814,7 +814,7 @@ class BreachData(TypedDict):
 
 @kind("workload", "pdu")
 class PduData(TypedDict):
-    """One PDU was sent by fixtures.initiator.raw.send."""
+    """One PDU was sent by fixtures.workload.pdus_guest."""
 
     job: Job
     disk: DiskOrNone
@@ -822,7 +822,7 @@ class PduData(TypedDict):
     number: Annotated[int, "number of the PDU in its stream"]
     request: Annotated[str, "kind of the PDU"]
     malformed: Annotated[str, "the malformation; empty for a valid PDU"]
-    outcome: Annotated[str, "fixtures.initiator.raw.send.Outcome"]
+    outcome: Annotated[str, "fixtures.workload.pdus_guest.Outcome"]
     said: Annotated[list[str], "the target's answers"]
     crc: Annotated[str, "CRC-32 of its bytes, in hexadecimal"]
 

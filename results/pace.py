@@ -2,8 +2,8 @@
 
 A host's speed changes from run to run: its clock, who else is on it, which of its CPUs share a
 core. So a backend does a fixed piece of work beside some of its commands and says how long that
-took (targets.backend.pace): a time that is nothing but work of a CPU's is then told in such spins,
-and the host's speed cancels out.
+took (targets.backend.pace_guest): a time that is nothing but work of a CPU's is then told in such
+spins, and the host's speed cancels out.
 """
 
 from __future__ import annotations

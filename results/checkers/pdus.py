@@ -14,7 +14,7 @@ from results.verdict import Check, Figure, Verdict
 NAME = "pdus"
 
 UNREACHABLE = "unreachable"
-"""Outcome of what could not be sent (fixtures.initiator.raw.send)."""
+"""Outcome of what could not be sent (fixtures.workload.pdus_guest)."""
 
 
 def check(history: History) -> Check | None:

@@ -20,8 +20,8 @@ from results.verdict import Check, Figure, Signature, Verdict
 NAME = "task_management"
 
 UNANSWERED = "unanswered"
-"""What a session's keeper says of one that it has waited for in vain
-(fixtures.initiator.libiscsi.ledger)."""
+"""What a session's program says of one that it has waited for in vain
+(fixtures.initiator.libiscsi.ledger_guest)."""
 
 
 ONE_STATUS = "SAM-6 5.3.1: a command ends with one status"
@@ -37,7 +37,7 @@ def check(history: History) -> Check | None:
     allowed: list[str] = list(expect.get("functions") or ["*"])
     timeline, bound = Timeline.of(history), ladder(history).command
     if broken := _broken(history):
-        return Check(NAME, Verdict.UNKNOWN, f"the session's keeper broke: {broken}")
+        return Check(NAME, Verdict.UNKNOWN, f"the session's program broke: {broken}")
     responses = {int(event.data["number"]): event
                  for event in history.select("workload", "response")}
     figures = {"functions_asked": Figure(len(asked), "1"),

@@ -129,7 +129,7 @@ class Chain:
         """``writes``: disk and bytes of each, from the disk's beginning. ``stops``: each waits for
         a ``begin`` of its own."""
         self._count = len(writes)
-        self._program = ctx.program("chain", "fixtures.workload.chain", {
+        self._program = ctx.program("chain", "fixtures.workload.chain_guest", {
             "writes": [(disk.path, 0, length) for disk, length in writes], "stops": stops})
         self._program.wait_ready(ctx.ladder.step)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from targets.backend.control import Channel, Holds
+from targets.backend.control_guest import Channel, Holds
 
 
 def main(argv: Sequence[str]) -> None:

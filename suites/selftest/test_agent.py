@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.machine.agent import CHANGING_CALLS, PR_SET_NAME, TaskScan, parse_stat
+from fixtures.machine.agent_guest import CHANGING_CALLS, PR_SET_NAME, TaskScan, parse_stat
 from fixtures.machine.connection import Connection
 from fixtures.machine.remote import RemoteMachine
 from results.errors import MachineLostError, TargetFailedError
@@ -46,7 +46,7 @@ def local_agent() -> Iterator[LocalAgent]:
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
         [sys.executable, "-c",
-         f"from fixtures.machine import agent; agent.main({theirs.fileno()})"],
+         f"from fixtures.machine import agent_guest; agent_guest.main({theirs.fileno()})"],
         cwd=PROJECT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True)
     theirs.close()
@@ -208,7 +208,7 @@ def test_lines_to_a_program_do_not_overtake_each_other(machine: RemoteMachine) -
 @pytest.mark.parametrize(("module", "argv", "status", "words"), [
     (DEVICELESS, ["crash"], 70, "RuntimeError: told to crash"),
     ("suites.selftest.none", [], 70, "ModuleNotFoundError: No module named"),
-    ("targets.lio.tcmu", ["--nonsense"], 2, "usage: "),
+    ("targets.lio.tcmu_guest", ["--nonsense"], 2, "usage: "),
 ])
 def test_a_module_that_ends_says_why(
     machine: RemoteMachine, module: str, argv: list[str], status: int, words: str,

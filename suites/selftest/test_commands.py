@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from fixtures.initiator.disk import Disk
-from fixtures.workload.commander import SgIoHdr, issue, triple
 from fixtures.workload.commands import (
     COPY,
     KINDS,
@@ -22,6 +21,7 @@ from fixtures.workload.commands import (
     Commands,
     extended_copy,
 )
+from fixtures.workload.commands_guest import SgIoHdr, issue, triple
 from results.history import Recorder
 from suites.selftest.test_agent import LocalAgent, local_agent
 

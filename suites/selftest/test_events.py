@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 WRITERS: Mapping[str, tuple[str, str]] = {
     "note": ("fixtures suites", "harness"),
     "emit": ("targets", "backend"),
-    "tell": ("fixtures/workload fixtures/initiator/raw/send.py", "workload"),
-    "report": ("fixtures/workload fixtures/initiator/raw/send.py", "workload"),
+    "tell": ("fixtures/workload fixtures/workload/pdus_guest.py", "workload"),
+    "report": ("fixtures/workload fixtures/workload/pdus_guest.py", "workload"),
 }
 """Functions that take an event's kind and its data: where they are called, and the source of their
 events."""

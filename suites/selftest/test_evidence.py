@@ -19,7 +19,7 @@ from fixtures.evidence.ask import ask, waiter
 from fixtures.evidence.folder import Evidence, as_text
 from fixtures.evidence.inside import keep_tables, need_to_look, unpacked
 from fixtures.machine.accel import Accelerator
-from fixtures.machine.agent import stacks
+from fixtures.machine.agent_guest import stacks
 from fixtures.machine.guest import GuestSpec
 from fixtures.machine.hidden_socket import HiddenSocket
 from fixtures.machine.image import Image

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from fixtures.machine.agent import ZYGOTE_MODULES
+from fixtures.machine.agent_guest import ZYGOTE_MODULES
 from fixtures.machine.cache import build_once, cache_dir, digest, require_space, tree_digest
 from fixtures.machine.image import Image, guest_image
 from fixtures.machine.initramfs import CODE, Archive, guest_code, initramfs
@@ -264,15 +264,15 @@ def test_what_a_guest_begins_with(guest: tuple[Kernel, Image], tmp_path: Path) -
                      "crc32c_generic.ko", "qemu_fw_cfg.ko"]
     assert [(top / "modules" / name).read_text() for name in order] == [
         name.removesuffix(".ko") for name in order]
-    assert (top / CODE.lstrip("/") / "fixtures/machine/agent.py").read_bytes() \
-        == (PROJECT / "fixtures/machine/agent.py").read_bytes()
+    assert (top / CODE.lstrip("/") / "fixtures/machine/agent_guest.py").read_bytes() \
+        == (PROJECT / "fixtures/machine/agent_guest.py").read_bytes()
 
 
 def test_the_guests_code_needs_nothing_that_the_guest_has_not(tmp_path: Path) -> None:
     for name, content in guest_code(PROJECT):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    modules = ", ".join(("fixtures.machine.agent", *ZYGOTE_MODULES))
+    modules = ", ".join(("fixtures.machine.agent_guest", *ZYGOTE_MODULES))
     done = subprocess.run(  # -S: no packages but Python's own
         [sys.executable, "-S", "-c", f"import {modules}"], cwd=tmp_path, capture_output=True,
         text=True, check=False, env={"PYTHONDONTWRITEBYTECODE": "1"})

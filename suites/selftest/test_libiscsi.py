@@ -24,8 +24,8 @@ from fixtures.initiator.libiscsi.abi import (
     TaskMgmtResponse,
 )
 from fixtures.initiator.libiscsi.errors import LoginFailedError, SessionLostError
-from fixtures.initiator.libiscsi.ledger import Command, Ending, Request, TaskManagement
-from fixtures.initiator.libiscsi.session import Login, Session, wait
+from fixtures.initiator.libiscsi.ledger_guest import Command, Ending, Request, TaskManagement
+from fixtures.initiator.libiscsi.session_guest import Login, Session, wait
 from fixtures.machine.initramfs import guest_code
 from suites.selftest.test_agent import PROJECT
 from suites.selftest.tgtd import BLOCK, LUN, SIZE, SOON, Tgtd, running_tgtd
@@ -639,7 +639,7 @@ def test_the_guest_can_import_it(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); " + (
-        "from fixtures.initiator.libiscsi import session; print(session.__file__)")
+        "from fixtures.initiator.libiscsi import session_guest; print(session_guest.__file__)")
     found = subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True,
                            capture_output=True, text=True).stdout
     assert found.startswith(str(tmp_path))

@@ -13,8 +13,8 @@ from itertools import islice
 
 import pytest
 
-from fixtures.initiator.libiscsi.ledger import Command, Request
-from fixtures.initiator.libiscsi.session import Login, Session
+from fixtures.initiator.libiscsi.ledger_guest import Command, Request
+from fixtures.initiator.libiscsi.session_guest import Login, Session
 from suites.selftest.test_libiscsi import balanced, descriptors, login, rss
 from suites.selftest.tgtd import BLOCK, LUN, SIZE, SOON, Tgtd, running_tgtd
 

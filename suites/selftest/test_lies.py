@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from fixtures.workload.stamper import Owner, encode, examine
+from fixtures.workload.stamps_guest import Owner, encode, examine
 from inject.catalogue import FAULTS
 from inject.misbehaviour import MISBEHAVIOURS, Misbehaviour
 from results.errors import TargetFailedError
 from suites.selftest import test_scst_user as scst
 from suites.selftest import test_tcmu as tcmu
 from suites.selftest.fakes import FakeSubject
-from targets.backend.control import Channel
+from targets.backend.control_guest import Channel
 from targets.backend.disk import Access, RamDisk
-from targets.backend.lies import How, Lies
-from targets.lio.ring import Ring
+from targets.backend.lies_guest import How, Lies
+from targets.lio.ring_guest import Ring
 from targets.scst.abi import Subcode
 
 WRITE_10, READ_10, VERIFY_10 = 0x2A, 0x28, 0x2F

@@ -7,7 +7,7 @@ import pytest
 from results.pace import pace
 from results.service import service_figures
 from suites.selftest.stories import Story
-from targets.backend.pace import EVERY, Pace, spin
+from targets.backend.pace_guest import EVERY, Pace, spin
 
 
 def spins(*seconds: float | None) -> Story:

@@ -17,12 +17,11 @@ from typing import Any
 import pytest
 from tenacity import retry, stop_after_delay, wait_fixed
 
-from fixtures.initiator.raw import broken
+from fixtures.initiator.raw import broken_guest
 from fixtures.initiator.raw.broken_sessions import READ_BYTES
 from fixtures.initiator.raw.generate import Stream
 from fixtures.initiator.raw.pdu import NO_TAG, Op, Pdu, keys, text
 from fixtures.initiator.raw.scripted_guest import ScriptedInitiator
-from fixtures.initiator.raw.send import Job, Outcome, Sender
 from fixtures.initiator.raw.session import (
     KEYS,
     PATTERN,
@@ -31,7 +30,8 @@ from fixtures.initiator.raw.session import (
     ping,
     scsi_command,
 )
-from fixtures.initiator.raw.words import words
+from fixtures.initiator.raw.words_guest import words
+from fixtures.workload.pdus_guest import Job, Outcome, Sender
 
 IQN = "iqn.2026-01.org.scsi-target-faults:selftest"
 NAME = "iqn.2026-01.org.scsi-target-faults:raw"
@@ -222,14 +222,14 @@ def test_valid_items_are_answered(tgtd: Tgtd) -> None:
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
-@pytest.mark.parametrize("moment", list(broken.MOMENTS))
+@pytest.mark.parametrize("moment", list(broken_guest.MOMENTS))
 def test_a_session_that_breaks_can_be_made_anew(
     moment: str, end: str, tgtd: Tgtd, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(broken, "tell", lambda kind, **data: told.append((kind, data)))
+    monkeypatch.setattr(broken_guest, "tell", lambda kind, **data: told.append((kind, data)))
     monkeypatch.setattr("sys.stdin", io.StringIO("{}\nagain\n"))
-    broken.main([json.dumps({
+    broken_guest.main([json.dumps({
         "portal": tgtd.portal, "iqn": IQN, "lun": 1, "moment": moment, "end": end,
         "sessions": 2, "patience": SOON})])
     kinds = [kind for kind, _ in told]
@@ -243,13 +243,14 @@ def test_what_is_not_read_jams_and_comes_whole(
     tgtd: Tgtd, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(broken, "tell", lambda kind, **data: told.append((kind, data)))
+    monkeypatch.setattr(broken_guest, "tell", lambda kind, **data: told.append((kind, data)))
     monkeypatch.setattr("sys.stdin", io.StringIO("{}\nno more\n"))
-    broken.main([json.dumps({
+    broken_guest.main([json.dumps({
         "portal": tgtd.portal, "iqn": IQN, "lun": 1, "moment": "data-in", "end": "stuffed",
         "sessions": 1, "seconds": 0.2})])
     seen = dict(told)
     assert seen["jammed"]["bytes"] > 0
-    assert seen["answers"]["statuses"] == {0: broken.READS}
-    assert seen["answers"]["bytes"] == READ_BYTES == broken.READS * broken.READ_BLOCKS * BLOCK
+    assert seen["answers"]["statuses"] == {0: broken_guest.READS}
+    assert seen["answers"]["bytes"] == READ_BYTES \
+        == broken_guest.READS * broken_guest.READ_BLOCKS * BLOCK
     assert "again" not in seen

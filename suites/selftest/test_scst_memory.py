@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from targets.scst.memory import CHUNK, PAGE, Memory
+from targets.scst.user_guest.memory import CHUNK, PAGE, Memory
 
 
 def test_buffers_are_page_aligned_and_large_enough() -> None:

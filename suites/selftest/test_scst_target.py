@@ -245,7 +245,7 @@ def test_deploy_over_iscsi_and_remove(
     deployment = deploy(scst, machine, tmp_path)
     name = Path(IQN).name
     assert machine.log == [
-        "spawn targets.scst.user", f"write 'add_target {name}' /iscsi/mgmt",
+        "spawn targets.scst.user_guest.backend", f"write 'add_target {name}' /iscsi/mgmt",
         f"write 'add stf0 0' /iscsi/{name}/luns/mgmt", f"write '1' /iscsi/{name}/enabled"]
     assert (deployment.address.iqn, deployment.address.portal) == (name, "127.0.0.1:3260")
     machine.log.clear()
@@ -289,7 +289,7 @@ def test_a_backend_that_does_not_come_up(
     machine.backend_comes_up = False
     with pytest.raises(TargetFailedError, match="SCST refuses the version string"):
         deploy(scst, machine, tmp_path)
-    assert machine.log == ["spawn targets.scst.user"]
+    assert machine.log == ["spawn targets.scst.user_guest.backend"]
 
 
 def test_siblings_and_further_luns_and_targets(

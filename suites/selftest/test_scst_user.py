@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from targets.backend.control import Channel, Holds
+from targets.backend.control_guest import Channel, Holds
 from targets.backend.disk import CHECK_CONDITION, GOOD, Opcode, RamDisk
 from targets.scst import abi
 from targets.scst.abi import ExecReply, MemoryReuseType, OnFreeCmdType, Subcode
-from targets.scst.memory import PAGE, Memory
-from targets.scst.user_device import Device, WriteSame
-from targets.scst.user_getter import CMDS_AT, GET_SIZE, Getter
-from targets.scst.user_registration import RegistrationError, register
+from targets.scst.user_guest.device import Device, WriteSame
+from targets.scst.user_guest.getter import CMDS_AT, GET_SIZE, Getter
+from targets.scst.user_guest.memory import PAGE, Memory
+from targets.scst.user_guest.registration import RegistrationError, register
 from targets.scst.user_spec import DeviceSpec
 
 BLOCK = 512

@@ -27,13 +27,14 @@ from suites.selftest.test_scst_user import (
     read,
     write,
 )
-from targets.backend.control import Channel
-from targets.scst import abi, user_operation
+from targets.backend.control_guest import Channel
+from targets.scst import abi
 from targets.scst.abi import Subcode
-from targets.scst.user_device import Device
-from targets.scst.user_getter import CALL_OUT, Getter
-from targets.scst.user_registration import RegistrationError
-from targets.scst.user_server import Server, start
+from targets.scst.user_guest import operation
+from targets.scst.user_guest.device import Device
+from targets.scst.user_guest.getter import CALL_OUT, Getter
+from targets.scst.user_guest.registration import RegistrationError
+from targets.scst.user_guest.server import Server, start
 from targets.scst.user_spec import OPT, DeviceSpec
 
 SOON = 5.0
@@ -264,7 +265,7 @@ def test_close_calls_the_threads_out_of_the_kernel(stage: Stage) -> None:
 def test_a_close_that_does_not_end_is_no_obstacle(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(user_operation, "PATIENCE", 0.05)
+    monkeypatch.setattr(operation, "PATIENCE", 0.05)
     stage.call("steps", on=False)
     stuck = stage.kernels["stf0"].slow[abi.REPLY_AND_GET_CMD] = threading.Event()
     stage.kernels["stf0"].stage(read(1, 0, 1))  # its thread comes out, and blocks again
@@ -290,7 +291,7 @@ def test_what_may_block(
     assert kernel.done == [request_]
     assert stage.seen(kind)["device"] == "stf1"
     stage.events.clear()
-    monkeypatch.setattr(user_operation, "PATIENCE", 0.05)
+    monkeypatch.setattr(operation, "PATIENCE", 0.05)
     blocked = kernel.slow[request_] = threading.Event()
     assert stage.call(do, device="stf1") == {"done": False}
     assert stage.call("serving", device="stf1") is True

@@ -186,7 +186,7 @@ def test_one_that_is_never_answered_fails() -> None:
     assert found.verdict is Verdict.FAIL and "had no response in" in found.reason
 
 
-def test_what_a_broken_keeper_did_not_hear_is_unknown() -> None:
+def test_a_broken_program_of_sessions_is_unknown() -> None:
     story = managed({})
     story.at(15.0, "workload", "end", job="commands", exit=1, error="Traceback", ios=0, bytes=0,
              seconds=1.0, errors=0)

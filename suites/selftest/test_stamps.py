@@ -1,4 +1,4 @@
-"""Stamped blocks: what is told of a block that was read, and the stamper on a file."""
+"""Stamped blocks: what is told of a block that was read, and the program of them on a file."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.initiator.disk import Disk
-from fixtures.workload.stamper import (
+from fixtures.workload.stamps import AFTER, LOAD, READ_BACK, StampJob, Stamps
+from fixtures.workload.stamps_guest import (
     SECTOR,
     Job,
     Owner,
     Stamp,
-    Stamper,
+    Stamping,
     TornError,
     decode,
     encode,
     examine,
 )
-from fixtures.workload.stamps import AFTER, LOAD, READ_BACK, StampJob, Stamps
 from results.checkers import integrity
 from results.history import Event, History, Recorder
 from results.verdict import Verdict
@@ -126,11 +126,11 @@ def test_foreign_stamps_are_named() -> None:
     assert seen(block(2)[:-SECTOR] + block(2, index=1)[-SECTOR:])["foreign"]
 
 
-# the stamper
+# the program
 
 
 class Bench:
-    """A stamper on a file, through the page cache, and what it says as a history."""
+    """A Stamping of a file, through the page cache, and what it says as a history."""
 
     def __init__(self, path: Path, **job: Any) -> None:
         path.write_bytes(bytes(1 << 20))
@@ -140,11 +140,11 @@ class Bench:
             "blocks": 16, "block_size": SIZE, "logical": SECTOR, "threads": 4, "rate": 4000.0,
             **job})
         self.events: list[Event] = []
-        self.stamper = self.again()
+        self.stamping = self.again()
 
-    def again(self) -> Stamper:
-        """Return a stamper that knows nothing of what was written."""
-        return Stamper(self.disk, self.job, self.say)
+    def again(self) -> Stamping:
+        """Return a Stamping that knows nothing of what was written."""
+        return Stamping(self.disk, self.job, self.say)
 
     def say(self, kind: str, **data: Any) -> None:
         self.events.append(Event(time.monotonic(), "workload", kind,
@@ -156,10 +156,10 @@ class Bench:
 
     def load(self, ios: int) -> None:
         """Drive it until as many I/Os are done."""
-        self.stamper.run(self.stamper.load, lambda: self.wait(ios))
+        self.stamping.run(self.stamping.load, lambda: self.wait(ios))
 
     def wait(self, ios: int) -> None:
-        while self.stamper.ios < ios:
+        while self.stamping.ios < ios:
             time.sleep(0.002)
 
     def judge(self) -> Any:
@@ -184,8 +184,8 @@ def test_a_healthy_disk_passes(bench: Bench) -> None:
     assert kinds["read"] >= 100
     assert kinds["writing"] == kinds["wrote"] == kinds["read"] + 16
     assert kinds["found"] == 2 * 16
-    assert bench.stamper.errors == 0
-    assert bench.stamper.bytes == bench.stamper.ios * SIZE
+    assert bench.stamping.errors == 0
+    assert bench.stamping.bytes == bench.stamping.ios * SIZE
 
 
 def test_it_stays_in_its_region(bench: Bench) -> None:
@@ -226,7 +226,7 @@ def test_the_seed_decides_what_is_written(tmp_path: Path) -> None:
 def test_a_corrupted_block_is_found_even_if_it_is_written_again(bench: Bench) -> None:
     bench.load(100)
     os.pwrite(bench.disk, b"?", (1 << 18) + 5 * SIZE + 600)
-    bench.stamper.stopping.clear()
+    bench.stamping.stopping.clear()
     bench.load(400)
     check = bench.judge()
     assert check.verdict is Verdict.FAIL
@@ -273,7 +273,7 @@ def test_errors_are_told_and_survived(
     assert check.verdict is Verdict.PASS, check.reason
     errors = {event.data["error"] for event in bench.events if event.kind == "wrote"}
     assert errors == {None, "EIO"}
-    assert bench.stamper.errors > 10
+    assert bench.stamping.errors > 10
 
 
 def test_blocks_that_cannot_be_read_back_are_told(
@@ -293,11 +293,11 @@ def test_blocks_that_cannot_be_read_back_are_told(
 
 def test_the_rate_is_kept_and_not_caught_up(bench: Bench) -> None:
     bench.job = replace(bench.job, rate=200.0)
-    bench.stamper = bench.again()
-    stopper = threading.Timer(1.0, bench.stamper.stopping.set)
+    bench.stamping = bench.again()
+    stopper = threading.Timer(1.0, bench.stamping.stopping.set)
     stopper.start()
-    bench.stamper.run(bench.stamper.load, lambda: bench.stamper.stopping.wait(SOON) and None)
-    assert 40 < bench.stamper.ios < 230
+    bench.stamping.run(bench.stamping.load, lambda: bench.stamping.stopping.wait(SOON) and None)
+    assert 40 < bench.stamping.ios < 230
 
 
 # on a machine: this host, spoken to as the harness speaks to a guest

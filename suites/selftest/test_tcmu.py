@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from targets.backend.control import Channel
+from targets.backend.control_guest import Channel
 from targets.backend.disk import CHECK_CONDITION, GOOD, RamDisk
-from targets.lio import ring as abi
-from targets.lio.ring import BrokenRingError, Command, Ring, TaskManagement
-from targets.lio.tcmu import Server, Uio, parse
+from targets.lio import ring_guest as abi
+from targets.lio.ring_guest import BrokenRingError, Command, Ring, TaskManagement
+from targets.lio.tcmu_guest import Server, Uio, parse
 
 HEADER = Path("/usr/include/linux/target_core_user.h")
 RING_AT, RING_SIZE, DATA_AT = 128, 896, 1024

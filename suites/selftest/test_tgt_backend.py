@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from targets.backend.control import Channel
+from targets.backend.control_guest import Channel
 from targets.backend.disk import RamDisk
-from targets.tgt import nbd
-from targets.tgt.backend import Server
-from targets.tgt.nbd import REPLY, REPLY_MAGIC, REQUEST, REQUEST_MAGIC, Connection, Type
+from targets.tgt import nbd_guest
+from targets.tgt.backend_guest import Server
+from targets.tgt.nbd_guest import REPLY, REPLY_MAGIC, REQUEST, REQUEST_MAGIC, Connection, Type
 
 HEADER = Path("/usr/include/linux/nbd.h")
 BLOCK = 512
@@ -153,10 +153,10 @@ def test_lies(kernel: Kernel) -> None:
 def test_numbers_are_the_headers() -> None:
     text = HEADER.read_text()
     ioctls = dict(re.findall(r"#define (NBD_\w+)\s+_IO\( ?0xab, (\d+) ?\)", text))
-    names = [name for name in vars(nbd) if name.startswith("NBD_")]
+    names = [name for name in vars(nbd_guest) if name.startswith("NBD_")]
     assert names
     for name in names:
-        assert getattr(nbd, name) == 0xAB00 + int(ioctls[name]), name
+        assert getattr(nbd_guest, name) == 0xAB00 + int(ioctls[name]), name
     for name, value in (("REQUEST", REQUEST_MAGIC), ("REPLY", REPLY_MAGIC)):
         assert f"#define NBD_{name}_MAGIC {value:#x}" in text
     for kind in Type:

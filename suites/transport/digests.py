@@ -50,4 +50,4 @@ ALLOWED: Mapping[str, Rule] = {
     "data-immediate-data-erl1": IMMEDIATE,
     "data-data-out-erl1": SOLICITED,
 }
-"""By the case's name (fixtures.initiator.raw.digests)."""
+"""By the case's name (fixtures.initiator.raw.digests_guest)."""

@@ -13,7 +13,7 @@ from inject.wire import DIGESTS
 from suites.transport.digests import ALLOWED, CLAUSE, Rule
 from targets.target import Device
 
-MODULE = "fixtures.initiator.raw.digests"
+MODULE = "fixtures.initiator.raw.digests_guest"
 
 ANSWER_WITHIN = 1.5
 """Seconds in which a PDU with a wrong digest is answered, or not at all."""

@@ -18,7 +18,7 @@ MANY = frozenset({"step", "reply"})
 
 
 class BackendProcess:
-    """A backend process on a machine, executing the commands of targets.backend.control.
+    """A backend process on a machine, executing the commands of targets.backend.control_guest.
 
     Every message becomes an event of source "backend" in the history.
     """
@@ -137,7 +137,8 @@ class BackendProcess:
         self, how: str, count: int, *, deadline: float, direction: str | None = None,
         medium: str | None = None,
     ) -> None:
-        """Have it carry out the next ``count`` matching commands wrongly (targets.backend.lies)."""
+        """Have it carry out the next ``count`` matching commands wrongly
+        (targets.backend.lies_guest)."""
         self.call("lie", deadline=deadline, how=how, count=count, direction=direction,
                   medium=medium)
 

@@ -30,7 +30,7 @@ from targets.target import Address, Deployment, Device, Transport
 
 VENDOR = "STF"
 PRODUCT = "TCMU RAM disk"
-BACKEND = "targets.lio.tcmu"
+BACKEND = "targets.lio.tcmu_guest"
 DEV_CONFIG = "stf"
 """The last part of the uio device's name, after the backstore's."""
 

@@ -29,7 +29,7 @@ from targets.target import DIGESTS, Address, Deployment, Device, Transport
 
 VENDOR = "STF"
 PRODUCT = "scst_user disk"
-BACKEND = "targets.scst.user"
+BACKEND = "targets.scst.user_guest.backend"
 
 STATE_DIRECTORIES = ("/var/lib/scst/pr", "/var/lib/scst/vdev_mode_pages")
 """Without them registering a device fails with ENOENT."""

@@ -23,7 +23,7 @@ from targets.tgt.export import LUN, VENDOR, Export
 from targets.tgt.operations import Site
 from targets.tgt.traits import TRAITS
 
-BACKEND = "targets.tgt.backend"
+BACKEND = "targets.tgt.backend_guest"
 
 NBD = "nbd"
 NBD_DEVICE = "/dev/nbd0"

@@ -1,6 +1,6 @@
 """The scst_user backend's process: its devices, and the test's commands to them.
 
-Runs in the guest; stdlib only. targets.scst.user says which commands there are.
+Runs in the guest; stdlib only. targets.scst.user_guest.backend says which commands there are.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from targets.backend.control import Channel, Holds, Later
+from targets.backend.control_guest import Channel, Holds, Later
 from targets.backend.disk import Opcode, RamDisk
 from targets.scst import abi
-from targets.scst.memory import Memory
-from targets.scst.user_device import Device, WriteSame
-from targets.scst.user_getter import Getters
-from targets.scst.user_operation import Operation, Work, alone, together
-from targets.scst.user_registration import RegistrationError, register
+from targets.scst.user_guest.device import Device, WriteSame
+from targets.scst.user_guest.getter import Getters
+from targets.scst.user_guest.memory import Memory
+from targets.scst.user_guest.operation import Operation, Work, alone, together
+from targets.scst.user_guest.registration import RegistrationError, register
 from targets.scst.user_spec import OPT, DeviceSpec, raw_options
 
 FLUSH_AFTER_MS = 5

@@ -21,7 +21,7 @@ from enum import IntEnum
 from typing import Any
 
 from targets.scst import abi
-from targets.scst.user_answers import EXTRA, Slot
+from targets.scst.user_guest.answers import EXTRA, Slot
 
 Fields = Mapping[str, Any]
 

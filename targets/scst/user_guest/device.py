@@ -1,6 +1,6 @@
 """One scst_user device: what its commands mean, and how each subcommand is answered.
 
-Runs in the guest; stdlib only. Who fetches commands (targets.scst.user_getter) gives each to
+Runs in the guest; stdlib only. Who fetches commands (targets.scst.user_guest.getter) gives each to
 ``take`` with a slot to write the answer on; what is answered later is answered by ``release`` and
 ``answer``, with SCST_USER_REPLY_CMD.
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from targets.backend.control import Events, Holds
+from targets.backend.control_guest import Events, Holds
 from targets.backend.disk import (
     CHECK_CONDITION,
     GOOD,
@@ -30,14 +30,14 @@ from targets.backend.disk import (
     extent,
 )
 from targets.backend.disk.sense import ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB, fixed_sense
-from targets.backend.lies import How, Lie, Lies
-from targets.backend.pace import Pace
+from targets.backend.lies_guest import How, Lie, Lies
+from targets.backend.pace_guest import Pace
 from targets.scst import abi
-from targets.scst.memory import Memory
-from targets.scst.user_answers import Sheet, Slot
-from targets.scst.user_registration import errno_name
+from targets.scst.user_guest.answers import Sheet, Slot
+from targets.scst.user_guest.memory import Memory
+from targets.scst.user_guest.registration import errno_name
+from targets.scst.user_guest.wrong import Fields, write_over
 from targets.scst.user_spec import INT32_MAX, OPT, DeviceSpec
-from targets.scst.user_wrong import Fields, write_over
 
 BODY = abi.GetCmd.preply.offset  # every member of the union begins there
 HEAD = (0, abi.GetCmd, ("cmd_h", "subcode"))

@@ -1,7 +1,7 @@
 """Lies: ways in which a backend answers what it did not do, or does what it was not asked.
 
 Runs in the guest; stdlib only. Shared by the backends; each asks ``pick`` when it carries a
-READ or WRITE out. Commands of the test, beside those of targets.backend.control:
+READ or WRITE out. Commands of the test, beside those of targets.backend.control_guest:
 
 =======  =====================================================================
 do       arguments and effect
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from targets.backend.control import Events
+from targets.backend.control_guest import Events
 from targets.backend.disk import Access, RamDisk
 
 

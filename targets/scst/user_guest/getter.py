@@ -21,8 +21,8 @@ from functools import partial
 
 from targets.backend.disk import Buffer
 from targets.scst import abi
-from targets.scst.user_answers import REPLY_SIZE, Sheet
-from targets.scst.user_device import Device, header
+from targets.scst.user_guest.answers import REPLY_SIZE, Sheet
+from targets.scst.user_guest.device import Device, header
 
 CALL_OUT = signal.SIGUSR1
 """Interrupts the ioctl. ``main`` gives it a handler that does nothing."""

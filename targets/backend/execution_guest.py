@@ -1,7 +1,8 @@
 """Commands in the hands of a backend that has one point, EXEC: received, and not answered yet.
 
 Runs in the guest; stdlib only. What a command is (``what``) is the backend's own; here it is held
-or let through (targets.backend.control), and told the truth or a lie (targets.backend.lies).
+or let through (targets.backend.control_guest), and told the truth or a lie
+(targets.backend.lies_guest).
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from targets.backend.control import Channel, Holds
+from targets.backend.control_guest import Channel, Holds
 from targets.backend.disk import Access, RamDisk
-from targets.backend.lies import How, Lie, Lies
-from targets.backend.pace import Pace
+from targets.backend.lies_guest import How, Lie, Lies
+from targets.backend.pace_guest import Pace
 
 POINT = "EXEC"
 

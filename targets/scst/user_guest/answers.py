@@ -10,7 +10,7 @@ import ctypes
 from dataclasses import dataclass, field
 
 from targets.scst import abi
-from targets.scst.memory import Memory
+from targets.scst.user_guest.memory import Memory
 
 EXTRA = 512
 """Bytes beside a reply for sense data or descriptors, which have no other place."""

@@ -1,8 +1,8 @@
 """A TCMU backend: serves a RAM disk over a uio device of target_core_user.
 
-Runs in the guest; stdlib only. Executes the commands of targets.backend.control and
-targets.backend.lies; TCMU has one point, EXEC: the command has been read from the ring and not
-been answered. Beside the events listed there it emits
+Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and
+targets.backend.lies_guest; TCMU has one point, EXEC: the command has been read from the ring and
+not been answered. Beside the events listed there it emits
 
 - ``tmr``: function, handles (of held commands) and aborted (how many commands): a task
   management request that TCMU tells of; held commands stay held.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from targets.backend.control import Channel
+from targets.backend.control_guest import Channel
 from targets.backend.disk import CHECK_CONDITION, GOOD, Access, RamDisk, direction, extent
 from targets.backend.disk.sense import (
     LOGICAL_UNIT_COMMUNICATION_FAILURE,
@@ -34,9 +34,9 @@ from targets.backend.disk.sense import (
     bad_length,
     fixed_sense,
 )
-from targets.backend.execution import Execution, Task
-from targets.backend.lies import How, Lie
-from targets.lio.ring import TMR_NAMES, BrokenRingError, Command, Ring, TaskManagement
+from targets.backend.execution_guest import Execution, Task
+from targets.backend.lies_guest import How, Lie
+from targets.lio.ring_guest import TMR_NAMES, BrokenRingError, Command, Ring, TaskManagement
 
 UIO_CLASS = Path("/sys/class/uio")
 

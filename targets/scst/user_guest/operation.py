@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from targets.backend.control import Later, Reply
-from targets.scst.user_registration import RegistrationError, errno_name
+from targets.backend.control_guest import Later, Reply
+from targets.scst.user_guest.registration import RegistrationError, errno_name
 
 PATIENCE = 1.0
 """Seconds after which the test is told that an operation has not ended yet."""

@@ -1,11 +1,11 @@
 """The backend of a tgt LUN: serves a RAM disk as a network block device.
 
-Runs in the guest; stdlib only. Executes the commands of targets.backend.control and
-targets.backend.lies, all but the lie "twice": the kernel hangs up on who answers a request twice.
-There is one point, EXEC: tgt is executing the command, and its READ or WRITE of the block device
-has not been answered. Which SCSI command that was cannot be seen here: ``opcode`` is READ(10)'s or
-WRITE(10)'s. Commands without data of the medium (INQUIRY, TEST UNIT READY ...) are tgt's own
-affair and do not come here.
+Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and
+targets.backend.lies_guest, all but the lie "twice": the kernel hangs up on who answers a request
+twice. There is one point, EXEC: tgt is executing the command, and its READ or WRITE of the block
+device has not been answered. Which SCSI command that was cannot be seen here: ``opcode`` is
+READ(10)'s or WRITE(10)'s. Commands without data of the medium (INQUIRY, TEST UNIT READY ...) are
+tgt's own affair and do not come here.
 
 Beside the events listed there it emits ``gone``: reason: the kernel has disconnected.
 """
@@ -17,11 +17,11 @@ import select
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from targets.backend.control import Channel
+from targets.backend.control_guest import Channel
 from targets.backend.disk import GOOD, Access, Opcode, RamDisk
-from targets.backend.execution import Execution, Task
-from targets.backend.lies import How, Lie
-from targets.tgt.nbd import Connection, NbdDevice, Request, Type
+from targets.backend.execution_guest import Execution, Task
+from targets.backend.lies_guest import How, Lie
+from targets.tgt.nbd_guest import Connection, NbdDevice, Request, Type
 
 OPCODES = {Type.READ: Opcode.READ_10, Type.WRITE: Opcode.WRITE_10}
 

@@ -1,9 +1,9 @@
 """The scst_user backend: RAM disks behind /dev/scst_user, executing the test's commands.
 
 Runs in the guest; stdlib only. Its argument is targets.scst.user_spec's JSON: one device or
-several, the first being the one under test. Beside the commands of targets.backend.control and
-targets.backend.lies it takes those below. All take ``device``, a name; without it hold, release
-and close mean all devices, the others the first.
+several, the first being the one under test. Beside the commands of targets.backend.control_guest
+and targets.backend.lies_guest it takes those below. All take ``device``, a name; without it hold,
+release and close mean all devices, the others the first.
 
 ================  ============================================================================
 do                arguments and effect
@@ -14,7 +14,7 @@ serving           tell whether the device is open
 steps             on: whether ``step`` events are sent (they cost most of the throughput)
 answer            handle (null: of the oldest held command), count, fields, as_handle, times:
                   carry held commands out and answer them otherwise than rightly, with fields of
-                  targets.scst.user_wrong, or with another command's handle, or several times.
+                  targets.scst.user_guest.wrong, or with another command's handle, or several times.
                   Result: for each, handle and errors (what the kernel said each time: an errno's
                   name or null). A command is no longer held then; if the answer did not end it,
                   it can be answered again by its handle, and ``release`` answers it rightly
@@ -57,9 +57,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from targets.backend.control import Channel
-from targets.scst.user_getter import CALL_OUT
-from targets.scst.user_server import Server, start
+from targets.backend.control_guest import Channel
+from targets.scst.user_guest.getter import CALL_OUT
+from targets.scst.user_guest.server import Server, start
 from targets.scst.user_spec import ProcessSpec
 
 

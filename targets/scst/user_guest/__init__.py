@@ -1,0 +1,1 @@
+"""The scst_user backend. Runs in the guest; stdlib only."""

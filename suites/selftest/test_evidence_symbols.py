@@ -161,7 +161,8 @@ def test_ucmd_states_are_scsts() -> None:
 
 def test_look_says_what_it_cannot_do() -> None:
     pytest.importorskip("drgn", reason="drgn is not installed")
-    done = subprocess.run([sys.executable, "-m", "fixtures.evidence.look", "99", "/nowhere"],
+    done = subprocess.run([sys.executable, "-m", "fixtures.evidence.guest_memory", "99",
+                           "/nowhere"],
                           capture_output=True, text=True, check=False,
                           cwd=Path(__file__).parents[2])
     assert done.returncode != 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.stf import say
+from fixtures.stf import output
 from fixtures.stf.main import COMMANDS, program, run
 from fixtures.stf.status import Status
 from results.errors import WrongUsageError
@@ -46,7 +46,7 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_hostile_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    say.table(("one", "two"), [(HOSTILE, "1")], right=("two",))
+    output.table(("one", "two"), [(HOSTILE, "1")], right=("two",))
     said = capsys.readouterr().out
     assert said.splitlines()[1:] == ["a\\x1b[2Jb\\x0ac\\x202e    1"]
 

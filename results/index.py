@@ -1,4 +1,4 @@
-"""The index: what all runs of a results directory said, to be asked questions, in SQLite.
+"""The index: the verdicts of all runs of a results directory, for queries, in SQLite.
 
 The raw files are the truth. What is here is read from every run's run.json and its scenarios'
 verdict.json, is brought up to date whenever it is opened, and is made anew when it is damaged or

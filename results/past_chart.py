@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from results.errors import WrongUsageError
 from results.index import UNITLESS
-from results.questions import Past
+from results.queries import Past
 from results.verdict import Outcome
 
 COLOURS = {

@@ -8,7 +8,7 @@ from math import log
 
 from sqlalchemy import Connection
 
-from results import questions
+from results import queries
 from results.comparison.noise import MEASURED, MEASURED_AT_PACE
 from results.comparison.sample import Sample, at_pace, by_run, by_scenario, pace_of, wait_of
 from results.comparison.times import MATTERS, TimeChange, time_changes
@@ -44,13 +44,13 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
     What is noise, and who is flaky, the later one's index knows.
     """
     one, two = before.path.name, after.path.name
-    was, is_ = questions.samples(old, one), questions.samples(new, two)
-    notes = _notes(questions.conditions(old, one), questions.conditions(new, two))
+    was, is_ = queries.samples(old, one), queries.samples(new, two)
+    notes = _notes(queries.conditions(old, one), queries.conditions(new, two))
     kernels = _only_kernel(before), _only_kernel(after)
     if all(kernels) and kernels[0] != kernels[1]:
         was, is_ = _anywhere(was, kernels[0]), _anywhere(is_, kernels[1])
         notes.append(f"kernel {kernels[0]} is compared with {kernels[1]}")
-    past = questions.earlier(new, two, besides=[one])
+    past = queries.earlier(new, two, besides=[one])
     both = {each.scenario for each in was} & {each.scenario for each in is_}
     waits = tuple(wait_of([each for each in run if each.scenario in both]) for run in (was, is_))
     if waits[0] and waits[1] and abs(waits[1] - waits[0]) > BUSIER:
@@ -66,7 +66,7 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
         notes += _pace_note(paces[0] / paces[1])
     groups = by_scenario(was), by_scenario(is_)
     failed = any(each.outcome is Outcome.FAIL for each in (*was, *is_))
-    flaky = frozenset(each.scenario for each in questions.disagreements(
+    flaky = frozenset(each.scenario for each in queries.disagreements(
         new, besides=[one, two])) if failed else frozenset()
     return Comparison(
         one, two, len(groups[0].keys() & groups[1].keys()),
@@ -96,7 +96,7 @@ def _pace_note(faster: float) -> list[str]:
             "latencies are told as if it had been as fast as in the earlier one"]
 
 
-def _notes(was: questions.Conditions, is_: questions.Conditions) -> list[str]:
+def _notes(was: queries.Conditions, is_: queries.Conditions) -> list[str]:
     before, after = asdict(was), asdict(is_)
     return [f"another {what}: {_word(before[what])}, then {_word(after[what])}"
             for what in before if before[what] != after[what]]

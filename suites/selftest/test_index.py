@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from results import index, questions
+from results import index, queries
 from results.errors import MachineLostError
 from results.index import INDEX, LAYOUT, opened
 from results.store import HISTORY, RUN, VERDICT, write_json
@@ -61,7 +61,7 @@ ONE = {"lio-6.1-a": "PASS", "lio-6.1-a~2": "FAIL", "lio-6.12-b": "KNOWN"}
 def outcomes(results: Path, run: str = "2026-a") -> dict[str, str]:
     """Return what the index says of a run's folders."""
     with opened(results) as connection:
-        return {each.folder: each.outcome for each in questions.samples(connection, run)}
+        return {each.folder: each.outcome for each in queries.samples(connection, run)}
 
 
 def test_times_under_another_command_line_of_the_kernel_teach_nothing(tmp_path: Path) -> None:
@@ -72,19 +72,19 @@ def test_times_under_another_command_line_of_the_kernel_teach_nothing(tmp_path: 
         record["options"] = {"append": words} if words else {}
         (run / "run.json").write_text(json.dumps(record))
     with opened(tmp_path) as connection:
-        assert questions.conditions(connection, "2026-b").append == "slub_debug=FZPU"
-        assert {each.run for each in questions.earlier(connection, "2026-c", besides=[])} == {
+        assert queries.conditions(connection, "2026-b").append == "slub_debug=FZPU"
+        assert {each.run for each in queries.earlier(connection, "2026-c", besides=[])} == {
             "2026-a"}
 
 
 def test_a_run_is_found_with_its_scenarios(tmp_path: Path) -> None:
     make_run(tmp_path, "2026-a", ONE, figures={"teardown_time": 1.5})
     with opened(tmp_path) as connection:
-        found = questions.samples(connection, "2026-a")
-        past = questions.history(connection, "lio-6.12-b")
-        assert questions.conditions(connection, "2026-a") == questions.Conditions(
+        found = queries.samples(connection, "2026-a")
+        past = queries.history(connection, "lio-6.12-b")
+        assert queries.conditions(connection, "2026-a") == queries.Conditions(
             "lio", "tcg", "lab")
-        assert questions.scenarios(connection, "lio-6.1") == ["lio-6.1-a", "lio-6.12-b"]
+        assert queries.scenarios(connection, "lio-6.1") == ["lio-6.1-a", "lio-6.12-b"]
     assert sorted(each.outcome for each in found) == ["FAIL", "KNOWN", "PASS"]
     assert {each.scenario for each in found} == {"lio-6.1-a", "lio-6.12-b"}
     assert {each.figure("teardown_time") for each in found} == {1.5}
@@ -116,7 +116,7 @@ def test_what_killed_pytest_left_is_read_with_every_finished_scenario(tmp_path: 
     (run / "lio-6.1-c").mkdir()  # killed before it wrote a byte
     (run / "lio-6.1-a" / ".verdict.json.00112233").write_text('{"scena')
     with opened(tmp_path) as connection:
-        found = {each.folder: each for each in questions.samples(connection, "2026-a")}
+        found = {each.folder: each for each in queries.samples(connection, "2026-a")}
     assert {name: each.outcome for name, each in found.items()} == {
         "lio-6.1-a": "PASS", "lio-6.1-b": "UNKNOWN"}
     assert found["lio-6.1-b"].reason == index.UNJUDGED
@@ -182,7 +182,7 @@ def test_figures_that_are_none(tmp_path: Path) -> None:
                          "wall_time": {"value": True}}
     (run / "lio-6.1-a" / VERDICT).write_text(json.dumps(record))
     with opened(tmp_path) as connection:
-        (found,) = questions.samples(connection, "2026-a")
+        (found,) = queries.samples(connection, "2026-a")
     assert found.figure("teardown_time") is None
     assert found.figure("longest_command") is None
 
@@ -223,7 +223,7 @@ def test_rebuilding_sees_what_was_changed_behind_its_back(tmp_path: Path) -> Non
     outcomes(tmp_path)
     write_json(run / "lio-6.1-a" / VERDICT, verdict("lio-6.1-a", "FAIL"))
     with opened(tmp_path, rebuild=True) as connection:
-        assert [each.outcome for each in questions.samples(connection, "2026-a")] == ["FAIL"]
+        assert [each.outcome for each in queries.samples(connection, "2026-a")] == ["FAIL"]
 
 
 def test_where_it_cannot_be_written_it_is_in_memory(
@@ -238,11 +238,11 @@ def test_on_a_full_disk_it_is_in_memory(tmp_path: Path) -> None:
     make_run(tmp_path, "2026-a", {f"lio-6.1-{number}": "PASS" for number in range(300)})
     program = (
         "import resource, sys, pathlib, signal\n"
-        "from results import index, questions\n"
+        "from results import index, queries\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
         "with index.opened(pathlib.Path(sys.argv[1])) as found:\n"
-        "    print(len(questions.samples(found, '2026-a')))\n")
+        "    print(len(queries.samples(found, '2026-a')))\n")
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True,
                           text=True, check=False, cwd=Path(__file__).parents[2])
     assert (done.stdout, done.returncode) == ("300\n", 0), done.stderr
@@ -253,10 +253,10 @@ def test_several_programs_at_once(tmp_path: Path) -> None:
     for number in range(20):
         make_run(tmp_path, f"20{number:02}-a", ONE)
     program = ("import sys, pathlib\n"
-               "from results import index, questions\n"
+               "from results import index, queries\n"
                "for _ in range(5):\n"
                "    with index.opened(pathlib.Path(sys.argv[1])) as found:\n"
-               "        assert len(questions.history(found, 'lio-6.1-a')) == 40\n")
+               "        assert len(queries.history(found, 'lio-6.1-a')) == 40\n")
     started = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)],
                                 stderr=subprocess.PIPE, cwd=Path(__file__).parents[2])
                for _ in range(4)]
@@ -273,8 +273,8 @@ def test_who_disagrees_with_itself(tmp_path: Path) -> None:
     make_run(tmp_path, "2026-c", {"lio-6.1-a": "PASS", "lio-6.1-b": "PASS",
                                   "lio-6.1-c": "UNKNOWN"})
     with opened(tmp_path) as connection:
-        (found,) = questions.disagreements(connection)
-        assert questions.disagreements(connection, besides=["2026-b"]) == []
-        assert questions.disagreements(connection, target="tgt") == []
+        (found,) = queries.disagreements(connection)
+        assert queries.disagreements(connection, besides=["2026-b"]) == []
+        assert queries.disagreements(connection, target="tgt") == []
     assert (found.scenario, found.times) == ("lio-6.1-b", 3)
     assert found.chance == pytest.approx(2 / 3)

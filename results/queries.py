@@ -1,4 +1,4 @@
-"""What the index is asked: a run's scenarios, runs alike, a scenario's past, who disagrees."""
+"""Queries of the index: scenarios of a run, comparable runs, a scenario's past, flaky scenarios."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from results.index import FIGURES, names, rows, runs
 from results.verdict import Outcome
 
 PAST = 50
-"""Runs, the newest, in which it is looked for who disagrees."""
+"""The newest runs, of which flaky scenarios are reported."""
 
 JOINED = rows.join(runs, rows.c.run == runs.c.id).join(names, rows.c.name == names.c.id)
 
@@ -53,7 +53,7 @@ class Past:
 class Disagreement:
     """A scenario with more than one outcome on the same target, version and kernel.
 
-    ``chance``: that two of its runs, picked at random, disagree. ``outcomes``: how often each.
+    ``chance``: that two of its runs, picked at random, differ. ``outcomes``: how often each.
     """
 
     scenario: str
@@ -109,7 +109,8 @@ def _samples(connection: Connection, where: ColumnElement[bool]) -> list[Sample]
 
 
 def outcome(word: str) -> Outcome:
-    """Return an outcome by its name; one of a later time, that is not known here, tells nothing."""
+    """Return an outcome by its name; one of a later time, that is not known here, counts as
+    UNKNOWN."""
     return OUTCOMES.get(word, Outcome.UNKNOWN)
 
 
@@ -145,10 +146,10 @@ def disagreements(
     connection: Connection, *, target: str | None = None, last: int = PAST,
     besides: Sequence[str] = (),
 ) -> list[Disagreement]:
-    """Return who disagrees with itself, the most often first, in the newest runs but some.
+    """Return the flaky scenarios of the newest runs, most often flaky first, without some runs.
 
-    A failure that is known counts as a failure, and a known one that was not seen as a pass. What
-    was not told (UNKNOWN) disagrees with nobody.
+    A failure that is known counts as a failure, and a known one that was not seen as a pass.
+    UNKNOWN counts for neither.
     """
     newest = select(runs.c.id).where(runs.c.name.not_in(besides)).order_by(
         runs.c.started.desc()).limit(last)
@@ -164,12 +165,12 @@ def disagreements(
     for row in found:
         key = (row.scenario, row.kernel or "", row.version or "")
         groups.setdefault(key, {})[row.outcome] = row.times
-    ranked = [Disagreement(*key, chance_to_disagree(outcomes), outcomes)
-              for key, outcomes in groups.items() if chance_to_disagree(outcomes)]
+    ranked = [Disagreement(*key, chance_to_differ(outcomes), outcomes)
+              for key, outcomes in groups.items() if chance_to_differ(outcomes)]
     return sorted(ranked, key=lambda each: (-each.chance, -each.times, each.scenario))
 
 
-def chance_to_disagree(outcomes: Mapping[str, int]) -> float:
+def chance_to_differ(outcomes: Mapping[str, int]) -> float:
     """Return how probable it is that of two runs one failed and one did not."""
     failed = sum(times for word, times in outcomes.items() if word in FAILED)
     times = sum(outcomes.values())

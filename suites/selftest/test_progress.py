@@ -14,7 +14,7 @@ from termios import TIOCSWINSZ
 import pytest
 
 from fixtures.progress import LiveLine, Progress, about
-from results import former
+from results import past_durations
 from results.judge import Judgement
 from results.known_issues import KnownIssue
 from results.store import Run
@@ -67,7 +67,7 @@ def test_a_log_has_a_plain_line_for_each(clock: Clock) -> None:
     assert "\x1b" not in "".join(said)
 
 
-def test_time_left_is_that_of_former_runs(clock: Clock) -> None:
+def test_time_left_is_that_of_past_runs(clock: Clock) -> None:
     watched = Progress(lambda words: None, clock=clock)
     watched.expect(["a", "b", None, "c"], {"a": 10.0, "b": 60.0, "c": 30.0})
     assert watched.left() == 10 + 60 + 30 + 30  # of the one that is not known the median
@@ -95,7 +95,7 @@ def test_durations(seconds: float, words: str) -> None:
     assert about(seconds) == words
 
 
-def test_former_wall_times(tmp_path: Path) -> None:
+def test_past_wall_times(tmp_path: Path) -> None:
     for seconds in (5.0, 7.5):
         old = Run.begin(tmp_path, {})
         old.path.rename(tmp_path / f"2026010{int(seconds)}T000000Z-000000")
@@ -104,8 +104,8 @@ def test_former_wall_times(tmp_path: Path) -> None:
         old.scenario("a").save(found)
         old.scenario("torn").verdict.write_text('{"figures": {"wall_time": {"va')
     Run.begin(tmp_path, {})
-    assert former.wall_times(tmp_path, ["a", "b", "torn"]) == {"a": 7.5}
-    assert former.wall_times(tmp_path / "none", ["a"]) == {}
+    assert past_durations.wall_times(tmp_path, ["a", "b", "torn"]) == {"a": 7.5}
+    assert past_durations.wall_times(tmp_path / "none", ["a"]) == {}
 
 
 def drawn(act: Callable[[LiveLine], None], columns: int = 80) -> str:

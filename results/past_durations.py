@@ -1,4 +1,4 @@
-"""How long scenarios took in former runs: from their verdicts, the newest run first."""
+"""Durations of scenarios in past runs: from their verdicts, the newest run first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from results.store import LATEST, RUN, VERDICT
 
 RUNS_MAX = 10
-"""Former runs that are looked at: older ones say less."""
+"""Past runs that are read: older ones predict less."""
 
 WALL_TIME = re.compile(r'"wall_time":\s*\{\s*"value":\s*(?P<seconds>\d+(?:\.\d+)?)')
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from fixtures.plugin import run_session
 from fixtures.machine.image import Image
 from fixtures.machine.kernel import Kernel
-from results.gallery import Gallery
+from results.chart_queue import ChartQueue
 from results.history import Recorder
 from results.judge import judge
 from suites.selftest.stories import SCENARIO
@@ -65,7 +65,7 @@ run_session.guest_image = lambda progress: Image(HERE, HERE)
 run_session.find_kernel = lambda name, progress: Kernel(name, "6.1.0-test", HERE, HERE, "none")
 run_session.require_boot_modules = lambda kernel: None
 run_session.target_by_name = lambda name, prefix: Target()
-Gallery._draw = staticmethod(lambda folder: None)
+ChartQueue._draw = staticmethod(lambda folder: None)
 """
 
 SUITE = """

@@ -15,8 +15,8 @@ from fixtures.machine.image import Image, guest_image
 from fixtures.machine.initramfs import BOOT_MODULES
 from fixtures.plugin import run_session
 from fixtures.scenario import Scenario
+from results.chart_queue import ChartQueue
 from results.formats.recorded import files_in
-from results.gallery import Gallery
 from results.judge import Judgement
 from results.store import ScenarioRecord
 from results.verdict import Check, Figure, Verdict
@@ -66,7 +66,7 @@ class Desk:
         monkeypatch.delenv("SCST_PREFIX", raising=False)
         monkeypatch.setattr(run_session, "run_scenario", self._run)
         monkeypatch.setattr(run_session, "guest_image", lambda progress: Image(self.top, self.top))
-        monkeypatch.setattr(Gallery, "_draw", staticmethod(lambda folder: None))
+        monkeypatch.setattr(ChartQueue, "_draw", staticmethod(lambda folder: None))
         self.suite = pytester.makepyfile(SUITE).stem
         self.kernel = self.kernel_directory("kernel", RELEASE)
 

@@ -1,4 +1,4 @@
-"""The gallery: draws the charts of finished scenarios while the run goes on, one at a time.
+"""A queue of charts: draws those of finished scenarios during the run, one at a time.
 
 Drawing takes seconds of CPU; it runs in programs of its own at the lowest priority, so that it
 does not disturb what is being measured.
@@ -18,8 +18,8 @@ BOUND = 120.0
 """Seconds after which a drawing is given up: a tool's bound, not a target's."""
 
 
-class Gallery:
-    """Draw while it is entered; leaving it waits for what is left.
+class ChartQueue:
+    """A context manager that draws in a thread; its exit waits for the queued charts.
 
     ``failures``: path, words.
     """
@@ -28,7 +28,7 @@ class Gallery:
         self.failures: list[tuple[Path, str]] = []
         self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
         self._abandoned = False
-        self._thread = threading.Thread(target=self._draw_all, name="gallery", daemon=True)
+        self._thread = threading.Thread(target=self._draw_all, name="charts", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -38,8 +38,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from results.calibration import SPIN
 from results.errors import MachineLostError
-from results.pace import SPIN
 from results.service import IN_SPINS
 from results.starvation import WAIT
 from results.store import HISTORY, RUN, VERDICT, kernel_in_id

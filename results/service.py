@@ -3,7 +3,7 @@
 Of all that can be measured of a target it depends least on how busy the machine is: between
 runs of the same smoke suite on a host with changing load the quartile moved by a tenth, the
 completion latency by half (results.comparison.noise). In units of a piece of work that the backend
-did beside the same command (results.pace) it depends on the host's speed even less.
+did beside the same command (results.calibration) it depends on the host's speed even less.
 """
 
 from __future__ import annotations

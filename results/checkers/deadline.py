@@ -13,9 +13,9 @@ from math import ceil
 from typing import Any
 
 from results.block_io import DATA_OPS, Account, Io, account
+from results.calibration import SPIN, spin_quartile
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
-from results.pace import SPIN, pace
 from results.service import service_figures
 from results.timeline import Timeline, command_bound, phase
 from results.verdict import Check, Figure, Signature, Verdict
@@ -28,7 +28,7 @@ def check(history: History) -> Check:
     book = account(history)
     timeline = Timeline.of(history)
     figures = {**latency_figures(_tested(book), timeline), **service_figures(history),
-               SPIN: pace(history)}
+               SPIN: spin_quartile(history)}
     if book.bystanders:
         seconds = [io.seconds(timeline.seen_until) for io in _concerned(_aside(book), timeline)]
         figures["bystander_max"] = Figure(max(seconds, default=None), "s")

@@ -9,8 +9,8 @@ from math import log
 from sqlalchemy import Connection
 
 from results import queries
-from results.comparison.noise import MEASURED, MEASURED_AT_PACE
-from results.comparison.sample import Sample, at_pace, by_run, by_scenario, pace_of, wait_of
+from results.comparison.noise import MEASURED, MEASURED_CALIBRATED
+from results.comparison.sample import Sample, by_run, by_scenario, calibrated, spin_of, wait_of
 from results.comparison.times import MATTERS, TimeChange, time_changes
 from results.comparison.verdicts import VerdictChange, verdict_changes
 from results.store import Run, kernel_in_id
@@ -59,11 +59,11 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
                      f"for {waits[1]:.0%}: times are compared as between an idle and a busy host")
     elif waits[1]:
         past = _as_busy(past, waits[1], both)
-    paces, usual = (pace_of(was), pace_of(is_)), MEASURED
-    if paces[0] and paces[1]:
-        was, is_, past = (at_pace(each, paces[0]) for each in (was, is_, past))
-        usual = MEASURED_AT_PACE
-        notes += _pace_note(paces[0] / paces[1])
+    spins, usual = (spin_of(was), spin_of(is_)), MEASURED
+    if spins[0] and spins[1]:
+        was, is_, past = (calibrated(each, spins[0]) for each in (was, is_, past))
+        usual = MEASURED_CALIBRATED
+        notes += _speed_note(spins[0] / spins[1])
     groups = by_scenario(was), by_scenario(is_)
     failed = any(each.outcome is Outcome.FAIL for each in (*was, *is_))
     flaky = frozenset(each.scenario for each in queries.disagreements(
@@ -88,7 +88,7 @@ def _as_busy(past: Sequence[Sample], wait: float, of: Container[str]) -> list[Sa
     return [sample for run in by_run(past).values() if alike(run) for sample in run]
 
 
-def _pace_note(faster: float) -> list[str]:
+def _speed_note(faster: float) -> list[str]:
     """Say of a guest that was faster, or slower, by more than a tenth how its times are told."""
     if abs(log(faster)) < MATTERS:
         return []

@@ -51,8 +51,8 @@ MEASURED: Mapping[str, Noise] = {
 two cores with QEMU's TCG, that was idle to three times overloaded. Robust: quartiles, medians."""
 
 
-MEASURED_AT_PACE: Mapping[str, Noise] = {**MEASURED, "service_p25": Noise(0.06, 0.07)}
-"""The same where times are told at one pace (results.comparison.sample): of 85 smoke scenarios in
+MEASURED_CALIBRATED: Mapping[str, Noise] = {**MEASURED, "service_p25": Noise(0.06, 0.07)}
+"""The same for calibrated times (results.comparison.sample): of 85 smoke scenarios in
 10 runs on LIO, on a host that was idle or had two more guests; in seconds it is 0.16 and 0.08 for
 these. Median latencies are queues more than work: 0.14 and 0.61, 0.21 and 0.49, hence as above."""
 

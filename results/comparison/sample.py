@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from results.pace import SPIN
+from results.calibration import SPIN
 from results.service import IN_SPINS
 from results.starvation import WAIT
 from results.verdict import Outcome
 
 SERVICE = "service_p25"
 
-PACED = frozenset({SERVICE, "latency_before_p50", "latency_after_p50"})
+CALIBRATED = frozenset({SERVICE, "latency_before_p50", "latency_after_p50"})
 """Figures that are a CPU's work and little else: twice as fast a guest takes half as long. What a
 command or a teardown takes at most is mostly a timeout, which no CPU makes shorter."""
 
@@ -35,7 +35,7 @@ class Sample:
         return value if value and value > 0 else None
 
 
-def pace_of(samples: Iterable[Sample]) -> float | None:
+def spin_of(samples: Iterable[Sample]) -> float | None:
     """Return how many seconds a spin took in a run's scenarios, the median; None where none of
     them says."""
     return _usual(SPIN, samples)
@@ -51,23 +51,23 @@ def _usual(name: str, samples: Iterable[Sample]) -> float | None:
     return median([value for value in found if value]) if any(found) else None
 
 
-def at_pace(samples: Sequence[Sample], pace: float) -> list[Sample]:
-    """Return samples as they had been in guests in which a spin takes ``pace`` seconds.
+def calibrated(samples: Sequence[Sample], to_spin: float) -> list[Sample]:
+    """Return samples as they had been in guests in which a spin takes ``to_spin`` seconds.
 
     One that does not say what its own took was as fast as its run; where that does not say either
     there are no times of CPU work any more.
     """
-    usual = {run: pace_of(each) for run, each in by_run(samples).items()}
-    return [_told(sample, pace, sample.figure(SPIN) or usual[sample.run]) for sample in samples]
+    usual = {run: spin_of(each) for run, each in by_run(samples).items()}
+    return [_told(sample, to_spin, sample.figure(SPIN) or usual[sample.run]) for sample in samples]
 
 
-def _told(sample: Sample, pace: float, spin: float | None) -> Sample:
+def _told(sample: Sample, to_spin: float, spin: float | None) -> Sample:
     figures = dict(sample.figures or {})
-    for name in PACED:
+    for name in CALIBRATED:
         value = figures.get(name)
-        figures[name] = value * pace / spin if value and spin else None
+        figures[name] = value * to_spin / spin if value and spin else None
     if in_spins := sample.figure(IN_SPINS):  # each command's by the spin beside it
-        figures[SERVICE] = in_spins * pace
+        figures[SERVICE] = in_spins * to_spin
     return Sample(sample.run, sample.scenario, sample.outcome, sample.reason, sample.folder,
                   figures)
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from results.calibration import SPIN
 from results.comparison.noise import MEASURED, RUNS_MIN, learned
 from results.comparison.ranks import (
     cliffs_delta,
@@ -20,10 +21,9 @@ from results.comparison.ranks import (
     shift,
     tail,
 )
-from results.comparison.sample import PACED, Sample, at_pace, by_scenario, pace_of
+from results.comparison.sample import CALIBRATED, Sample, by_scenario, calibrated, spin_of
 from results.comparison.times import MEASURES, TimeChange, time_changes
 from results.comparison.verdicts import Change, VerdictChange, verdict_changes
-from results.pace import SPIN
 from results.service import IN_SPINS
 from results.verdict import Outcome
 
@@ -165,7 +165,7 @@ class Bench:
 def on_a_host(samples: list[Sample], spin: float) -> list[Sample]:
     """Return samples of a host on which a spin takes so many seconds; work, in that proportion."""
     return [replace(sample, figures={**(sample.figures or {}), SPIN: spin, **{
-        name: (sample.figure(name) or 0.0) * spin for name in PACED}}) for sample in samples]
+        name: (sample.figure(name) or 0.0) * spin for name in CALIBRATED}}) for sample in samples]
 
 
 def worse(before: list[Sample], after: list[Sample], past: list[Sample]) -> list[TimeChange]:
@@ -209,44 +209,45 @@ def test_a_slower_backend_is_found_on_a_host_whose_speed_changes() -> None:
         before, same, slower = (
             on_a_host(bench.samples(times=5, slower=factor), spin)
             for factor, spin in ((1.0, 0.003), (1.0, 0.005), (1.3, 0.002)))
-        spin = pace_of(before)
+        spin = spin_of(before)
         assert spin == 0.003
-        usual = [sample for run in past for sample in at_pace(run, spin)]
-        alarms += bool(worse(at_pace(before, spin), at_pace(same, spin), usual))
-        told = worse(at_pace(before, spin), at_pace(slower, spin), usual)
+        usual = [sample for run in past for sample in calibrated(run, spin)]
+        alarms += bool(worse(calibrated(before, spin), calibrated(same, spin), usual))
+        told = worse(calibrated(before, spin), calibrated(slower, spin), usual)
         found += any(each.measure == "service_p25" and each.worse for each in told)
     assert found >= 9
     assert alarms == 0
 
 
-def test_what_the_pace_does_not_change() -> None:
+def test_what_the_calibration_does_not_change() -> None:
     (sample,) = on_a_host(Bench(1).samples(scenarios=1), 0.002)
-    (told,) = at_pace([sample], 0.004)
+    (told,) = calibrated([sample], 0.004)
     assert told.figures is not None
     assert sample.figures is not None
     for name in MEASURES:
         assert told.figures[name] == pytest.approx(
-            (sample.figures[name] or 0.0) * (2 if name in PACED else 1))
+            (sample.figures[name] or 0.0) * (2 if name in CALIBRATED else 1))
 
 
 def test_each_commands_own_spin_is_better_than_the_scenarios() -> None:
     (sample,) = on_a_host(Bench(1).samples(scenarios=1), 0.002)
     by_itself = replace(sample, figures={**(sample.figures or {}), IN_SPINS: 7.0})
-    (told,) = at_pace([by_itself], 0.004)
+    (told,) = calibrated([by_itself], 0.004)
     assert told.figure("service_p25") == pytest.approx(0.028)
 
 
 def test_who_does_not_say_how_fast_it_was_was_as_fast_as_its_run() -> None:
     bench = Bench(2)
     without = bench.samples(scenarios=3)
-    assert pace_of(without) is None
-    assert pace_of([]) is None
+    assert spin_of(without) is None
+    assert spin_of([]) is None
     mixed = [*on_a_host(without[:2], 0.002), without[2]]
-    assert pace_of(mixed) == 0.002
-    *_, told = at_pace(mixed, 0.004)
+    assert spin_of(mixed) == 0.002
+    *_, told = calibrated(mixed, 0.004)
     assert told.figure("service_p25") == pytest.approx(2 * (without[2].figure("service_p25") or 0))
-    told, *_ = at_pace(without, 0.004)
-    assert [told.figure(name) for name in MEASURES if name in PACED] == [None] * len(PACED)
+    told, *_ = calibrated(without, 0.004)
+    assert [told.figure(name) for name in MEASURES
+            if name in CALIBRATED] == [None] * len(CALIBRATED)
     assert told.figure("teardown_time") == without[0].figure("teardown_time")
 
 

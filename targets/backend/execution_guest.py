@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from targets.backend.calibration_guest import Calibration
 from targets.backend.control_guest import Channel, Holds
 from targets.backend.disk import Access, RamDisk
 from targets.backend.lies_guest import How, Lie, Lies
-from targets.backend.pace_guest import Pace
 
 POINT = "EXEC"
 
@@ -48,7 +48,7 @@ class Execution(Generic[What]):
         self._held: dict[int, Task[What]] = {}
         self._dropped: list[Task[What]] = []
         self._handles = itertools.count(1)
-        self._pace = Pace()
+        self._calibration = Calibration()
         self.orders: dict[str, Callable[..., Any]] = {
             "hold": self._holds.order, "lie": self.lies.order, "truth": self.lies.stop}
         """All but ``release``, after which a backend may have more to do."""
@@ -66,7 +66,7 @@ class Execution(Generic[What]):
         handle = next(self._handles)
         facts: dict[str, Any] = {"direction": direction, "lba": lba, "bytes": length,
                                  "handle": handle, "opcode": int(opcode)}
-        self.step("received", facts, **self._pace.beside())
+        self.step("received", facts, **self._calibration.sample())
         task = Task(handle, what, access, facts, time.monotonic())
         if self._holds.takes(POINT, handle, opcode, direction, length=length):
             self._held[handle] = task

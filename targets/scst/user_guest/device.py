@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from targets.backend.calibration_guest import Calibration
 from targets.backend.control_guest import Events, Holds
 from targets.backend.disk import (
     CHECK_CONDITION,
@@ -31,7 +32,6 @@ from targets.backend.disk import (
 )
 from targets.backend.disk.sense import ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB, fixed_sense
 from targets.backend.lies_guest import How, Lie, Lies
-from targets.backend.pace_guest import Pace
 from targets.scst import abi
 from targets.scst.user_guest.answers import Sheet, Slot
 from targets.scst.user_guest.memory import Memory
@@ -177,7 +177,7 @@ class Device:
         self.background = False
         self.write_same = WriteSame.SELF
         self.lies = Lies(self.voice, disk)
-        self._pace = Pace()
+        self._calibration = Calibration()
         self.held: dict[int, bytes] = {}
         self.aside: dict[int, bytes] = {}
         self.dropped: list[bytes] = []
@@ -295,7 +295,7 @@ class Device:
             return True
         shown = show(command)
         if self.steps:
-            beside = self._pace.beside() if subcode == EXEC else {}
+            beside = self._calibration.sample() if subcode == EXEC else {}
             self._step(point, "received", handle, shown, **beside)
         if self._holding and self.holds.takes(
             point, handle, -1 if shown.opcode is None else shown.opcode, shown.direction,

@@ -1,13 +1,13 @@
-"""How fast the guest was, as its backend's spins tell, and how long commands took in them."""
+"""The guest's speed by its backend's spins, and commands' durations in spins."""
 
 from __future__ import annotations
 
 import pytest
 
-from results.pace import pace
+from results.calibration import spin_quartile
 from results.service import service_figures
 from suites.selftest.stories import Story
-from targets.backend.pace_guest import EVERY, Pace, spin
+from targets.backend.calibration_guest import EVERY, Calibration, spin
 
 
 def spins(*seconds: float | None) -> Story:
@@ -19,18 +19,18 @@ def spins(*seconds: float | None) -> Story:
     return story
 
 
-def test_pace_is_the_lower_quartile_of_the_spins() -> None:
-    figure = pace(spins(0.004, None, 0.003, 0.2, None, 0.0031, 0.005).history())
+def test_calibration_is_the_lower_quartile_of_the_spins() -> None:
+    figure = spin_quartile(spins(0.004, None, 0.003, 0.2, None, 0.0031, 0.005).history())
     assert (figure.value, figure.unit) == (0.0031, "s")
 
 
-def test_a_history_without_spins_has_no_pace() -> None:
-    assert pace(spins(None, None).history()).value is None
+def test_a_history_without_spins_has_no_calibration() -> None:
+    assert spin_quartile(spins(None, None).history()).value is None
 
 
 def test_the_work_is_done_beside_some_commands() -> None:
-    beside = Pace()
-    told = [beside.beside() for _ in range(2 * EVERY)]
+    calibration = Calibration()
+    told = [calibration.sample() for _ in range(2 * EVERY)]
     assert [number for number, each in enumerate(told) if each] == [0, EVERY]
     assert 0 < told[0]["spin"] < 1
     assert 0 < spin() < 1

@@ -1,9 +1,9 @@
-"""How fast the guest was, by its own measure: the unit in which CPU work can be compared.
+"""The guest's speed by its own measure: the unit in which CPU work is compared.
 
 A host's speed changes from run to run: its clock, who else is on it, which of its CPUs share a
 core. So a backend does a fixed piece of work beside some of its commands and says how long that
-took (targets.backend.pace_guest): a time that is nothing but work of a CPU's is then told in such
-spins, and the host's speed cancels out.
+took (targets.backend.calibration_guest): a time that is nothing but work of a CPU's is then told in
+such spins, and the host's speed cancels out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SPIN = "spin_p25"
 same core works, too, and takes twice as long."""
 
 
-def pace(history: History) -> Figure:
+def spin_quartile(history: History) -> Figure:
     """Return the lower quartile of how long a spin took, in seconds; None where none was told."""
     seconds = sorted(float(event.data["spin"]) for event in history.select("backend", "step")
                      if "spin" in event.data)

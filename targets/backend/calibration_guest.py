@@ -1,8 +1,8 @@
-"""How fast the machine is for a backend: a fixed piece of work, done beside its commands.
+"""The machine's speed as a backend sees it: a fixed piece of work, timed beside commands.
 
 Runs in the guest; stdlib only. An emulated guest is as fast as its host lets it be, and is not as
 fast when both of its CPUs work as when one does. So the work is done where the commands are
-carried out and when they are, and a command's time can be told in it (results.pace).
+carried out and when they are, and a command's time can be told in it (results.calibration).
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ def spin() -> float:
     return (time.monotonic_ns() - began) / 1e9
 
 
-class Pace:
-    """Does the work beside some commands."""
+class Calibration:
+    """Time the work beside some commands."""
 
     def __init__(self) -> None:
         self._commands = count()
 
-    def beside(self) -> dict[str, float]:
-        """Return what a command's event is to say beside all else: how long the work took, or
-        nothing."""
+    def sample(self) -> dict[str, float]:
+        """Return the data for a command's event: the work's seconds as ``spin``, or nothing."""
         return {} if next(self._commands) % EVERY else {"spin": spin()}

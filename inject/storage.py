@@ -1,6 +1,6 @@
-"""The disk below a target that is all in the kernel falls ill, and is healed.
+"""The disk below a target that is all in the kernel fails, and is healed.
 
-What was held at the disk's gate (targets.storage) meets the illness. What it must lead to, by the
+What was held at the disk's gate (targets.storage) meets the failure. What it must lead to, by the
 targets' own sources:
 
 - A disk that errs, by itself or (a SCSI disk) with sense data of its own: CHECK CONDITION, with the
@@ -35,7 +35,7 @@ FAILFAST = STORAGE & VDISK
 RETRIED = Needs(backends=STORAGE.backends - VDISK.backends)
 """Handlers that want no second attempt below them, and those that do."""
 
-SICK = 0.5
+FAILING_SECONDS = 0.5
 """Seconds for which a disk errs or lies: a few I/Os of each thread of the workload."""
 
 SHORT, LONG, LONGER = 1.0, 5.0, 12.5
@@ -53,7 +53,8 @@ DISK_ERRS = ("SBC-4, error reporting: CHECK CONDITION of a command that the medi
 GIVEN_UP = f"{TIMER}; the command is given up after as many attempts (scsi_error.c)"
 
 ERRORS: tuple[TargetOperation, ...] = tuple(
-    TargetOperation(name, name, further=STORAGE, seconds=SICK, errors=REPORTED, clause=DISK_ERRS,
+    TargetOperation(name, name, further=STORAGE, seconds=FAILING_SECONDS, errors=REPORTED,
+                    clause=DISK_ERRS,
                     disk_fails=frozenset(directions.split()))
     for name, directions in (("storage-error", "read write"), ("storage-error-writes", "write"),
                              ("storage-error-reads", "read")))
@@ -72,7 +73,7 @@ STALLS: tuple[TargetOperation, ...] = (
 )
 
 MEDIUM = TargetOperation("storage-medium-error", "storage-medium-error", further=STORAGE,
-                         seconds=SICK, errors=REPORTED, clause=DISK_ERRS,
+                         seconds=FAILING_SECONDS, errors=REPORTED, clause=DISK_ERRS,
                          disk_fails=frozenset({"read"}))
 """The READs of a SCSI disk end with UNRECOVERED READ ERROR (03/11/00)."""
 
@@ -84,16 +85,16 @@ SCSI: tuple[TargetOperation, ...] = (
     TargetOperation("storage-ignores-failfast", "storage-ignores", held=Held.KEPT,
                     further=FAILFAST, seconds=IGNORES, errors=REPORTED),
     TargetOperation("storage-recovered-error", "storage-recovered-error", further=STORAGE,
-                    seconds=SICK, errors=()),
+                    seconds=FAILING_SECONDS, errors=()),
 )
-"""Illnesses of a SCSI disk's own: of a device whose disk is one."""
+"""Failures of a SCSI disk's own: of a device whose disk is one."""
 
 LYING: tuple[TargetOperation, ...] = tuple(
-    TargetOperation(name, name, further=STORAGE, seconds=SICK, errors=())
+    TargetOperation(name, name, further=STORAGE, seconds=FAILING_SECONDS, errors=())
     for name in ("storage-drop-writes", "storage-corrupt-writes"))
 
 AROUND: tuple[TargetOperation, ...] = tuple(
-    replace(each, ends_in_teardown=SICK) for each in (*STALLS, *ERRORS)
+    replace(each, ends_in_teardown=FAILING_SECONDS) for each in (*STALLS, *ERRORS)
     if each.name in ("storage-stall", "storage-suspend", "storage-error"))
 """Illnesses that a teardown is begun in: the disk is healed SICK seconds behind its begin."""
 
@@ -101,7 +102,7 @@ TEARDOWNS: tuple[TargetOperation, ...] = tuple(
     each for each in OPERATIONS
     if each.name in ("lun-delete", "lun-clear", "device-delete"))
 
-SICK_TEARDOWNS: tuple[Combined, ...] = tuple(
-    Combined(illness, teardown) for illness in AROUND for teardown in TEARDOWNS)
+FAILING_DISK_TEARDOWNS: tuple[Combined, ...] = tuple(
+    Combined(disk_fault, teardown) for disk_fault in AROUND for teardown in TEARDOWNS)
 
-FAULTS: tuple[Fault, ...] = (*ERRORS, *STALLS, *SCSI, *LYING, *SICK_TEARDOWNS)
+FAULTS: tuple[Fault, ...] = (*ERRORS, *STALLS, *SCSI, *LYING, *FAILING_DISK_TEARDOWNS)

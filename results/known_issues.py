@@ -76,7 +76,7 @@ class KnownIssue:
     target's versions and the kernel's releases that have it (none: all), and of the scenarios
     that are expected to show it. ``only``: of the scenarios in which the signature means it; in
     others the same may have another cause (none: any). ``link``: an address or a commit.
-    ``wild``: it writes over memory that is not its own, so that anything may fall ill: what shows
+    ``wild``: it writes over memory that is not its own, so that anything may fail: what shows
     it, in the scenarios of ``only``, is a report of the kernel's of one of ``ILL_MEMORY``, and
     what follows is its doing. It has no signature then.
     """

@@ -1,4 +1,4 @@
-"""The block device below a handler in the kernel, which can be held, and fall ill.
+"""The block device below a handler in the kernel, which can be held, and fail.
 
 A file, a loop device on it, and three devices of device-mapper's one upon the other; or, in place
 of file and loop device, a SCSI disk in memory (scsi_debug), which answers with sense data of its

@@ -1,4 +1,4 @@
-"""Fakes to stage what real machines do seldom: panic, silence, slowness, a sick backend.
+"""Fakes to stage what real machines do seldom: panic, silence, slowness, a broken backend.
 
 Only the far end of the agent's line is fake. What speaks to it is the harness's own.
 """

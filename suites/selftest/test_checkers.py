@@ -511,7 +511,7 @@ def _after_teardown(threads: list[float], blocked: list[bool]) -> Check:
     story.without("sampler", after=16.0)
     for tick, (cpu, is_blocked) in enumerate(zip(threads, blocked, strict=True)):
         stack = {"kworker/0:1": ["__schedule"]} if is_blocked else {}
-        sample(story, 16.5 + 0.5 * tick, {"stf_sick": cpu}, stack)
+        sample(story, 16.5 + 0.5 * tick, {"stf_test": cpu}, stack)
     return story.check("threads")
 
 

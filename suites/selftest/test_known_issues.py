@@ -248,7 +248,7 @@ FAULT = Signature("general protection fault", ("llist_reverse_order",))
 def test_what_writes_over_memory_is_known_by_what_the_kernel_says(
     checks: list[tuple[str, Signature]], known: bool,
 ) -> None:
-    """Anything may fall ill of it; that the fault was staged is no consequence of it."""
+    """Anything may fail of it; that the fault was staged is no consequence of it."""
     found = judgement(*checks, scenario="scst-6.1-trap-a")
     assert outcome(found, (WILD,)) is (Outcome.KNOWN if known else Outcome.FAIL)
     elsewhere = judgement(*checks, scenario="scst-6.1-smoke")

@@ -175,7 +175,7 @@ def test_the_index_is_rebuilt(lab: Path, capsys: pytest.CaptureFixture[str]) -> 
 # --- doctor ---------------------------------------------------------------------------------------
 
 
-def ills(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return {each["what"]: each for each in said(capsys) if not each["there"]}
 
 
@@ -187,7 +187,7 @@ def test_a_machine_without_anything(
     monkeypatch.delenv("SCST_PREFIX", raising=False)
     monkeypatch.setattr(doctor, "SONAME", "libno-such.so.7")
     assert stf(["doctor", "--results", str(tmp_path / "r"), "--json"]) == Status.WORSE
-    found = ills(capsys)
+    found = findings(capsys)
     assert found["qemu-system-x86_64"]["mend"] == "apt-get install qemu-system-x86"
     assert found["guest image"]["mend"] == "stf image build"
     assert found["symbols 6.12"]["mend"] == "stf symbols 6.12"
@@ -213,7 +213,7 @@ def test_a_machine_with_all_it_takes(
     monkeypatch.setattr(doctor, "IMAGE_SPACE", 1)
     monkeypatch.setattr(doctor, "KERNEL_SPACE", 1)
     assert stf(["doctor", "--results", str(tmp_path), "--json"]) == Status.FINE
-    assert not [each for each in ills(capsys).values() if each["needed"]]
+    assert not [each for each in findings(capsys).values() if each["needed"]]
 
 
 def test_no_space(
@@ -221,11 +221,11 @@ def test_no_space(
 ) -> None:
     monkeypatch.setattr(doctor, "RESULTS_SPACE", 1 << 60)
     assert stf(["doctor", "--results", str(tmp_path), "--json"]) == Status.WORSE
-    assert ills(capsys)["space for results"]["mend"] == "--results names another place"
+    assert findings(capsys)["space for results"]["mend"] == "--results names another place"
 
 
 def test_an_scst_prefix_that_is_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:
     stf(["doctor", "--scst", str(tmp_path), "--json"])
-    assert "not an SCST installation" in ills(capsys)["SCST"]["says"]
+    assert "not an SCST installation" in findings(capsys)["SCST"]["says"]

@@ -10,7 +10,7 @@ import pytest
 
 from inject.catalogue import FAULTS
 from inject.point import State
-from inject.storage import SICK_TEARDOWNS
+from inject.storage import FAILING_DISK_TEARDOWNS
 from results.errors import TargetFailedError, WrongUsageError
 from targets.backend.absent import NoBackend
 from targets.catalogue import traits_of
@@ -183,12 +183,12 @@ def test_what_a_target_says_of_a_disk_that_errs(target: str, direction: str, wor
 
 
 def test_a_sick_teardown_is_for_what_can_be_done() -> None:
-    names = {fault.name for fault in SICK_TEARDOWNS
+    names = {fault.name for fault in FAILING_DISK_TEARDOWNS
              if fault.needs.met(traits_of("lio"), "iblock", "iscsi")}
     assert names == {"storage-stall+lun-delete", "storage-suspend+lun-delete",
                      "storage-error+lun-delete"}
     assert any(fault.needs.met(traits_of("scst"), "vdisk_blockio", "iscsi")
-               for fault in SICK_TEARDOWNS if fault.teardown.name == "device-delete")
+               for fault in FAILING_DISK_TEARDOWNS if fault.teardown.name == "device-delete")
 
 
 @pytest.mark.parametrize(("device", "words"), [

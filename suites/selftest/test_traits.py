@@ -12,7 +12,7 @@ import inject
 from inject.catalogue import FAULTS, applicable
 from inject.pair import PAIRS
 from inject.partition import PARTITIONS
-from inject.storage import SICK_TEARDOWNS
+from inject.storage import FAILING_DISK_TEARDOWNS
 from inject.traits import TargetTraits, Transport
 from results.errors import WrongUsageError
 from targets.catalogue import TARGETS, target_by_name, traits_of
@@ -38,7 +38,7 @@ def test_how_many_faults_apply(where: str, count: int) -> None:
 
 
 def test_how_many_combinations_there_are() -> None:
-    assert (len(FAULTS), len(PAIRS), len(SICK_TEARDOWNS)) == (326, 150, 9)
+    assert (len(FAULTS), len(PAIRS), len(FAILING_DISK_TEARDOWNS)) == (326, 150, 9)
 
 
 def test_every_fault_applies_somewhere() -> None:

@@ -22,7 +22,7 @@ from inject.fault import Fault
 from inject.lun_remove import LunRemove
 from inject.point import NOTHING_HELD, Point, State
 from inject.release import Release
-from inject.storage import ERRORS, LYING, MEDIUM, SCSI, SICK_TEARDOWNS, STALLS
+from inject.storage import ERRORS, FAILING_DISK_TEARDOWNS, LYING, MEDIUM, SCSI, STALLS
 from inject.traits import TargetTraits
 from results.verdict import Verdict
 from targets.storage import SCSI_DEBUG
@@ -32,7 +32,7 @@ MEMORY = FAULTS["fail-page-alloc"]
 """A handler in the kernel has no pages of a backend's to read into."""
 
 BY_ITSELF: tuple[Fault, ...] = (
-    Release(), LunRemove(), MEMORY, *ERRORS, *STALLS, *SICK_TEARDOWNS)
+    Release(), LunRemove(), MEMORY, *ERRORS, *STALLS, *FAILING_DISK_TEARDOWNS)
 """Faults under stamped blocks alone: controls, failed allocations, the disk's own faults, and
 teardowns while the disk has one."""
 

@@ -250,9 +250,10 @@ class LioDeployment:
     def _operations(self) -> Operations:
         place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend,
                              KERNEL_THREADS, SLABS)
-        ill = storage.operations(self.machine, self.recorder, self.below, self.ladder.step) \
+        disk_faults = storage.operations(self.machine, self.recorder, self.below,
+                                         self.ladder.step) \
             if self.below else {}
-        return Operations({**operations.table(self._site), **system.table(place), **ill})
+        return Operations({**operations.table(self._site), **system.table(place), **disk_faults})
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -177,9 +177,10 @@ class TgtDeployment:
         site = Site(self.machine, self.export, self.recorder)
         place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend,
                              (daemon.TGTD.name,))
-        ill = storage.operations(self.machine, self.recorder, self.below, self.ladder.step) \
+        disk_faults = storage.operations(self.machine, self.recorder, self.below,
+                                         self.ladder.step) \
             if self.below else {}
-        return Operations({**operations.table(site), **system.table(place), **ill})
+        return Operations({**operations.table(site), **system.table(place), **disk_faults})
 
     @property
     def operations(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The target under test with stf_sick.ko beside it, as if the illness were the target's own."""
+"""The target under test with stf_test.ko beside it, as if the defect were the target's own."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from inject.traits import TargetTraits
 from results.history import Recorder
 from results.ladder import Ladder
-from suites.selftest.sick.build import NAME
+from suites.selftest.detectors.build import NAME
 from targets.machine import Machine
 from targets.target import Deployment, Device, Target, Transport
 
 PLACE = f"/run/{NAME}.ko"
 
 
-class SickTarget:
+class TargetWithModule:
     """A target whose snapshot has the module loaded. ``modules_by_release``: where it lies."""
 
     def __init__(self, target: Target, modules_by_release: Mapping[str, Path]) -> None:

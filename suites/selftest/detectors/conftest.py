@@ -1,4 +1,4 @@
-"""What the tests on a sick kernel stand on; they are run by ``-m sick`` only."""
+"""Fixtures of the detectors' self-test; it runs by ``-m detectors`` only."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pytest
 from fixtures.guest_pool import GuestPool
 from fixtures.plugin import SESSION, RunPlan
 from results.errors import MachineLostError, WrongUsageError
-from suites.selftest.sick import build
-from suites.selftest.sick.target import SickTarget
+from suites.selftest.detectors import build
+from suites.selftest.detectors.target import TargetWithModule
 
-TABLE = "sick.json"
+TABLE = "detectors.json"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One illness that was seen: on which kernel, by which check, what it said, how soon."""
+    """One defect that was detected: kernel, check, its reason, seconds until then."""
 
-    illness: str
+    defect: str
     kernel: str
     check: str
     title: str
@@ -48,14 +48,14 @@ FINDINGS = pytest.StashKey[Findings]()
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config,
 ) -> None:
-    """Show illness, check and seconds."""
+    """Show defect, check and seconds."""
     findings = config.stash.get(FINDINGS, None)
     if findings is None or not findings.found:
         return
-    terminalreporter.section("illnesses")
+    terminalreporter.section("detectors")
     for each in findings.found:
         terminalreporter.write_line(
-            f"{each.illness:10} {each.kernel:6} {each.check:14} {each.seconds:6.2f} s  "
+            f"{each.defect:10} {each.kernel:6} {each.check:14} {each.seconds:6.2f} s  "
             f"{each.title}")
 
 
@@ -66,19 +66,19 @@ def findings(request: pytest.FixtureRequest) -> Findings:
 
 
 @pytest.fixture(scope="session")
-def sick_pool(request: pytest.FixtureRequest) -> Iterator[GuestPool]:
-    """Provide guests that have stf_sick.ko loaded; skip where it cannot be built."""
+def defect_pool(request: pytest.FixtureRequest) -> Iterator[GuestPool]:
+    """Provide guests that have stf_test.ko loaded; skip where it cannot be built."""
     pool = request.config.stash[SESSION].pool
     try:
         files = {kernel.release: build.module(kernel, pool.progress)
                  for kernel in pool.kernels.values()}
     except (WrongUsageError, MachineLostError) as error:
         pytest.skip(f"{build.NAME} cannot be built: {error}")
-    with replace(pool, target=SickTarget(pool.target, files), _guests={}) as sick:
-        yield sick
+    with replace(pool, target=TargetWithModule(pool.target, files), _guests={}) as with_module:
+        yield with_module
 
 
 @pytest.fixture
-def sick_plan(run_plan: RunPlan, sick_pool: GuestPool) -> RunPlan:
+def defect_plan(run_plan: RunPlan, defect_pool: GuestPool) -> RunPlan:
     """Provide a runner of plans on these guests."""
-    return run_plan.within(sick_pool)
+    return run_plan.within(defect_pool)

@@ -1,4 +1,4 @@
-"""Illnesses as faults of an otherwise ordinary scenario, and what has to see each of them."""
+"""Kernel defects as faults of an ordinary scenario, with the check that must detect each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from results.judge import CHECKERS
 from results.kernel_log import Kind
 from results.ladder import Ladder
 from results.verdict import Verdict
-from suites.selftest.sick.build import NAME
+from suites.selftest.detectors.build import NAME
 
 PARAMETERS = f"/sys/module/{NAME}/parameters"
 STALL_TIMEOUT = "/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout"
@@ -36,11 +36,11 @@ LOOK_EVERY = 0.1
 
 
 @dataclass(frozen=True)
-class Illness:
-    """One illness: what stf_sick.c calls it, and what has to be said of it.
+class Defect:
+    """One defect: its name in stf_test.c, and the expected verdict.
 
-    ``seconds``: how long it lasts if nobody heals it, by the ladder. ``told``: the scenario
-    stays with it until the console says so, and then heals it; None: the scenario goes on.
+    ``seconds``: how long it lasts unless stopped, by the ladder. ``told``: the scenario
+    stays with it until the console has this text, then stops it; None: the scenario goes on.
     ``kind``: of the kernel's report, if there is one. ``words``: in the check's reason.
     ``bound``: seconds within which the check must be able to tell, by the ladder.
     """
@@ -61,10 +61,10 @@ def reported(
     seconds: Callable[[Ladder], float] = lambda ladder: ladder.step,
     bound: Callable[[Ladder], float] = lambda ladder: ladder.spin_window, name: str | None = None,
     settings: Mapping[str, str] | None = None,
-) -> Illness:
-    """Return an illness that the kernel itself reports."""
-    return Illness(name or word, word, kernel_health.NAME, titles or (f"{kind} in {NAME}_{word}",),
-                   seconds, bound, kind, told, settings or {})
+) -> Defect:
+    """Return a defect that the kernel itself reports."""
+    return Defect(name or word, word, kernel_health.NAME, titles or (f"{kind} in {NAME}_{word}",),
+                  seconds, bound, kind, told, settings or {})
 
 
 def watchdog_period(ladder: Ladder) -> float:
@@ -72,33 +72,33 @@ def watchdog_period(ladder: Ladder) -> float:
     return 2.0 * ladder.watchdog_thresh / 5
 
 
-ILLNESSES = (
-    Illness("spin", "spin", threads.NAME, (f"{NAME}_spin", "burnt"),
-            seconds=lambda ladder: ladder.scenario, bound=lambda _: 3.0),
+DEFECTS = (
+    Defect("spin", "spin", threads.NAME, (f"{NAME}_spin", "burnt"),
+           seconds=lambda ladder: ladder.scenario, bound=lambda _: 3.0),
     reported("lock", Kind.SOFT_LOCKUP, told="BUG: soft lockup",
              seconds=lambda ladder: 2 * ladder.soft_lockup,
              bound=lambda ladder: ladder.soft_lockup + 2 * watchdog_period(ladder)),
     reported("stall", Kind.RCU_STALL, told="INFO: rcu_",
              settings={STALL_TIMEOUT: str(STALL_SECONDS)},
              seconds=lambda ladder: 4 * STALL_SECONDS, bound=lambda _: 2 * STALL_SECONDS),
-    Illness("park", "park", threads.NAME, (f"{NAME}_park", "D state"),
-            seconds=lambda ladder: ladder.scenario, bound=lambda ladder: ladder.teardown),
+    Defect("park", "park", threads.NAME, (f"{NAME}_park", "D state"),
+           seconds=lambda ladder: ladder.scenario, bound=lambda ladder: ladder.teardown),
     reported("park", Kind.HUNG_TASK, f"task hung in {NAME}_park", name="park-long",
              told="blocked for more than", seconds=lambda ladder: 2 * ladder.hung_task,
              bound=lambda ladder: ladder.hung_task + 3),  # khungtaskd looks every second
     reported("warn", Kind.WARNING),
     reported("oops", Kind.NULL_DEREFERENCE),
     reported("bug", Kind.BUG, f"kernel BUG in {NAME}_bug"),
-    Illness("leak", "leak", resources.NAME, (f"slab cache {NAME} has 8 objects, 0 before",),
-            seconds=lambda ladder: ladder.step, bound=lambda ladder: ladder.scenario),
-    Illness("hold", "hold", resources.NAME, (f"module {NAME} has 1 references, 0 before",),
-            seconds=lambda ladder: ladder.step, bound=lambda ladder: ladder.scenario),
+    Defect("leak", "leak", resources.NAME, (f"slab cache {NAME} has 8 objects, 0 before",),
+           seconds=lambda ladder: ladder.step, bound=lambda ladder: ladder.scenario),
+    Defect("hold", "hold", resources.NAME, (f"module {NAME} has 1 references, 0 before",),
+           seconds=lambda ladder: ladder.step, bound=lambda ladder: ladder.scenario),
 )
 
 
 @dataclass
-class Sick:
-    """The fault: the commands that were held go on, and the kernel falls ill.
+class PlantedDefect:
+    """The fault: the held commands go on, and the kernel's defect begins.
 
     ``pool``: of its guest. ``settings``: of the kernel, by path. ``talk``: lines that a
     program writes to /dev/kmsg. ``flood``: bytes that one writes to the console meanwhile.
@@ -113,6 +113,7 @@ class Sick:
     talk: tuple[str, ...] = ()
     flood: int = 0
     name: str = "sick"
+    """Part of the scenarios' ids."""
     breaks: bool = False
     ends_device: bool = False
     waits_for_users: bool = False
@@ -137,12 +138,12 @@ class Sick:
         (console,) = (guest.console for guest in self.pool.guests() if guest.machine is machine)
         offset = console.stat().st_size
         pending = self._flood(machine, console, offset)
-        order = machine.begin("write", f"{PARAMETERS}/fall_ill", f"{self.word} {self.seconds:.0f}")
+        order = machine.begin("write", f"{PARAMETERS}/trigger", f"{self.word} {self.seconds:.0f}")
         order.result(deadline)
         self.began = order.span[0]
         if self.told is not None:
             wait_told(console, offset, self.told, self.seconds)
-            machine.write(f"{PARAMETERS}/heal", "1")
+            machine.write(f"{PARAMETERS}/stop", "1")
         if pending is not None:
             pending.result(self.seconds)
 
@@ -158,7 +159,7 @@ class Sick:
         return pending
 
     def undo(self, where: Any, deadline: float) -> None:
-        """The snapshot is the only cure for most of it."""
+        """Only restoring the snapshot undoes most defects."""
 
 
 def wait_told(console: Path, offset: int, text: str, deadline: float) -> None:

@@ -1,4 +1,4 @@
-"""Building the sick kernel's module: the headers' packages, and where they end up."""
+"""Building the module with the planted defects: the headers' packages, and where they end up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from fixtures.machine.kernel import Kernel
 from fixtures.machine.tools import run_tool
 from results.errors import WrongUsageError
-from suites.selftest.sick import build
+from suites.selftest.detectors import build
 
 RECORDS = {
     "linux-headers-6.1.0-9-amd64": {

@@ -1,4 +1,4 @@
-"""stf_sick.ko, built against the headers of a guest's kernel.
+"""stf_test.ko, built against the headers of a guest's kernel.
 
 Debian's headers are fetched as packages and unpacked in the cache, never installed; a kernel
 developer's own build brings them along (lib/modules/RELEASE/build).
@@ -16,7 +16,7 @@ from fixtures.machine.kernel import Kernel, apt_show
 from fixtures.machine.tools import run_tool
 from results.errors import WrongUsageError
 
-NAME = "stf_sick"
+NAME = "stf_test"
 SOURCE = Path(__file__).with_name(f"{NAME}.c")
 
 SPACE = 256 << 20
@@ -41,7 +41,7 @@ def module(kernel: Kernel, progress: Callable[[str], None]) -> Path:
         run_tool(["strip", "--strip-debug", folder / f"{NAME}.ko"])
 
     key = digest([RECIPE, kernel.release, str(headers), SOURCE.read_bytes()])
-    return build_once("sick", key, build) / f"{NAME}.ko"
+    return build_once("detectors", key, build) / f"{NAME}.ko"
 
 
 def kernel_headers(kernel: Kernel, progress: Callable[[str], None]) -> Path:

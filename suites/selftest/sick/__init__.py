@@ -1,1 +1,0 @@
-"""A kernel made sick on purpose, and whether the checks see what it has."""

@@ -47,9 +47,9 @@ STEP_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class Place:
-    """What they are done to. ``deadline``: seconds that a step of theirs may take. ``threads``: the
-    target's, as prefixes of their comm; ``caches``: its slab caches, by name."""
+class OperationContext:
+    """The context of operations on a machine. ``deadline``: seconds that a step of theirs may take.
+    ``threads``: the target's, as prefixes of their comm; ``caches``: its slab caches, by name."""
 
     machine: Machine
     recorder: Recorder
@@ -73,7 +73,7 @@ class Place:
         return Begun(name, self.machine, self.recorder, work, undo)
 
 
-def memory_pressure(place: Place, name: str) -> Begun:
+def memory_pressure(context: OperationContext, name: str) -> Begun:
     """Use up the machine's memory but for a little, so that caches are shrunk.
 
     SCST's buffer pools have registered a shrinker (sgv_shrink, scst_mem.c); its own limits cannot
@@ -83,72 +83,73 @@ def memory_pressure(place: Place, name: str) -> Begun:
     script = ("free=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo); "
               f"echo $(( (free - {PRESSURE_LEAVES_KIB}) / {HUGE_PAGE_KIB} )) > {HUGE_PAGES}; "
               "echo 2 > /proc/sys/vm/drop_caches")
-    return place.running(
-        name, place.program(script),
-        lambda deadline: place.machine.write(HUGE_PAGES, "0", deadline=deadline))
+    return context.running(
+        name, context.program(script),
+        lambda deadline: context.machine.write(HUGE_PAGES, "0", deadline=deadline))
 
 
-def cpu_hog(place: Place, name: str) -> Begun:
+def cpu_hog(context: OperationContext, name: str) -> Begun:
     """Keep every CPU busy."""
     script = (f"for each in $(seq $(( $(nproc) * {HOGS_PER_CPU} ))); do "
               "sh -c 'while :; do :; done' > /dev/null 2>&1 & echo $!; done")
-    hogs = place.run(script).split()
-    return place.running(name, Done(), partial(_kill, place, hogs))
+    hogs = context.run(script).split()
+    return context.running(name, Done(), partial(_kill, context, hogs))
 
 
-def _kill(place: Place, pids: list[str], deadline: float) -> None:
-    place.machine.run(["kill", "-9", *pids], deadline=deadline)
+def _kill(context: OperationContext, pids: list[str], deadline: float) -> None:
+    context.machine.run(["kill", "-9", *pids], deadline=deadline)
 
 
-def backend_starved(place: Place, name: str) -> Begun:
+def backend_starved(context: OperationContext, name: str) -> Begun:
     """Leave the backend a twentieth of a CPU (Documentation/admin-guide/cgroup-v2.rst, cpu.max)."""
-    pid = place.backend.process.pid
-    place.run(f"mountpoint -q {CGROUPS} || mount -t cgroup2 none {CGROUPS}; "
-              f"echo +cpu > {CGROUPS}/cgroup.subtree_control; mkdir -p {STARVED}; "
-              f"echo {shlex.quote(QUOTA)} > {STARVED}/cpu.max; echo {pid} > {STARVED}/cgroup.procs")
-    return place.running(name, Done(), partial(_feed, place))
+    pid = context.backend.process.pid
+    context.run(f"mountpoint -q {CGROUPS} || mount -t cgroup2 none {CGROUPS}; "
+                f"echo +cpu > {CGROUPS}/cgroup.subtree_control; mkdir -p {STARVED}; "
+                f"echo {shlex.quote(QUOTA)} > {STARVED}/cpu.max; echo {pid} > "
+                f"{STARVED}/cgroup.procs")
+    return context.running(name, Done(), partial(_feed, context))
 
 
-def _feed(place: Place, deadline: float) -> None:
+def _feed(context: OperationContext, deadline: float) -> None:
     """Give the backend, if there still is one, its CPU time back."""
-    place.run(f"for pid in $(cat {STARVED}/cgroup.procs); do "
-              f"echo $pid > {CGROUPS}/cgroup.procs || :; done; "
-              f"echo max > {STARVED}/cpu.max; rmdir {STARVED} || :", deadline)
+    context.run(f"for pid in $(cat {STARVED}/cgroup.procs); do "
+                f"echo $pid > {CGROUPS}/cgroup.procs || :; done; "
+                f"echo max > {STARVED}/cpu.max; rmdir {STARVED} || :", deadline)
 
 
-def cpu_offline(place: Place, name: str) -> Begun:
+def cpu_offline(context: OperationContext, name: str) -> Begun:
     """Take the last CPU offline (Documentation/core-api/cpu_hotplug.rst)."""
-    cpus = [each for each in place.machine.listdir(CPUS)
-            if place.machine.exists(f"{CPUS}/{each}/online")]
+    cpus = [each for each in context.machine.listdir(CPUS)
+            if context.machine.exists(f"{CPUS}/{each}/online")]
     if not cpus:
         raise MachineLostError(f"{name}: the machine has no CPU that can go")
     path = f"{CPUS}/{cpus[-1]}/online"
-    work = Step(place.machine, place.machine.begin("write", path, "0"), "write", f"{path}: 0")
-    return place.running(
-        name, work, lambda deadline: place.machine.write(path, "1", deadline=deadline))
+    work = Step(context.machine, context.machine.begin("write", path, "0"), "write", f"{path}: 0")
+    return context.running(
+        name, work, lambda deadline: context.machine.write(path, "1", deadline=deadline))
 
 
-def clock_step(place: Place, name: str) -> Begun:
+def clock_step(context: OperationContext, name: str) -> Begun:
     """Set the clock of the day an hour on; CLOCK_MONOTONIC is not touched (clock_settime(2))."""
-    place.run(step(STEP_SECONDS))
-    return place.running(
-        name, Done(), lambda deadline: _run(place, step(-STEP_SECONDS), deadline))
+    context.run(step(STEP_SECONDS))
+    return context.running(
+        name, Done(), lambda deadline: _run(context, step(-STEP_SECONDS), deadline))
 
 
-def allocations_fail(way: Failing, place: Place, name: str) -> Begun:
+def allocations_fail(way: Failing, context: OperationContext, name: str) -> Begun:
     """Have some allocations of the target's fail (targets.allocation)."""
     def tell_kernel(script: str, deadline: float) -> str:
-        done = place.machine.run(["sh", "-ec", script], deadline=deadline, check=False)
+        done = context.machine.run(["sh", "-ec", script], deadline=deadline, check=False)
         if done.status:
             raise MachineLostError(f"{name}: the kernel does not take it: {done.stderr.strip()}")
         return done.stdout
 
     def undo(deadline: float) -> None:
         printed = tell_kernel(way.disarm(), deadline)
-        allocation.record(place.recorder, place.machine.now(), name, printed)
+        allocation.record(context.recorder, context.machine.now(), name, printed)
 
-    tell_kernel(way.arm(place.threads, place.caches), place.deadline)
-    return place.running(name, FirstFailure(place.machine, way), undo)
+    tell_kernel(way.arm(context.threads, context.caches), context.deadline)
+    return context.running(name, FirstFailure(context.machine, way), undo)
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,8 @@ class FirstFailure:
         """What has failed is counted when it is undone."""
 
 
-def _run(place: Place, script: str, deadline: float) -> None:
-    place.run(script, deadline)
+def _run(context: OperationContext, script: str, deadline: float) -> None:
+    context.run(script, deadline)
 
 
 def step(seconds: int) -> str:
@@ -194,13 +195,13 @@ class Done:
         """It has ended."""
 
 
-OPERATIONS: Mapping[str, Callable[[Place, str], Begun]] = {
+OPERATIONS: Mapping[str, Callable[[OperationContext, str], Begun]] = {
     "memory-pressure": memory_pressure, "cpu-hog": cpu_hog, "backend-starved": backend_starved,
     "cpu-offline": cpu_offline, "clock-step": clock_step,
     **{name: partial(allocations_fail, way) for name, way in allocation.WAYS.items()},
 }
 
 
-def table(place: Place) -> Mapping[str, Callable[[], Begun]]:
+def table(context: OperationContext) -> Mapping[str, Callable[[], Begun]]:
     """Return what begins each of them, by name."""
-    return {name: partial(begin, place, name) for name, begin in OPERATIONS.items()}
+    return {name: partial(begin, context, name) for name, begin in OPERATIONS.items()}

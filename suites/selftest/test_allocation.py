@@ -14,7 +14,7 @@ from results.checkers import allocations
 from results.errors import MachineLostError, TargetFailedError
 from results.history import Recorder
 from results.verdict import Verdict
-from suites.selftest.test_operations import Site
+from suites.selftest.test_operations import StagedDeployment
 from suites.selftest.test_plugin import Desk
 from targets import allocation
 from targets.allocation import FEATURES, MANY, WAYS, missing
@@ -94,25 +94,25 @@ def test_they_are_counted_when_it_ends(tree: Tree) -> None:
 
 
 def test_a_deployment_has_its_own_allocations_fail(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+    staged = StagedDeployment(tmp_path)
     scripts: list[str] = []
 
     def run(argv: list[str], **_: object) -> Completed:
         scripts.append(argv[-1])
         return Completed(tuple(argv), 0, "17\n", "")
 
-    site.machine.run = run  # type: ignore[method-assign,assignment]
-    site.deployment.begin("failslab-caches")
+    staged.machine.run = run  # type: ignore[method-assign,assignment]
+    staged.deployment.begin("failslab-caches")
     assert "/sys/kernel/slab/scst_user_cmd/failslab" in scripts[-1]
-    running = site.deployment.begin("failslab")
+    running = staged.deployment.begin("failslab")
     assert "scst_usr_cleanu*" in scripts[-1]
-    site.machine.files["/sys/kernel/debug/failslab/times"] = f"{MANY}\n"
+    staged.machine.files["/sys/kernel/debug/failslab/times"] = f"{MANY}\n"
     assert not running.done
-    site.machine.files["/sys/kernel/debug/failslab/times"] = f"{MANY - 1}\n"
+    staged.machine.files["/sys/kernel/debug/failslab/times"] = f"{MANY - 1}\n"
     assert running.done  # the first one: now the device is taken away
     running.finish(0.1)
-    site.deployment.heal("failslab", 1.0)
-    injected = site.recorder.history().first("fault", "injected")
+    staged.deployment.heal("failslab", 1.0)
+    injected = staged.recorder.history().first("fault", "injected")
     assert injected and injected.data == {"operation": "failslab", "count": 17}
 
 
@@ -163,20 +163,20 @@ def test_what_a_kernel_lacks_is_said(tree: Tree) -> None:
 
 
 def test_a_kernel_that_takes_it_not_is_a_broken_tool(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    site.machine.run = lambda argv, **_: Completed(  # type: ignore[method-assign]
+    staged = StagedDeployment(tmp_path)
+    staged.machine.run = lambda argv, **_: Completed(  # type: ignore[method-assign]
         tuple(argv), 2, "", "sh: cannot create /sys/x: Permission denied\n")
     with pytest.raises(MachineLostError, match="does not take it: sh: cannot create /sys/x"):
-        site.deployment.begin("failslab")
+        staged.deployment.begin("failslab")
 
 
 def test_one_that_cannot_be_ended_is_a_broken_tool(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    site.deployment.begin("failslab")
-    site.machine.run = lambda argv, **_: Completed(  # type: ignore[method-assign]
+    staged = StagedDeployment(tmp_path)
+    staged.deployment.begin("failslab")
+    staged.machine.run = lambda argv, **_: Completed(  # type: ignore[method-assign]
         tuple(argv), 2, "", "sh: 1: arithmetic expression\n")
     with pytest.raises(MachineLostError, match="arithmetic"):
-        site.deployment.heal("failslab", 1.0)
+        staged.deployment.heal("failslab", 1.0)
 
 
 def test_a_pair_needs_what_its_kernel_has_to_have() -> None:

@@ -32,7 +32,7 @@ from targets.target import Device, Transport
 from targets.tgt import operations as tgt
 
 
-class Site:
+class StagedDeployment:
     """A deployment on a staged machine, with its records."""
 
     def __init__(self, folder: Path, transport: Transport = Transport.ISCSI,
@@ -68,75 +68,75 @@ class Site:
 def test_what_an_operation_writes(
     name: str, transport: Transport, begun: str, healed: list[str], tmp_path: Path
 ) -> None:
-    site = Site(tmp_path, transport)
-    running = site.deployment.begin(name)
+    staged = StagedDeployment(tmp_path, transport)
+    running = staged.deployment.begin(name)
     running.finish(1.0)
     running.finish(1.0)  # it has been waited for
-    assert site.machine.log == [begun.replace(f"{SCST}/targets", "")]
-    site.machine.log.clear()
-    site.deployment.heal(name, 1.0)
-    site.deployment.heal(name, 1.0)  # it has been healed
-    assert site.machine.log == [line.replace(f"{SCST}/targets", "") for line in healed]
-    assert site.recorded() == [("begin", name, None), ("end", name, None)]
+    assert staged.machine.log == [begun.replace(f"{SCST}/targets", "")]
+    staged.machine.log.clear()
+    staged.deployment.heal(name, 1.0)
+    staged.deployment.heal(name, 1.0)  # it has been healed
+    assert staged.machine.log == [line.replace(f"{SCST}/targets", "") for line in healed]
+    assert staged.recorded() == [("begin", name, None), ("end", name, None)]
 
 
 def test_a_device_in_another_ones_place(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    site.deployment.begin("lun-replace").finish(1.0)
-    site.machine.paths.add(f"{DEVICES}/stf-spare")
-    site.deployment.heal("lun-replace", 1.0)
+    staged = StagedDeployment(tmp_path)
+    staged.deployment.begin("lun-replace").finish(1.0)
+    staged.machine.paths.add(f"{DEVICES}/stf-spare")
+    staged.deployment.heal("lun-replace", 1.0)
     luns = f"{Path(IQN).name}/luns/mgmt"
-    assert [line.split("' ")[0] for line in site.machine.log] == [
+    assert [line.split("' ")[0] for line in staged.machine.log] == [
         "write 'add_device stf-spare size=16777216", "write 'replace stf-spare 0",
         "write 'replace stf0 0", "write 'del_device stf-spare"]
-    assert site.machine.log[1].endswith(luns)
+    assert staged.machine.log[1].endswith(luns)
 
 
 def test_a_spare_device_goes_with_the_deployment(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    site.deployment.begin("lun-replace").finish(1.0)
-    site.machine.paths.add(f"{DEVICES}/stf-spare")
-    site.machine.log.clear()
-    site.deployment.remove()
-    assert site.machine.log[-1].startswith("write 'del_device stf-spare'")
+    staged = StagedDeployment(tmp_path)
+    staged.deployment.begin("lun-replace").finish(1.0)
+    staged.machine.paths.add(f"{DEVICES}/stf-spare")
+    staged.machine.log.clear()
+    staged.deployment.remove()
+    assert staged.machine.log[-1].startswith("write 'del_device stf-spare'")
 
 
 def test_an_operation_that_waits_is_told_from_one_that_has_ended(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    ended = site.deployment.begin("suspend")
+    staged = StagedDeployment(tmp_path)
+    ended = staged.deployment.begin("suspend")
     assert ended.done and not ended.waits()
-    site.machine.blocks.add("1")
-    stuck = site.deployment.begin("device-block")
+    staged.machine.blocks.add("1")
+    stuck = staged.deployment.begin("device-block")
     assert not stuck.done and not stuck.waits()
-    site.machine.waiting = lambda: ["write"]  # type: ignore[method-assign]
+    staged.machine.waiting = lambda: ["write"]  # type: ignore[method-assign]
     assert stuck.waits()
     with pytest.raises(TargetFailedError, match=r"block: not ended after 0\.1 s"):
         stuck.finish(0.1)
-    assert site.recorded()[-1][1] == "device-block"
-    assert "not ended" in site.recorded()[-1][2]
+    assert staged.recorded()[-1][1] == "device-block"
+    assert "not ended" in staged.recorded()[-1][2]
 
 
 def test_a_write_that_was_sent_away_goes_on(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+    staged = StagedDeployment(tmp_path)
     again = OSError(errno.EAGAIN, "later")
-    site.machine.errors = {"1": [again] * 3, f"{SCST}/last_sysfs_mgmt_res": [again]}
-    site.machine.files[f"{SCST}/last_sysfs_mgmt_res"] = "0\n"
-    running = site.deployment.begin("device-block")
+    staged.machine.errors = {"1": [again] * 3, f"{SCST}/last_sysfs_mgmt_res": [again]}
+    staged.machine.files[f"{SCST}/last_sysfs_mgmt_res"] = "0\n"
+    running = staged.deployment.begin("device-block")
     running.work.pending.result = lambda _: (_ for _ in ()).throw(again)
     assert not running.done
     assert running.done
 
 
 def test_what_must_be_refused(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+    staged = StagedDeployment(tmp_path)
     name = Path(IQN).name
-    site.machine.errors = {f"del_target {name}": [OSError(errno.EBUSY, "sessions")]}
-    site.deployment.begin("target-delete-in-use").finish(1.0)
+    staged.machine.errors = {f"del_target {name}": [OSError(errno.EBUSY, "sessions")]}
+    staged.deployment.begin("target-delete-in-use").finish(1.0)
     with pytest.raises(TargetFailedError, match="not refused with Device or resource busy"):
-        site.deployment.begin("target-delete-in-use").finish(1.0)
-    site.machine.errors = {f"del_target {name}": [OSError(errno.EINVAL, "odd")]}
+        staged.deployment.begin("target-delete-in-use").finish(1.0)
+    staged.machine.errors = {f"del_target {name}": [OSError(errno.EINVAL, "odd")]}
     with pytest.raises(TargetFailedError, match="Invalid argument"):
-        site.deployment.begin("target-delete-in-use").finish(1.0)
+        staged.deployment.begin("target-delete-in-use").finish(1.0)
 
 
 @pytest.mark.parametrize(("status", "words", "wrong"), [
@@ -154,7 +154,7 @@ def test_a_module_in_use(status: int, words: str, wrong: str | None) -> None:
 
 
 def test_memory_pressure_is_taken_back(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+    staged = StagedDeployment(tmp_path)
     answers = [{"status": 0, "stdout": "", "stderr": ""}, None, {"status": 1, "stderr": "full"}]
 
     class Ended:
@@ -166,15 +166,15 @@ def test_memory_pressure_is_taken_back(tmp_path: Path) -> None:
             return answers.pop(0)
 
     began: list[Any] = []
-    site.machine.begin = lambda *call: began.append(call) or Ended()  # type: ignore[method-assign,func-returns-value,assignment]
-    running = site.deployment.begin("memory-pressure")
+    staged.machine.begin = lambda *call: began.append(call) or Ended()  # type: ignore[method-assign,func-returns-value,assignment]
+    running = staged.deployment.begin("memory-pressure")
     assert running.done and not running.waits()
     running.finish(1.0)
     assert began[0][0] == "run" and "nr_hugepages" in began[0][1][-1]
-    site.deployment.heal("memory-pressure", 1.0)
+    staged.deployment.heal("memory-pressure", 1.0)
     assert began[-1] == ("write", "/proc/sys/vm/nr_hugepages", "0")
     with pytest.raises(TargetFailedError, match="status 1: full"):
-        site.deployment.begin("memory-pressure").finish(1.0)
+        staged.deployment.begin("memory-pressure").finish(1.0)
 
 
 @pytest.mark.parametrize(("transport", "handler", "there", "missing"), [
@@ -187,10 +187,10 @@ def test_memory_pressure_is_taken_back(tmp_path: Path) -> None:
 def test_what_there_is_depends_on_the_drivers(
     transport: Transport, handler: str, there: str, missing: str, tmp_path: Path
 ) -> None:
-    site = Site(tmp_path, transport, Device(handler=handler))
-    assert there in site.deployment.operations
+    staged = StagedDeployment(tmp_path, transport, Device(handler=handler))
+    assert there in staged.deployment.operations
     with pytest.raises(WrongUsageError, match=f"no operation '{missing}'"):
-        site.deployment.begin(missing)
+        staged.deployment.begin(missing)
 
 
 def refusing(number: int | None) -> Any:

@@ -18,8 +18,8 @@ from targets.operation import Begun, Step
 
 
 @dataclass(frozen=True)
-class Site:
-    """What operations are done to: one export of a backstore on a machine."""
+class OperationContext:
+    """The context of operations: one export of a backstore on a machine."""
 
     machine: Machine
     config: Configfs
@@ -39,40 +39,43 @@ class Operation:
 
     name: str
     verb: str
-    arguments: Callable[[Site], tuple[str, ...]]
-    undo: Callable[[Site], None] | None = None
+    arguments: Callable[[OperationContext], tuple[str, ...]]
+    undo: Callable[[OperationContext], None] | None = None
     refused: int | None = None
     iscsi_only: bool = False
     ends_device: bool = False
 
-    def begin(self, site: Site) -> Begun:
+    def begin(self, context: OperationContext) -> Begun:
         """Begin it."""
-        arguments = self.arguments(site)
-        step = Step(site.machine, site.machine.begin(self.verb, *arguments), self.verb,
+        arguments = self.arguments(context)
+        step = Step(context.machine, context.machine.begin(self.verb, *arguments), self.verb,
                     " ".join((self.verb, *arguments)), self.refused)
-        undo = None if self.undo is None else partial(self._heal, site)
-        return Begun(self.name, site.machine, site.recorder, step, undo)
+        undo = None if self.undo is None else partial(self._heal, context)
+        return Begun(self.name, context.machine, context.recorder, step, undo)
 
-    def _heal(self, site: Site, deadline: float) -> None:
+    def _heal(self, context: OperationContext, deadline: float) -> None:
         assert self.undo is not None
-        site.config.allow(deadline)
-        self.undo(site)
+        context.config.allow(deadline)
+        self.undo(context)
 
 
 OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
-    Operation("lun-delete", "unlink", lambda site: (site.export.link,),
-              lambda site: site.config.symlink(site.backstore, site.export.link),
+    Operation("lun-delete", "unlink", lambda context: (context.export.link,),
+              lambda context: context.config.symlink(context.backstore, context.export.link),
               ends_device=True),
-    Operation("target-disable", "write", lambda site: (f"{site.group}/enable", "0"),
-              lambda site: site.config.write(f"{site.group}/enable", "1"), iscsi_only=True),
-    Operation("backstore-delete", "rmdir", lambda site: (site.backstore,), refused=errno.EBUSY),
-    Operation("device-block", "write", lambda site: (f"{site.backstore}/action/block_dev", "1"),
-              lambda site: site.config.write(f"{site.backstore}/action/block_dev", "0")),
+    Operation("target-disable", "write", lambda context: (f"{context.group}/enable", "0"),
+              lambda context: context.config.write(f"{context.group}/enable", "1"),
+              iscsi_only=True),
+    Operation("backstore-delete", "rmdir", lambda context: (context.backstore,),
+              refused=errno.EBUSY),
+    Operation("device-block", "write",
+              lambda context: (f"{context.backstore}/action/block_dev", "1"),
+              lambda context: context.config.write(f"{context.backstore}/action/block_dev", "0")),
 )}
 
 
-def table(site: Site) -> Mapping[str, Callable[[], Begun]]:
-    """Return what begins each operation that a site has, by name."""
-    over_iscsi = site.export.iqn is not None
-    return {name: partial(each.begin, site) for name, each in OPERATIONS.items()
+def table(context: OperationContext) -> Mapping[str, Callable[[], Begun]]:
+    """Return what begins each operation of a deployment, by name."""
+    over_iscsi = context.export.iqn is not None
+    return {name: partial(each.begin, context) for name, each in OPERATIONS.items()
             if over_iscsi or not each.iscsi_only}

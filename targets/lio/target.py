@@ -22,7 +22,7 @@ from targets.backend.disk import MAX_TRANSFER
 from targets.lio import operations
 from targets.lio.configfs import BLOCK_HBA, CONFIGFS, HBA, TARGET, Configfs
 from targets.lio.fabric import FABRICS, Export
-from targets.lio.operations import Site
+from targets.lio.operations import OperationContext
 from targets.lio.traits import TRAITS
 from targets.machine import Machine, Process
 from targets.operation import Begun, Operations
@@ -248,12 +248,14 @@ class LioDeployment:
 
     @cached_property
     def _operations(self) -> Operations:
-        place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend,
-                             KERNEL_THREADS, SLABS)
+        machine_context = system.OperationContext(self.machine, self.recorder, self.ladder.step,
+                                                  self.backend,
+                                                  KERNEL_THREADS, SLABS)
         disk_faults = storage.operations(self.machine, self.recorder, self.below,
                                          self.ladder.step) \
             if self.below else {}
-        return Operations({**operations.table(self._site), **system.table(place), **disk_faults})
+        return Operations({**operations.table(self._context), **system.table(machine_context),
+                           **disk_faults})
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -261,8 +263,9 @@ class LioDeployment:
         return (self.address,)
 
     @property
-    def _site(self) -> Site:
-        return Site(self.machine, self.config, self.export, self.backstore, self.recorder)
+    def _context(self) -> OperationContext:
+        return OperationContext(self.machine, self.config, self.export, self.backstore,
+                                self.recorder)
 
     @property
     def operations(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Operations on a deployed SCST, by name: what an administrator may do under I/O.
 
 Most are one write to SCST's tree, given here as a template of its path and its text. Where one
-changes something, a second write undoes it. Words in braces are filled in by ``Site.words``.
+changes something, a second write undoes it. Words in braces are filled in by
+``OperationContext.words``.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ COPY_MGMT = f"{TARGETS}/copy_manager/copy_manager_tgt/luns/mgmt"
 SCST)."""
 
 @dataclass(frozen=True)
-class Site:
-    """What operations are done to: one export of a device on a machine."""
+class OperationContext:
+    """The context of operations: one export of a device on a machine."""
 
     machine: Machine
     export: Export
@@ -71,7 +72,7 @@ class Site:
         sysfs.write(self.machine, path.format_map(words), text.format_map(words), deadline)
 
 
-Undo = tuple[str, str] | Callable[[Site, float], None] | None
+Undo = tuple[str, str] | Callable[[OperationContext, float], None] | None
 
 
 @dataclass(frozen=True)
@@ -96,33 +97,34 @@ class Order:
     spare: bool = False
     ends_device: bool = False
 
-    def applies(self, site: Site) -> bool:
-        """Tell whether a site has what it writes to."""
-        return (site.export.driver in self.drivers
-                and (not self.handlers or site.handler in self.handlers))
+    def applies(self, context: OperationContext) -> bool:
+        """Tell whether the deployment has what it writes to."""
+        return (context.export.driver in self.drivers
+                and (not self.handlers or context.handler in self.handlers))
 
-    def begin(self, site: Site) -> Begun:
+    def begin(self, context: OperationContext) -> Begun:
         """Begin it."""
         if self.spare:
-            add_spare(site.machine, site.ladder.step)
-        words = site.words()
-        work = sysfs.start(site.machine, self.path.format_map(words),
-                           self.text.format_map(words), self._waiting(site), self.refused)
-        return Begun(self.name, site.machine, site.recorder, work, partial(self._heal, site))
+            add_spare(context.machine, context.ladder.step)
+        words = context.words()
+        work = sysfs.start(context.machine, self.path.format_map(words),
+                           self.text.format_map(words), self._waiting(context), self.refused)
+        return Begun(self.name, context.machine, context.recorder, work,
+                     partial(self._heal, context))
 
-    def _waiting(self, site: Site) -> Callable[[], bool] | None:
+    def _waiting(self, context: OperationContext) -> Callable[[], bool] | None:
         if self.gone is None:
             return None
-        path = self.gone.format_map(site.words())
-        return lambda: not site.machine.exists(path)
+        path = self.gone.format_map(context.words())
+        return lambda: not context.machine.exists(path)
 
-    def _heal(self, site: Site, deadline: float) -> None:
+    def _heal(self, context: OperationContext, deadline: float) -> None:
         if callable(self.undo):
-            self.undo(site, deadline)
+            self.undo(context, deadline)
         elif self.undo is not None:
-            site.write(*self.undo, deadline)
+            context.write(*self.undo, deadline)
         if self.spare:
-            delete_spare(site.machine, deadline)
+            delete_spare(context.machine, deadline)
 
 
 @dataclass(frozen=True)
@@ -139,17 +141,17 @@ class Change:
     handlers: tuple[str, ...]
     ends_device: bool = False
 
-    def applies(self, site: Site) -> bool:
-        """Tell whether a site has the attribute."""
-        return site.handler in self.handlers
+    def applies(self, context: OperationContext) -> bool:
+        """Tell whether the deployment has the attribute."""
+        return context.handler in self.handlers
 
-    def begin(self, site: Site) -> Begun:
+    def begin(self, context: OperationContext) -> Begun:
         """Begin it."""
-        path = self.path.format_map(site.words())
-        before = site.machine.read(path).splitlines()[0]
-        work = sysfs.start(site.machine, path, self.value(before))
-        return Begun(self.name, site.machine, site.recorder, work,
-                       lambda deadline: sysfs.write(site.machine, path, before, deadline))
+        path = self.path.format_map(context.words())
+        before = context.machine.read(path).splitlines()[0]
+        work = sysfs.start(context.machine, path, self.value(before))
+        return Begun(self.name, context.machine, context.recorder, work,
+                       lambda deadline: sysfs.write(context.machine, path, before, deadline))
 
 
 @dataclass(frozen=True)
@@ -157,23 +159,23 @@ class Unload:
     """An attempt to unload a module that is in use: refused at once, or something is wrong.
 
     delete_module(2) fails with EWOULDBLOCK while a module is in use. ``module``: a template;
-    "backend" and "driver" stand for the modules of the site's handler and target driver.
+    "backend" and "driver" stand for the modules of the deployment's handler and target driver.
     """
 
     name: str
-    module: Callable[[Site], str]
+    module: Callable[[OperationContext], str]
     ends_device: bool = False
 
-    def applies(self, site: Site) -> bool:
-        """Every site has its modules."""
+    def applies(self, context: OperationContext) -> bool:
+        """Every deployment has its modules."""
         return True
 
-    def begin(self, site: Site) -> Begun:
+    def begin(self, context: OperationContext) -> Begun:
         """Begin it."""
-        module = self.module(site)
-        work = Program(site.machine, site.machine.begin("run", ["rmmod", module]),
+        module = self.module(context)
+        work = Program(context.machine, context.machine.begin("run", ["rmmod", module]),
                        partial(must_be_refused, module))
-        return Begun(self.name, site.machine, site.recorder, work)
+        return Begun(self.name, context.machine, context.recorder, work)
 
 
 @dataclass(frozen=True)
@@ -182,30 +184,31 @@ class ToDaemon:
 
     name: str
     signal: str
-    undo: Callable[[Site, float], None]
+    undo: Callable[[OperationContext, float], None]
     ends: bool = False
     ends_device: bool = False
 
-    def applies(self, site: Site) -> bool:
-        """Tell whether a site's target driver has the daemon."""
-        return site.export.driver == "iscsi"
+    def applies(self, context: OperationContext) -> bool:
+        """Tell whether the deployment's target driver has the daemon."""
+        return context.export.driver == "iscsi"
 
-    def begin(self, site: Site) -> Begun:
+    def begin(self, context: OperationContext) -> Begun:
         """Send it."""
-        work = Signalled(site.machine, SCSTD, self.signal, self.ends)
-        return Begun(self.name, site.machine, site.recorder, work, partial(self.undo, site))
+        work = Signalled(context.machine, SCSTD, self.signal, self.ends)
+        return Begun(self.name, context.machine, context.recorder, work,
+                     partial(self.undo, context))
 
 
-def go_on(site: Site, _deadline: float) -> None:
+def go_on(context: OperationContext, _deadline: float) -> None:
     """Continue a stopped daemon."""
-    SCSTD.send(site.machine, "CONT")
+    SCSTD.send(context.machine, "CONT")
 
 
-def respawn(site: Site, deadline: float) -> None:
+def respawn(context: OperationContext, deadline: float) -> None:
     """Start a daemon in place of the dead one, with the same target."""
-    daemon.start(site.machine)
-    iscsi_again(site.machine, site.export, deadline)
-    daemon.enable(site.machine)
+    daemon.start(context.machine)
+    iscsi_again(context.machine, context.export, deadline)
+    daemon.enable(context.machine)
 
 
 def must_be_refused(module: str, answer: Mapping[str, object]) -> None:
@@ -217,20 +220,20 @@ def must_be_refused(module: str, answer: Mapping[str, object]) -> None:
         raise TargetFailedError(f"rmmod {module}: refused, but not for being in use: {words}")
 
 
-def add_luns(site: Site, deadline: float) -> None:
+def add_luns(context: OperationContext, deadline: float) -> None:
     """Export again all that the layout has."""
-    for lun, device in sorted(site.export.layout.luns.items()):
-        site.write(MGMT, f"add {device} {lun}", deadline)
+    for lun, device in sorted(context.export.layout.luns.items()):
+        context.write(MGMT, f"add {device} {lun}", deadline)
 
 
-def driver_module(site: Site) -> str:
-    """Return the name of a site's target driver's module."""
-    return {"iscsi": "iscsi_scst"}.get(site.export.driver, site.export.driver)
+def driver_module(context: OperationContext) -> str:
+    """Return the name of a deployment's target driver's module."""
+    return {"iscsi": "iscsi_scst"}.get(context.export.driver, context.export.driver)
 
 
-def handler_module(site: Site) -> str:
-    """Return the name of a site's device handler's module."""
-    return "scst_user" if site.handler == "scst_user" else "scst_vdisk"
+def handler_module(context: OperationContext) -> str:
+    """Return the name of a deployment's device handler's module."""
+    return "scst_user" if context.handler == "scst_user" else "scst_vdisk"
 
 
 ADD = (MGMT, "add {device} {lun}")
@@ -280,7 +283,7 @@ KINDS: tuple[Kind, ...] = (
 OPERATIONS: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 
-def table(site: Site) -> Mapping[str, Callable[[], Begun]]:
-    """Return what begins each operation that a site has, by name."""
-    return {name: partial(kind.begin, site) for name, kind in OPERATIONS.items()
-            if kind.applies(site)}
+def table(context: OperationContext) -> Mapping[str, Callable[[], Begun]]:
+    """Return what begins each operation of a deployment, by name."""
+    return {name: partial(kind.begin, context) for name, kind in OPERATIONS.items()
+            if kind.applies(context)}

@@ -20,7 +20,7 @@ from targets.operation import Begun, Operations
 from targets.scst import daemon, handlers, operations, sysfs
 from targets.scst.driver import DRIVERS, LUN, Export, Layout
 from targets.scst.handlers import USER, medium
-from targets.scst.operations import Site
+from targets.scst.operations import OperationContext
 from targets.scst.prefix import MODULES, OPTIONAL, TREE, Prefix
 from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS
 from targets.scst.traits import TRAITS
@@ -276,12 +276,13 @@ class ScstDeployment:
         self._ladder = ladder
         self._devices = devices
         self._export = exports[0]
-        self._site = Site(
+        self._context = OperationContext(
             machine, exports[0], device.name, device.handler, ladder, recorder)
         self._undo = undo
-        place = system.Place(machine, recorder, ladder.step, backend, KERNEL_THREADS, SLABS)
+        machine_context = system.OperationContext(machine, recorder, ladder.step, backend,
+                                                  KERNEL_THREADS, SLABS)
         self._operations = Operations({
-            **operations.table(self._site), **system.table(place),
+            **operations.table(self._context), **system.table(machine_context),
             **(storage.operations(machine, recorder, below, ladder.step) if below else {})})
 
     @property

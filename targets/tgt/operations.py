@@ -42,8 +42,8 @@ from targets.tgt.export import LUN, TID, Export
 
 
 @dataclass(frozen=True)
-class Site:
-    """What operations are done to: one export of a daemon's."""
+class OperationContext:
+    """The context of operations: one export of a daemon's."""
 
     machine: Machine
     export: Export
@@ -56,66 +56,71 @@ class Operation:
     is left."""
 
     name: str
-    do: Callable[[Site], Work]
-    undo: Callable[[Site, float], None] | None = None
+    do: Callable[[OperationContext], Work]
+    undo: Callable[[OperationContext, float], None] | None = None
     ends_device: bool = False
 
-    def begin(self, site: Site) -> Begun:
+    def begin(self, context: OperationContext) -> Begun:
         """Begin it."""
-        work = self.do(site)
-        undo = None if self.undo is None else partial(self.undo, site)
-        return Begun(self.name, site.machine, site.recorder, work, undo)
+        work = self.do(context)
+        undo = None if self.undo is None else partial(self.undo, context)
+        return Begun(self.name, context.machine, context.recorder, work, undo)
 
 
-def orders(op: str, mode: str, refused: str = "", **options: str | int) -> Callable[[Site], Work]:
+def orders(
+    op: str, mode: str, refused: str = "", **options: str | int,
+) -> Callable[[OperationContext], Work]:
     """Return what gives an order."""
-    return lambda site: Given(site.machine, order(op, mode, **options), refused)
+    return lambda context: Given(context.machine, order(op, mode, **options), refused)
 
 
-def signals(signal: str, *, ends: bool = False, deaf: bool = False) -> Callable[[Site], Work]:
+def signals(
+    signal: str, *, ends: bool = False, deaf: bool = False,
+) -> Callable[[OperationContext], Work]:
     """Return what sends the daemon a signal. ``deaf``: whether it need not respond after it."""
-    return lambda site: Signalled(site.machine, daemon.TGTD, signal, ends,
-                                  None if deaf else daemon.answers)
+    return lambda context: Signalled(context.machine, daemon.TGTD, signal, ends,
+                                     None if deaf else daemon.answers)
 
 
-def connection_delete(site: Site) -> Work:
+def connection_delete(context: OperationContext) -> Work:
     """Delete the first connection there is. Raises TargetFailedError when there is none."""
-    connections = admin.connections(site.machine, daemon.ANSWER, TID)
+    connections = admin.connections(context.machine, daemon.ANSWER, TID)
     if not connections:
         raise TargetFailedError("nobody is connected")
     sid, cid = connections[0]
-    return Given(site.machine, order("delete", "conn", tid=TID, sid=sid, cid=cid))
+    return Given(context.machine, order("delete", "conn", tid=TID, sid=sid, cid=cid))
 
 
-def portal_delete(site: Site) -> Work:
+def portal_delete(context: OperationContext) -> Work:
     """Listen no more where initiators come."""
-    return Given(site.machine, order("delete", "portal", param=f"portal={site.export.portal}"))
+    return Given(context.machine,
+                 order("delete", "portal", param=f"portal={context.export.portal}"))
 
 
-def lun_delete(site: Site) -> Work:
+def lun_delete(context: OperationContext) -> Work:
     """Delete the LUN, once initiators are shut out and their commands have ended."""
-    site.export.shut_out()
-    return Given(site.machine, order("delete", "logicalunit", tid=TID, lun=LUN),
+    context.export.shut_out()
+    return Given(context.machine, order("delete", "logicalunit", tid=TID, lun=LUN),
                  insists=admin.LUN_ACTIVE)
 
 
-def lun_add(site: Site, _deadline: float) -> None:
+def lun_add(context: OperationContext, _deadline: float) -> None:
     """Make the LUN again, and admit initiators."""
-    site.export.add_lun()
-    site.export.admit()
+    context.export.add_lun()
+    context.export.admit()
 
 
-def target_delete_force(site: Site) -> Work:
+def target_delete_force(context: OperationContext) -> Work:
     """Delete the target under who is logged in, once it takes no commands any more."""
-    site.export.set_state("offline")
-    return Given(site.machine, order("delete", "target", tid=TID, force=""),
+    context.export.set_state("offline")
+    return Given(context.machine, order("delete", "target", tid=TID, force=""),
                  insists=admin.LUN_ACTIVE)
 
 
-def respawn(site: Site, deadline: float) -> None:
+def respawn(context: OperationContext, deadline: float) -> None:
     """Start a daemon in place of the dead one, with the same target."""
-    daemon.start(site.machine, deadline)
-    site.export.add()
+    daemon.start(context.machine, deadline)
+    context.export.add()
 
 
 OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
@@ -130,17 +135,17 @@ OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
     Operation("connection-delete", connection_delete),
     Operation("target-offline",
               orders("update", "target", tid=TID, name="state", value="offline"),
-              lambda site, _: site.export.set_state("ready")),
+              lambda context, _: context.export.set_state("ready")),
     Operation("portal-delete", portal_delete,
-              lambda site, _: site.export.add_portal()),
+              lambda context, _: context.export.add_portal()),
     Operation("daemon-term", signals("TERM")),
     Operation("daemon-delete", orders("delete", "sys", refused=admin.INVALID)),
     Operation("daemon-stop", signals("STOP", deaf=True),
-              lambda site, _: daemon.TGTD.send(site.machine, "CONT")),
+              lambda context, _: daemon.TGTD.send(context.machine, "CONT")),
     Operation("daemon-kill", signals("KILL", ends=True), respawn),
 )}
 
 
-def table(site: Site) -> Mapping[str, Callable[[], Begun]]:
+def table(context: OperationContext) -> Mapping[str, Callable[[], Begun]]:
     """Return what begins each operation, by name."""
-    return {name: partial(each.begin, site) for name, each in OPERATIONS.items()}
+    return {name: partial(each.begin, context) for name, each in OPERATIONS.items()}

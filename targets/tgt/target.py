@@ -20,7 +20,7 @@ from targets.operation import Begun, Operations
 from targets.target import DIGESTS, Address, Deployment, Device, Transport
 from targets.tgt import admin, daemon, operations
 from targets.tgt.export import LUN, VENDOR, Export
-from targets.tgt.operations import Site
+from targets.tgt.operations import OperationContext
 from targets.tgt.traits import TRAITS
 
 BACKEND = "targets.tgt.backend_guest"
@@ -174,13 +174,15 @@ class TgtDeployment:
 
     @cached_property
     def _operations(self) -> Operations:
-        site = Site(self.machine, self.export, self.recorder)
-        place = system.Place(self.machine, self.recorder, self.ladder.step, self.backend,
-                             (daemon.TGTD.name,))
+        context = OperationContext(self.machine, self.export, self.recorder)
+        machine_context = system.OperationContext(self.machine, self.recorder, self.ladder.step,
+                                                  self.backend,
+                                                  (daemon.TGTD.name,))
         disk_faults = storage.operations(self.machine, self.recorder, self.below,
                                          self.ladder.step) \
             if self.below else {}
-        return Operations({**operations.table(site), **system.table(place), **disk_faults})
+        return Operations({**operations.table(context), **system.table(machine_context),
+                           **disk_faults})
 
     @property
     def operations(self) -> tuple[str, ...]:

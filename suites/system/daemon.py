@@ -9,7 +9,7 @@ from fixtures.workload.pdus import LOGIN
 from inject.daemon import DAEMONS, WITHOUT, Without
 
 REFUSED_FOR = 1.0
-"""Seconds for which a login is seen not to be taken."""
+"""Seconds for which a login attempt must get no answer."""
 
 LASTS = {fault.name: fault.seconds for fault in DAEMONS}
 """Seconds for which a daemon does not run, by fault."""

@@ -64,9 +64,9 @@ def test_daemon_does_not_run(ctx: ScenarioContext) -> None:
     with ctx.broken(lun):    # the daemon is stopped, or killed; then it goes on, or is started
         expect_sessions(ctx, lun)
         attempt = begin_login(ctx, lun)
-        ctx.expect("nobody logs in while the daemon does not run",
+        ctx.expect("no login succeeds while the daemon does not run",
                    not logged_in(attempt, REFUSED_FOR))
-    ctx.expect("who logs in when the daemon runs again is let in",
+    ctx.expect("a login succeeds once the daemon runs again",
                end_login(ctx, attempt) or end_login(ctx, begin_login(ctx, lun)))
     ctx.drain(lun)
     ctx.recover(lun)

@@ -18,7 +18,7 @@ LOG = "/run/tgtd.log"
 SPARE_PORTAL = "127.0.0.1:3261"
 """tgtd without a portal would listen on every address (iscsi_tcp_init, usr/iscsi/iscsi_tcp.c).
 Initiators are given another one, once there is a target: one that logs in again before finds a
-closed door and knocks on, instead of hearing that there is no such target."""
+closed port and tries again, instead of an answer that there is no such target."""
 
 EXIT_FILE = "/run/tgtd.exit"
 """What the shell says of its end: its status, or 128 and the signal."""

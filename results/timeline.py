@@ -52,7 +52,7 @@ class Timeline:
         scenario = history.first("harness", "scenario")
         begin = (scenario or history.events[0]).time
         fired = _fired(history)
-        lost = next((event for event in history.select("harness") if tells_lost(event)), None)
+        lost = next((event for event in history.select("harness") if reports_loss(event)), None)
         end = phase(history, "end")
         return cls(
             begin=begin,
@@ -123,7 +123,7 @@ def operation(history: History, name: str, after: float) -> tuple[Event | None, 
     return begin, end
 
 
-def tells_lost(event: Event) -> bool:
+def reports_loss(event: Event) -> bool:
     """Tell whether the harness says that the machine can no longer be relied on."""
     return event.kind == "lost" or (event.kind == "error" and event.data["family"] == LOST)
 

@@ -138,17 +138,17 @@ def clock_step(context: OperationContext, name: str) -> Begun:
 
 def allocations_fail(way: Failing, context: OperationContext, name: str) -> Begun:
     """Have some allocations of the target's fail (targets.allocation)."""
-    def tell_kernel(script: str, deadline: float) -> str:
+    def run_script(script: str, deadline: float) -> str:
         done = context.machine.run(["sh", "-ec", script], deadline=deadline, check=False)
         if done.status:
             raise MachineLostError(f"{name}: the kernel does not take it: {done.stderr.strip()}")
         return done.stdout
 
     def undo(deadline: float) -> None:
-        printed = tell_kernel(way.disarm(), deadline)
+        printed = run_script(way.disarm(), deadline)
         allocation.record(context.recorder, context.machine.now(), name, printed)
 
-    tell_kernel(way.arm(context.threads, context.caches), context.deadline)
+    run_script(way.arm(context.threads, context.caches), context.deadline)
     return context.running(name, FirstFailure(context.machine, way), undo)
 
 

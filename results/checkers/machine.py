@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from results.history import History
-from results.timeline import Timeline, tells_lost
+from results.timeline import Timeline, reports_loss
 from results.verdict import Check, Verdict
 
 NAME = "machine"
@@ -17,7 +17,7 @@ def check(history: History) -> Check:
     timeline = Timeline.of(history)
     trouble = [
         event for event in history.select("harness", "lost", "error")
-        if tells_lost(event) or event.data["family"] != TARGET_FAILED
+        if reports_loss(event) or event.data["family"] != TARGET_FAILED
     ]
     evidence = [dict(event.data) for event in trouble]
     if trouble:

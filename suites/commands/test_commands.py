@@ -113,7 +113,8 @@ def expect_response(
 
 def response(program: Program, tag: int) -> str:
     """Return the response to a command in words; "" as long as there is none."""
-    return next((str(each["words"]) for each in program.told("response") if each["tag"] == tag), "")
+    return next((str(each["words"]) for each in program.events_of("response")
+                 if each["tag"] == tag), "")
 
 
 def issue_each(ctx: ScenarioContext, lun: Lun, listed: Sequence[Command]) -> None:

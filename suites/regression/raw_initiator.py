@@ -55,7 +55,7 @@ class RawInitiator:
         return self._tag
 
     def _sent(self, tag: int) -> bool:
-        return any(message["tag"] == tag for message in self._program.told("sent"))
+        return any(message["tag"] == tag for message in self._program.events_of("sent"))
 
     def active(self) -> int:
         """Return the number of the session's commands that the target has not ended."""
@@ -80,17 +80,17 @@ class RawInitiator:
         self._program.order(do="read", until=list(tags))
         if not self._program.wait(lambda: self._ended(tags), deadline) \
                 or len(self._status(tags)) < len(tags):
-            lost = [message["why"] for message in self._program.told("lost")]
+            lost = [message["why"] for message in self._program.events_of("lost")]
             raise TargetFailedError(
                 f"{len(self._status(tags))} of {len(tags)} commands ended in {deadline:g} s"
                 + (f": {lost[0]}" if lost else ""))
         return self._status(tags)
 
     def _ended(self, tags: Sequence[int]) -> bool:
-        return len(self._status(tags)) == len(tags) or bool(self._program.told("exit"))
+        return len(self._status(tags)) == len(tags) or bool(self._program.events_of("exit"))
 
     def _status(self, tags: Sequence[int]) -> list[int]:
-        return [int(message["status"]) for message in self._program.told("response")
+        return [int(message["status"]) for message in self._program.events_of("response")
                 if message["tag"] in tags]
 
     def hang_up(self) -> None:

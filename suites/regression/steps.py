@@ -139,7 +139,7 @@ class Chain:
 
     def ended(self, count: int) -> bool:
         """Return whether ``count`` writes have ended."""
-        return len(self._program.told("wrote")) >= count
+        return len(self._program.events_of("wrote")) >= count
 
     def wait(self, deadline: float, count: int | None = None) -> list[str | None]:
         """Wait for the ends of all, or of the first ``count``; return how each ended (an errno's
@@ -147,8 +147,9 @@ class Chain:
         wanted = self._count if count is None else count
         if not self._program.wait(lambda: self.ended(wanted), deadline):
             raise TargetFailedError(
-                f"{len(self._program.told('wrote'))} of {wanted} writes ended in {deadline:g} s")
-        return [message["error"] for message in self._program.told("wrote")]
+                f"{len(self._program.events_of('wrote'))} of {wanted} writes ended in "
+                f"{deadline:g} s")
+        return [message["error"] for message in self._program.events_of("wrote")]
 
 
 def write_all(ctx: ScenarioContext, *writes: tuple[Disk, int]) -> None:

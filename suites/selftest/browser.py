@@ -54,20 +54,20 @@ def where() -> str | None:
 
 
 class Browser:
-    """A page in a browser; ``said`` keeps what it reported: method, parameters."""
+    """A page in a browser; ``events`` keeps what it reported: method, parameters."""
 
     def __init__(self, orders: int, answers: int) -> None:
-        self.said: list[tuple[str, Mapping[str, Any]]] = []
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
         self._orders = os.fdopen(orders, "wb", buffering=0)
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._number = 0
         self._session: str | None = None
         threading.Thread(target=self._listen, args=[answers], daemon=True).start()
-        target = self.tell("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.tell(
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call(
             "Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
-            self.tell(f"{domain}.enable")
+            self.call(f"{domain}.enable")
 
     def _listen(self, answers: int) -> None:
         rest = b""
@@ -78,7 +78,7 @@ class Browser:
                     self._lines.put(line)
         self._lines.put(None)
 
-    def tell(self, method: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Give an order and return its result. Raises BrowserError."""
         self._number += 1
         order: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
@@ -86,38 +86,38 @@ class Browser:
             order["sessionId"] = self._session
         self._orders.write(json.dumps(order).encode() + b"\0")
         while True:
-            heard = self._hear()
-            if heard.get("id") == self._number:
-                if "error" in heard:
-                    raise BrowserError(f"{method}: {heard['error']}")
-                result: dict[str, Any] = heard["result"]
+            message = self._receive()
+            if message.get("id") == self._number:
+                if "error" in message:
+                    raise BrowserError(f"{method}: {message['error']}")
+                result: dict[str, Any] = message["result"]
                 return result
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         try:
             line = self._lines.get(timeout=BOUND)
         except Empty:
             raise BrowserError(f"nothing was heard for {BOUND} s") from None
         if line is None:
             raise BrowserError("the browser has gone")
-        heard: dict[str, Any] = json.loads(line)
-        if "method" in heard:
-            self.said.append((heard["method"], heard["params"]))
-        return heard
+        message: dict[str, Any] = json.loads(line)
+        if "method" in message:
+            self.events.append((message["method"], message["params"]))
+        return message
 
     def open(self, address: str) -> None:
         """Load a page and wait until all of it is there."""
-        begin = len(self.said)
-        self.tell("Page.navigate", url=address)
-        while not any(method == "Page.loadEventFired" for method, _ in self.said[begin:]):
-            self._hear()
+        begin = len(self.events)
+        self.call("Page.navigate", url=address)
+        while not any(method == "Page.loadEventFired" for method, _ in self.events[begin:]):
+            self._receive()
 
-    def ask(self, expression: str) -> Any:
+    def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression, or of the promise it is.
 
         Raises BrowserError with what it threw.
         """
-        result = self.tell("Runtime.evaluate", expression=expression, returnByValue=True,
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True,
                            awaitPromise=True)
         if "exceptionDetails" in result:
             raise BrowserError(json.dumps(result["exceptionDetails"])[:2000])
@@ -129,7 +129,7 @@ class Browser:
         codes = {"Enter": 13, "Escape": 27, "ArrowUp": 38, "ArrowDown": 40, "ArrowRight": 39,
                  "Tab": 9}
         for kind in ("keyDown", "keyUp"):
-            self.tell("Input.dispatchKeyEvent", type=kind, key=key, text=text,
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, text=text,
                       windowsVirtualKeyCode=codes.get(
                           key, ord(key.upper()) if len(key) == 1 and key.isalnum() else 0))
 
@@ -140,29 +140,29 @@ class Browser:
 
     def size(self, width: int, height: int = 900, scale: float = 1.0) -> None:
         """Give the page a width, in CSS pixels."""
-        self.tell("Emulation.setDeviceMetricsOverride", width=width, height=height,
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=scale, mobile=False)
 
     def media(self, medium: str = "", scheme: str = "light") -> None:
         """Let the page be for a medium ("print"), dark or light."""
-        self.tell("Emulation.setEmulatedMedia", media=medium, features=[
+        self.call("Emulation.setEmulatedMedia", media=medium, features=[
             {"name": "prefers-color-scheme", "value": scheme}])
 
     def picture(self, path: Path, *, whole: bool = False) -> Path:
         """Take a picture of what is seen, or of the whole page."""
-        taken = self.tell("Page.captureScreenshot", captureBeyondViewport=whole)
+        taken = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(taken["data"]))
         return path
 
     def print(self, path: Path) -> Path:
         """Print the page into a PDF."""
-        path.write_bytes(base64.b64decode(self.tell("Page.printToPDF")["data"]))
+        path.write_bytes(base64.b64decode(self.call("Page.printToPDF")["data"]))
         return path
 
     def reported(self, method: str) -> list[Mapping[str, Any]]:
         """Return what was reported by that name."""
-        self.ask("1")  # all that was said before this answer has been heard then
-        return [parameters for name, parameters in self.said if name == method]
+        self.evaluate("1")  # all that was said before this answer has been heard then
+        return [parameters for name, parameters in self.events if name == method]
 
 
 @contextmanager

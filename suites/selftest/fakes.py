@@ -38,27 +38,27 @@ class FakeProgram:
 
     def __init__(self, machine: FakeMachine, pid: int, script: Script) -> None:
         self.pid = pid
-        self.heard: list[Mapping[str, Any]] = []
+        self.received: list[Mapping[str, Any]] = []
         self._machine = machine
         self._script = script
 
-    def hear(self, message: Mapping[str, Any]) -> None:
+    def receive(self, message: Mapping[str, Any]) -> None:
         """Take a message from the test's side."""
-        self.heard.append(message)
+        self.received.append(message)
         self._script(self, message)
 
-    def say(self, kind: str, **data: Any) -> None:
+    def emit(self, kind: str, **data: Any) -> None:
         """Write a line."""
         line = {"t": time.monotonic_ns(), "kind": kind, **data}
-        self._machine.say({"pid": self.pid, "line": line})
+        self._machine.emit({"pid": self.pid, "line": line})
 
     def reply(self, message: Mapping[str, Any], result: Any = None) -> None:
         """Do as one is told."""
-        self.say("reply", id=message["id"], ok=True, result=result)
+        self.emit("reply", id=message["id"], ok=True, result=result)
 
     def exit(self, status: int) -> None:
         """End."""
-        self._machine.say({"pid": self.pid, "exit": status, "t": time.monotonic_ns()})
+        self._machine.emit({"pid": self.pid, "exit": status, "t": time.monotonic_ns()})
 
 
 def deaf(_program: FakeProgram, _message: Mapping[str, Any]) -> None:
@@ -154,11 +154,11 @@ class FakeMachine:
         with self.console.open("a") as file:
             file.write(f"[{time.monotonic():12.6f}] {words}\n")
 
-    def say(self, message: Mapping[str, Any]) -> None:
+    def emit(self, message: Mapping[str, Any]) -> None:
         """Write a message to the line."""
-        self.say_bytes(json.dumps(message).encode() + b"\n")
+        self.emit_bytes(json.dumps(message).encode() + b"\n")
 
-    def say_bytes(self, data: bytes) -> None:
+    def emit_bytes(self, data: bytes) -> None:
         """Write to the line whatever it be."""
         with self._lock, suppress(OSError):
             self._line.sendall(data)
@@ -175,7 +175,7 @@ class FakeMachine:
     def _take(self, message: Mapping[str, Any]) -> None:
         if "do" not in message:
             if self.answers_sync:
-                self.say({"synced": message["epoch"], "t": 0})
+                self.emit({"synced": message["epoch"], "t": 0})
             return
         if message["do"] != "ping":
             self.asked.append((message["do"], message["args"]))
@@ -197,7 +197,7 @@ class FakeMachine:
             answer["error"] = {"type": "OSError", "errno": error.errno, "text": str(error)}
         answer["ended"] = self._clock()
         if not self._silent:
-            self.say(answer)
+            self.emit(answer)
 
     def _clock(self) -> int:
         return time.monotonic_ns() + int(self.clock_ahead * 1e9)
@@ -209,7 +209,7 @@ class FakeMachine:
         return program.pid
 
     def _send(self, pid: int, line: str) -> None:
-        self.programs[pid - 1].hear(json.loads(line))
+        self.programs[pid - 1].receive(json.loads(line))
 
     def _write(self, path: str, text: str) -> None:
         if path == "/dev/kmsg":
@@ -275,12 +275,13 @@ class FakeSubject:
     It is its own backend, and that one's process.
     ``waits_after``: how often the operation is looked at before it waits; None: it never does.
     ``removal``: what the operation does once it waits, given the event that the release sets.
-    ``says``: what the backend answers to a command, by its name. ``there``: whether the device is.
+    ``results``: what the backend answers to a command, by its name. ``there``: whether the device
+    is.
     """
 
     waits_after: int | None = 0
     removal: Callable[[threading.Event], None] = lambda released: None
-    says: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    results: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     there: bool = True
 
     def __post_init__(self) -> None:
@@ -328,7 +329,7 @@ class FakeSubject:
     def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
         """Return the result that the test set."""
         self._do(f"{do} {arguments}" if arguments else do)
-        return self.says[do](**arguments) if do in self.says else None
+        return self.results[do](**arguments) if do in self.results else None
 
     def hold(self, point: str, count: int, **_: Any) -> None:
         """Hold."""

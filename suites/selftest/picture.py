@@ -30,7 +30,7 @@ def take(run: Path, picture: Path, words: str = "") -> None:
         browser.media()
         browser.size(WIDTH, HEIGHT)
         browser.open(f"{written.as_uri()}#q={quote(words)}")
-        browser.ask("document.querySelector('#list .row > button').click()")
+        browser.evaluate("document.querySelector('#list .row > button').click()")
         browser.picture(picture)
     with Image.open(picture) as taken:
         taken.convert("RGB").quantize(COLOURS).save(picture, optimize=True)

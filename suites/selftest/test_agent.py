@@ -74,8 +74,8 @@ def machine(agent: LocalAgent) -> RemoteMachine:
     return agent.machine
 
 
-class Heard:
-    """What a program says, in order, its exit last."""
+class Received:
+    """A program's events, in order, its exit last."""
 
     def __init__(self) -> None:
         self.all: list[Any] = []
@@ -168,39 +168,39 @@ def test_a_program_runs_to_its_end(machine: RemoteMachine) -> None:
 def test_lines_are_streamed_and_the_exit_comes_last(machine: RemoteMachine) -> None:
     script = """echo plain; echo '{"t": 1, "kind": "step"}'; printf 'last words' >&2; exit 3"""
     for _ in range(20):  # the exit must not overtake the words that explain it
-        heard = Heard()
-        process = machine.spawn("sh", argv=["sh", "-c", script], on_message=heard.message,
-                                on_exit=heard.exit)
+        received = Received()
+        process = machine.spawn("sh", argv=["sh", "-c", script], on_message=received.message,
+                                on_exit=received.exit)
         assert process.wait(SOON) == 3
-        assert heard.wait(lambda all: 3 in all) == [
+        assert received.wait(lambda all: 3 in all) == [
             {"kind": "text", "text": "plain"}, {"kind": "step"},
             {"kind": "text", "text": "last words"}, 3]
 
 
 def test_a_module_is_spoken_to(machine: RemoteMachine) -> None:
-    heard = Heard()
+    received = Received()
     process = machine.spawn("a-name-of-more-than-15", module=DEVICELESS, argv=["--lun", "0"],
-                            on_message=heard.message, on_exit=heard.exit)
-    assert heard.wait(bool) == [{"kind": "ready", "argv": ["--lun", "0"]}]
+                            on_message=received.message, on_exit=received.exit)
+    assert received.wait(bool) == [{"kind": "ready", "argv": ["--lun", "0"]}]
     assert machine.read(f"/proc/{process.pid}/comm") == "a-name-of-more-\n"
     process.send({"id": 1, "do": "echo", "word": "ä"})
-    heard.wait(lambda all: len(all) == 2)
-    assert heard.all[1] == {"kind": "reply", "id": 1, "ok": True, "result": {"word": "ä"}}
+    received.wait(lambda all: len(all) == 2)
+    assert received.all[1] == {"kind": "reply", "id": 1, "ok": True, "result": {"word": "ä"}}
     assert process.status is None
     process.signal(signal.SIGTERM)
     assert process.wait(SOON) == -signal.SIGTERM
-    assert heard.all[2:] == [-signal.SIGTERM]
+    assert received.all[2:] == [-signal.SIGTERM]
     with pytest.raises(ProcessLookupError):
         process.signal(signal.SIGTERM)
 
 
 def test_lines_to_a_program_do_not_overtake_each_other(machine: RemoteMachine) -> None:
-    heard = Heard()
-    process = machine.spawn("cat", argv=["cat"], on_message=heard.message, on_exit=heard.exit)
+    received = Received()
+    process = machine.spawn("cat", argv=["cat"], on_message=received.message, on_exit=received.exit)
     for number in range(300):
         process.send({"t": 1, "kind": "line", "number": number})
-    heard.wait(lambda all: len(all) == 300)
-    assert [each["number"] for each in heard.all] == list(range(300))
+    received.wait(lambda all: len(all) == 300)
+    assert [each["number"] for each in received.all] == list(range(300))
     process.signal(signal.SIGTERM)
     process.wait(SOON)
 
@@ -214,11 +214,11 @@ def test_a_module_that_ends_says_why(
     machine: RemoteMachine, module: str, argv: list[str], status: int, words: str,
 ) -> None:
     for _ in range(5):
-        heard = Heard()
-        process = machine.spawn("x", module=module, argv=argv, on_message=heard.message,
-                                on_exit=heard.exit)
+        received = Received()
+        process = machine.spawn("x", module=module, argv=argv, on_message=received.message,
+                                on_exit=received.exit)
         assert process.wait(SOON) == status
-        said = heard.wait(lambda all: status in all)
+        said = received.wait(lambda all: status in all)
         assert said[-1] == status
         assert words in "\n".join(each["text"] for each in said[:-1])
 
@@ -226,10 +226,10 @@ def test_a_module_that_ends_says_why(
 def test_what_was_said_before_anyone_listened_is_not_lost(machine: RemoteMachine) -> None:
     pid = machine.call("spawn", name="sh", module=None, argv=["sh", "-c", "echo 1; echo 2"])
     machine.run(["true"])
-    heard: list[Any] = []
-    machine.connection.listen(pid, heard.append)
-    wait_until(lambda: any("exit" in message for message in heard))
-    assert [message["line"]["text"] for message in heard[:-1]] == ["1", "2"]
+    received: list[Any] = []
+    machine.connection.listen(pid, received.append)
+    wait_until(lambda: any("exit" in message for message in received))
+    assert [message["line"]["text"] for message in received[:-1]] == ["1", "2"]
 
 
 def test_a_program_that_does_not_end_in_time(machine: RemoteMachine) -> None:

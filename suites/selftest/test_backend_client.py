@@ -32,7 +32,7 @@ class Stage:
 
     def __init__(
         self, stack: ExitStack, tmp_path: Path, script: Script = cooperative,
-        born: Callable[[FakeProgram], None] = lambda program: program.say("ready", size=16),
+        born: Callable[[FakeProgram], None] = lambda program: program.emit("ready", size=16),
     ) -> None:
         self.machine = stack.enter_context(FakeMachine(tmp_path / "console"))
         self.machine.script, self.machine.born = script, born
@@ -61,9 +61,9 @@ def test_a_cooperative_backend(stack: ExitStack, tmp_path: Path) -> None:
     stage.backend.hold("EXEC", 4, deadline=SOON, opcodes=[0x2A], direction="write")
     stage.backend.release(SOON)
     stage.backend.close(SOON)
-    assert [message["do"] for message in stage.program.heard] == [
+    assert [message["do"] for message in stage.program.received] == [
         "echo", "hold", "release", "close"]
-    assert stage.program.heard[1] == {
+    assert stage.program.received[1] == {
         "id": 2, "do": "hold", "point": "EXEC", "count": 4, "opcodes": [0x2A],
         "direction": "write"}
     assert stage.kinds() == ["ready", "reply", "reply", "reply", "reply"]
@@ -74,24 +74,24 @@ def test_a_cooperative_backend(stack: ExitStack, tmp_path: Path) -> None:
 def test_held_commands_are_waited_for(stack: ExitStack, tmp_path: Path) -> None:
     stage = Stage(stack, tmp_path)
     assert not stage.backend.wait_held(1, 0.02)
-    stage.program.say("held", point="EXEC", count=3, handles=[1, 2, 3])
+    stage.program.emit("held", point="EXEC", count=3, handles=[1, 2, 3])
     assert stage.backend.wait_held(3, SOON)
     assert not stage.backend.wait_held(4, 0.02)
-    stage.program.say("held", point="EXEC", count=1, handles=[4])
+    stage.program.emit("held", point="EXEC", count=1, handles=[4])
     assert stage.backend.wait_held(4, SOON)
 
 
 def test_a_hold_for_one_device(stack: ExitStack, tmp_path: Path) -> None:
     stage = Stage(stack, tmp_path)
     stage.backend.hold("EXEC", 1, deadline=SOON, device="stf1")
-    assert stage.program.heard[0]["device"] == "stf1"
+    assert stage.program.received[0]["device"] == "stf1"
 
 
 def test_events_can_be_asked_and_waited_for(stack: ExitStack, tmp_path: Path) -> None:
     stage = Stage(stack, tmp_path)
     assert not stage.backend.wait_seen("closed", 0.02)
-    stage.program.say("closed", device="stf0", error=None)
-    stage.program.say("step", point="EXEC")
+    stage.program.emit("closed", device="stf0", error=None)
+    stage.program.emit("step", point="EXEC")
     assert stage.backend.wait_seen("closed", SOON, device="stf0")
     assert not stage.backend.wait_seen("closed", 0.02, device="stf1")
     assert not stage.backend.wait_seen("closed", 0.02, count=2)
@@ -109,7 +109,7 @@ def test_no_event_is_waited_for_once_it_has_gone(stack: ExitStack, tmp_path: Pat
 
 def test_one_that_does_not_come_up_says_why(stack: ExitStack, tmp_path: Path) -> None:
     def dies(program: FakeProgram) -> None:
-        program.say("text", text="no such device")
+        program.emit("text", text="no such device")
         program.exit(1)
 
     stage = Stage(stack, tmp_path, born=dies)
@@ -128,7 +128,7 @@ def test_one_that_never_comes_up(stack: ExitStack, tmp_path: Path) -> None:
 
 def test_one_that_refuses(stack: ExitStack, tmp_path: Path) -> None:
     def refuses(program: FakeProgram, message: Mapping[str, Any]) -> None:
-        program.say("reply", id=message["id"], ok=False, error="ValueError: no such point")
+        program.emit("reply", id=message["id"], ok=False, error="ValueError: no such point")
 
     stage = Stage(stack, tmp_path, script=refuses)
     with pytest.raises(TargetFailedError, match="refused 'hold': ValueError: no such point"):
@@ -152,7 +152,7 @@ def test_one_that_hangs_is_no_failure_of_the_target(stack: ExitStack, tmp_path: 
 def test_a_late_answer_is_not_taken_for_the_next(stack: ExitStack, tmp_path: Path) -> None:
     stage = Stage(stack, tmp_path, script=deaf)
     assert 0.05 <= took(lambda: stage.backend.call("first", deadline=0.05)) < SOON
-    stage.program.reply(stage.program.heard[0], "late")
+    stage.program.reply(stage.program.received[0], "late")
     stage.program._script = lambda program, message: program.reply(message, "second")
     assert stage.backend.call("second", deadline=SOON) == "second"
 

@@ -53,30 +53,30 @@ def test_the_machines_clock_is_its_own(fake: FakeMachine) -> None:
 @pytest.mark.parametrize("garbage", [
     b"\xff\xfe}{\n", b"5\nnull\n[1]\n\"x\"\n", b"\n", b'{"id": 1, "began": 1, "en\n', b"{}\n"])
 def test_garbage_is_passed_over(fake: FakeMachine, garbage: bytes) -> None:
-    fake.say_bytes(garbage)
+    fake.emit_bytes(garbage)
     assert fake.machine.exists("/") is False
 
 
 def test_an_answer_to_nobody_is_passed_over(fake: FakeMachine) -> None:
-    fake.say({"id": 1 << 40, "began": 0, "ended": 0, "result": "for someone else"})
+    fake.emit({"id": 1 << 40, "began": 0, "ended": 0, "result": "for someone else"})
     assert fake.machine.exists("/") is False
 
 
 def test_what_was_said_before_a_restore_is_not_heard_after_it(fake: FakeMachine) -> None:
-    heard: list[Any] = []
+    received: list[Any] = []
     fake.answers_sync = False
-    fake.say({"pid": 7, "exit": 1, "t": 0})
+    fake.emit({"pid": 7, "exit": 1, "t": 0})
     with pytest.raises(MachineLostError):
         fake.connection.sync(0.05)
-    fake.say({"pid": 7, "exit": 2, "t": 0})
-    fake.say({"synced": 1, "t": 0})  # an earlier epoch's
-    fake.say({"pid": 7, "exit": 3, "t": 0})
+    fake.emit({"pid": 7, "exit": 2, "t": 0})
+    fake.emit({"synced": 1, "t": 0})  # an earlier epoch's
+    fake.emit({"pid": 7, "exit": 3, "t": 0})
     fake.answers_sync = True
     fake.connection.sync(1.0)
-    fake.say({"pid": 7, "exit": 4, "t": 0})
+    fake.emit({"pid": 7, "exit": 4, "t": 0})
     fake.machine.exists("/")
-    fake.connection.listen(7, heard.append)
-    assert [message["exit"] for message in heard] == [4]
+    fake.connection.listen(7, received.append)
+    assert [message["exit"] for message in received] == [4]
 
 
 def test_a_listener_that_fails_ends_the_line_and_nobody_waits_on(fake: FakeMachine) -> None:
@@ -86,7 +86,7 @@ def test_a_listener_that_fails_ends_the_line_and_nobody_waits_on(fake: FakeMachi
     fake.slow("read", 60)
     fake.connection.watch("tasks", fails)
     pending = fake.machine.begin("read", "/x")
-    fake.say({"watch": "tasks", "t": 0})
+    fake.emit({"watch": "tasks", "t": 0})
     with pytest.raises(MachineLostError, match=r"the fake said was not understood: KeyError"):
         pending.result(5.0)
 

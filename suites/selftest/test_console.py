@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.watcher import console
-from fixtures.watcher.console import ConsoleWatcher, may_tell
+from fixtures.watcher.console import ConsoleWatcher, may_be_report
 from results.checkers import kernel_health
 from results.history import Event, History, Recorder
 from results.kernel_log import Kind, read
@@ -84,8 +84,9 @@ def test_a_line_that_never_ends_is_cut(tmp_path: Path) -> None:
 
 
 def test_one_message_written_into_another_is_seen() -> None:
-    assert may_tell(f"{NOISE} and [   12.500000] WARNING: CPU: 0 PID: 7 at x.c:1 f+0x1/0x2 [m]")
-    assert not may_tell(f"[   12.500000] {NOISE}")
+    assert may_be_report(f"{NOISE} and [   12.500000] WARNING: CPU: 0 PID: 7 at x.c:1 "
+                         f"f+0x1/0x2 [m]")
+    assert not may_be_report(f"[   12.500000] {NOISE}")
     assert read("[   12.500000] WARNING: CPU: 0 PID: 7 at x.c:1 f+0x1/0x2 [m]")[0].kind \
         is Kind.WARNING
 

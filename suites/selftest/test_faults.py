@@ -93,10 +93,10 @@ def test_a_stop_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_forked_copy_keeps_the_device() -> None:
-    subject = FakeSubject(says={"fork": lambda: 77})
+    subject = FakeSubject(results={"fork": lambda: 77})
     fault_by_name("backend-fork").fire(subject, DEADLINE)
     assert subject.done == ["fork", "close", "end 77"]
-    gone = FakeSubject(says={"fork": lambda: 77}, there=False)
+    gone = FakeSubject(results={"fork": lambda: 77}, there=False)
     with pytest.raises(TargetFailedError, match="went while a forked copy had it open"):
         fault_by_name("backend-fork").fire(gone, DEADLINE)
     assert gone.done[-1] == "end 77"
@@ -122,7 +122,7 @@ def test_an_order_that_waits_or_does_not(
     fault = fault_by_name(name)
     waited = not said[0]["done"]
     assert isinstance(fault, BackendOrder)
-    subject = FakeSubject(says={fault.do: lambda **_: said.pop(0)})
+    subject = FakeSubject(results={fault.do: lambda **_: said.pop(0)})
     if wrong is None:
         fault.fire(subject, DEADLINE)
         assert not said
@@ -134,7 +134,7 @@ def test_an_order_that_waits_or_does_not(
 
 def answering(*errors: str | None) -> FakeSubject:
     """Return a subject whose kernel says these to an answer."""
-    return FakeSubject(says={"answer": lambda **_: [{"handle": 1, "errors": list(errors)}]})
+    return FakeSubject(results={"answer": lambda **_: [{"handle": 1, "errors": list(errors)}]})
 
 
 def test_a_wrong_answer_is_judged_by_what_the_kernel_says() -> None:
@@ -165,7 +165,7 @@ def test_answered_for_another() -> None:
         held = handle or len(asked)
         return [{"handle": held, "errors": [None if handle else "ESRCH"]}]
 
-    fault_by_name("answer-exec-for-another").fire(FakeSubject(says={"answer": answer}), DEADLINE)
+    fault_by_name("answer-exec-for-another").fire(FakeSubject(results={"answer": answer}), DEADLINE)
     assert asked[2] == (1, 2)
 
 
@@ -183,7 +183,7 @@ def test_freed_in_the_background() -> None:
         return [{"handle": 7, "errors": error}]
 
     fault = fault_by_name("answer-on-free-in-background")
-    subject = FakeSubject(says={"answer": answer})
+    subject = FakeSubject(results={"answer": answer})
     fault.fire(subject, DEADLINE)
     assert subject.done[0] == "hold ON_FREE_CMD"
     assert comes_after == [0]

@@ -66,7 +66,7 @@ class Bench:
         return {block: held for block, held in found.items()
                 if held != {"version": self.versions[block], "torn": False, "foreign": None}}
 
-    def told(self) -> list[dict[str, Any]]:
+    def carried_out(self) -> list[dict[str, Any]]:
         """Return the events of lies told."""
         try:
             text = os.read(self._events, 1 << 16)
@@ -91,7 +91,7 @@ def test_the_truth_is_the_rule(bench: Bench) -> None:
     assert [bench.write(block) for block in (1, 2, 1)] == [None] * 3
     assert bench.read(1)["version"] == 3
     assert not bench.wrong()
-    assert not bench.told()
+    assert not bench.carried_out()
 
 
 def test_corrupt_changes_one_block_once(bench: Bench) -> None:
@@ -101,7 +101,7 @@ def test_corrupt_changes_one_block_once(bench: Bench) -> None:
     wrong = bench.wrong()
     assert list(wrong) == [4]
     assert wrong[4]["torn"]
-    event, = bench.told()
+    event, = bench.carried_out()
     assert {key: event[key] for key in ("kind", "how", "handle", "opcode", "direction", "lba",
                                         "bytes")} == {
         "kind": "lied", "how": "corrupt", "handle": 4, "opcode": WRITE_10, "direction": "write",
@@ -151,7 +151,7 @@ def test_only_what_matches_is_lied_to(bench: Bench) -> None:
     assert pick(4, 0x8A, Access("write", 0, 0, 512)) is None
     lie = pick(5, WRITE_10, Access("write", 0, 0, 512))
     assert lie is not None
-    assert (lie.how, lie.told) == (How.DROP, 1)
+    assert (lie.how, lie.carried_out) == (How.DROP, 1)
     assert pick(6, WRITE_10, Access("write", 0, 0, 512)) is None
 
 
@@ -367,8 +367,8 @@ def test_scst_answers_twice(device: scst.Bench, held: bool) -> None:
         device.device.release()
     else:
         write(device, 11, 4)
-    told = [reply.cmd_h for reply in device.kernel.replies[before:] if reply.subcode
-            == int(Subcode.EXEC)]
-    assert told == [11, 11]
+    carried_out = [reply.cmd_h for reply in device.kernel.replies[before:] if reply.subcode
+                   == int(Subcode.EXEC)]
+    assert carried_out == [11, 11]
     steps = [event["action"] for event in device.events("step") if event["point"] == "EXEC"]
     assert steps.count("answered") == 2

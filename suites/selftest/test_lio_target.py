@@ -24,14 +24,14 @@ class FakeProcess:
 
     pid = 1
 
-    def __init__(self, say: Callable[[Mapping[str, Any]], None] | None,
+    def __init__(self, emit: Callable[[Mapping[str, Any]], None] | None,
                  ended: Callable[[int], None] | None) -> None:
         self.status: int | None = None
-        self._say = say or (lambda _: None)
+        self._emit = emit or (lambda _: None)
         self._ended = ended or (lambda _: None)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        self._say({"t": 0, "kind": "reply", "id": message["id"], "ok": True, "result": True})
+        self._emit({"t": 0, "kind": "reply", "id": message["id"], "ok": True, "result": True})
 
     def signal(self, number: int) -> None:
         self.status = -number

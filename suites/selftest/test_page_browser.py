@@ -60,17 +60,17 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def count(browser: Browser, selector: str) -> int:
     """Return how many elements there are."""
-    return int(browser.ask(f"document.querySelectorAll({json.dumps(selector)}).length"))
+    return int(browser.evaluate(f"document.querySelectorAll({json.dumps(selector)}).length"))
 
 
 def text(browser: Browser, selector: str) -> str:
     """Return the text of the first such element."""
-    return str(browser.ask(f"document.querySelector({json.dumps(selector)}).textContent"))
+    return str(browser.evaluate(f"document.querySelector({json.dumps(selector)}).textContent"))
 
 
 def click(browser: Browser, selector: str) -> None:
     """Click the first such element."""
-    browser.ask(f"document.querySelector({json.dumps(selector)}).click()")
+    browser.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
 
 def shown(browser: Browser) -> int:
@@ -87,7 +87,7 @@ def complaints(browser: Browser) -> list[Any]:
 
 def load(browser: Browser, path: Path, fragment: str = "") -> None:
     """Open a page anew, in a window of usual size."""
-    browser.said.clear()
+    browser.events.clear()
     browser.media()
     browser.size(1280)
     browser.open("about:blank")
@@ -106,7 +106,7 @@ def test_nothing_is_wider_than_the_window(
     browser.media(scheme=scheme)
     browser.size(width)
     for _ in range(2):
-        assert browser.ask("document.documentElement.scrollWidth") <= width
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
         for number in (1, 3, 9):
             click(browser, f"#list .row:nth-child({number}) > button")
     assert complaints(browser) == []
@@ -116,7 +116,7 @@ def test_nothing_is_wider_than_the_window(
 def test_every_outcome_can_be_read(browser: Browser, mixed: Path, scheme: str) -> None:
     load(browser, mixed)
     browser.media(scheme=scheme)
-    contrasts = browser.ask("""(() => {
+    contrasts = browser.evaluate("""(() => {
         const light = (color) => color.match(/[\\d.]+/g).slice(0, 3).map((part) => {
             const share = part / 255;
             return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
@@ -138,7 +138,8 @@ def test_dark_is_dark(browser: Browser, mixed: Path) -> None:
     grounds = []
     for scheme in ("light", "dark"):
         browser.media(scheme=scheme)
-        grounds.append(browser.ask("getComputedStyle(document.documentElement).backgroundColor"))
+        grounds.append(
+            browser.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
     assert grounds == ["rgb(247, 247, 245)", "rgb(18, 21, 24)"]
 
 
@@ -146,8 +147,9 @@ def test_print(browser: Browser, mixed: Path, tmp_path: Path) -> None:
     load(browser, mixed)
     click(browser, "#list .row > button")
     browser.media("print", "dark")
-    assert browser.ask("getComputedStyle(document.querySelector('#controls')).display") == "none"
-    assert browser.ask(
+    assert browser.evaluate("getComputedStyle(document.querySelector('#controls')).display") \
+        == "none"
+    assert browser.evaluate(
         "getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.print(tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
     assert count(browser, "#list .row") == 400  # all of them, not only those that were near
@@ -160,16 +162,16 @@ def test_the_keyboard_is_enough(browser: Browser, mixed: Path) -> None:
     load(browser, mixed)
     browser.press("/")
     browser.type("kill 6.12")
-    assert browser.ask("document.activeElement.id") == "query"
+    assert browser.evaluate("document.activeElement.id") == "query"
     left = shown(browser)
     assert 0 < left < 400
     browser.press("ArrowDown")
     browser.press("ArrowDown")
     browser.press("ArrowUp")
     focused = "document.activeElement.closest('.row')"
-    assert browser.ask(f"{focused} === document.querySelector('#list .row')") is True
+    assert browser.evaluate(f"{focused} === document.querySelector('#list .row')") is True
     browser.press("Enter")
-    assert browser.ask(f"{focused}.querySelector('article') !== null") is True
+    assert browser.evaluate(f"{focused}.querySelector('article') !== null") is True
     browser.press("Escape")
     assert count(browser, "article") == 0
     browser.press("Escape")
@@ -184,8 +186,8 @@ def test_outcomes_cells_and_words_filter_together(browser: Browser, mixed: Path)
     click(browser, "#cells td button")
     assert 0 < shown(browser) <= known
     assert "of one cell" in text(browser, "#shown")
-    assert browser.ask("location.hash").startswith("#o=KNOWN&cell=")
-    again = browser.ask("location.hash")
+    assert browser.evaluate("location.hash").startswith("#o=KNOWN&cell=")
+    again = browser.evaluate("location.hash")
     left = shown(browser)
     load(browser, mixed, again)  # what was chosen can be handed on
     assert shown(browser) == left
@@ -195,16 +197,16 @@ def test_outcomes_cells_and_words_filter_together(browser: Browser, mixed: Path)
 
 def test_the_axes_can_be_chosen(browser: Browser, mixed: Path) -> None:
     load(browser, mixed)
-    assert browser.ask("[document.querySelector('#down').value, "
-                       "document.querySelector('#across').value]") == ["point", "mechanism"]
+    assert browser.evaluate("[document.querySelector('#down').value, "
+                            "document.querySelector('#across').value]") == ["point", "mechanism"]
     assert count(browser, "#cells tbody tr") == len(synthetic.POINTS)
-    browser.ask("""(() => { const select = document.querySelector("#down");
+    browser.evaluate("""(() => { const select = document.querySelector("#down");
         select.value = "kernel"; select.dispatchEvent(new Event("change")); })()""")
-    assert browser.ask("[...document.querySelectorAll('#cells tbody th')].map("
-                       "(each) => each.textContent)") == ["6.1", "6.12"]
-    browser.ask("document.querySelector('#cells td button').focus()")
+    assert browser.evaluate("[...document.querySelectorAll('#cells tbody th')].map("
+                            "(each) => each.textContent)") == ["6.1", "6.12"]
+    browser.evaluate("document.querySelector('#cells td button').focus()")
     browser.press("ArrowRight")
-    assert browser.ask("document.activeElement.closest('td').cellIndex") == 2
+    assert browser.evaluate("document.activeElement.closest('td').cellIndex") == 2
 
 
 def test_a_scenario_that_failed(browser: Browser, tmp_path: Path) -> None:
@@ -233,7 +235,7 @@ def test_the_attacks_are_attacks(browser: Browser, tmp_path: Path) -> None:
     for attack in (ATTACKS[0], ATTACKS[2]):
         (tmp_path / "page.html").write_text(f"<title>t</title>{attack}")
         browser.open((tmp_path / "page.html").as_uri())
-        assert browser.ask("new Promise((done) => setTimeout(() => done(document.title), 300))"
+        assert browser.evaluate("new Promise((done) => setTimeout(() => done(document.title), 300))"
                            ) == OWNED
 
 
@@ -272,19 +274,20 @@ def test_hostile_text_is_shown_and_not_executed(browser: Browser, hostile: Path)
     written = page.write(hostile)
     assert written.stat().st_size < 2 << 20  # of a console of 50 MB nothing but its reports
     load(browser, written)
-    title = browser.ask("document.title")
+    title = browser.evaluate("document.title")
     assert title == f"Run {hostile.name}"
     assert count(browser, "#list .row") == len(ATTACKS)
-    browser.ask("""document.querySelectorAll("#list .row > button, summary").forEach(
+    browser.evaluate("""document.querySelectorAll("#list .row > button, summary").forEach(
         (each) => each.click())""")
-    browser.ask("""document.querySelectorAll("article summary").forEach((each) => each.click())""")
+    browser.evaluate(
+        """document.querySelectorAll("article summary").forEach((each) => each.click())""")
     assert count(browser, "article") == len(ATTACKS)
-    browser.ask("new Promise((done) => setTimeout(done, 500))")
-    assert browser.ask("document.title") == title
-    assert browser.ask("""[...document.querySelectorAll("*")].filter((each) =>
+    browser.evaluate("new Promise((done) => setTimeout(done, 500))")
+    assert browser.evaluate("document.title") == title
+    assert browser.evaluate("""[...document.querySelectorAll("*")].filter((each) =>
         [...each.attributes].some(({name}) => name.startsWith("on"))).length""") == 0
     assert count(browser, "iframe, object, embed, article script, article style") == 0
-    assert browser.ask("""[...document.querySelectorAll("a[href]")].filter(({protocol}) =>
+    assert browser.evaluate("""[...document.querySelectorAll("a[href]")].filter(({protocol}) =>
         !["file:", "https:"].includes(protocol)).length""") == 0
     assert ATTACKS[0] in text(browser, "article")
     # Pictures that are none and were refused are all there is to complain about.
@@ -296,8 +299,8 @@ def test_links_to_raw_files_show_text(browser: Browser, tmp_path: Path) -> None:
     for name in ("console.log", "history.jsonl", "verdict.json", "report.txt"):
         (tmp_path / name).write_text(f"<!doctype html><title>t</title>{ATTACKS[0]}")
         browser.open((tmp_path / name).as_uri())
-        assert browser.ask("document.contentType") != "text/html"
-        assert browser.ask("document.title") != OWNED
+        assert browser.evaluate("document.contentType") != "text/html"
+        assert browser.evaluate("document.title") != OWNED
 
 
 def test_the_policy_forbids_other_scripts(browser: Browser, mixed: Path, tmp_path: Path) -> None:
@@ -305,8 +308,8 @@ def test_the_policy_forbids_other_scripts(browser: Browser, mixed: Path, tmp_pat
     broken = tmp_path / "broken.html"
     broken.write_text(mixed.read_text().replace("<main>", f"<main>{ATTACKS[0]}{ATTACKS[2]}"))
     load(browser, broken)
-    browser.ask("new Promise((done) => setTimeout(done, 300))")
-    assert browser.ask("document.title") != OWNED
+    browser.evaluate("new Promise((done) => setTimeout(done, 300))")
+    assert browser.evaluate("document.title") != OWNED
     assert "Content Security Policy" in json.dumps(complaints(browser))
 
 
@@ -317,7 +320,7 @@ def test_a_page_that_was_cut_off(browser: Browser, mixed: Path, tmp_path: Path) 
     load(browser, cut)
     assert shown(browser) == 400
     click(browser, "#clear")
-    browser.ask("""(() => { const order = document.querySelector("#order");
+    browser.evaluate("""(() => { const order = document.querySelector("#order");
         order.value = "as they ran"; order.dispatchEvent(new Event("change")); })()""")
     for number in (2, 9, 20):
         click(browser, f"#list .row:nth-child({number}) > button")
@@ -348,10 +351,10 @@ def test_ten_thousand_scenarios(browser: Browser, tmp_path: Path) -> None:
     paints = []
     for _ in range(8):  # the machine has other things to do: the page's own time is the least
         load(browser, path)
-        paints.append(browser.ask(PAINT))
+        paints.append(browser.evaluate(PAINT))
     assert shown(browser) == 10_000
     filters = {
-        words: min(browser.ask(FILTER % json.dumps(words))[1] for _ in range(12))
+        words: min(browser.evaluate(FILTER % json.dumps(words))[1] for _ in range(12))
         for words in ("f", "lockup", "backend-kill 6.12 iscsi", "nothing has this", "cell77", "")}
     print(f"page: {path.stat().st_size / 1e6:.1f} MB; ms to the first paint and to the list: "
           f"{paints}; ms from a filter to the frame that shows it: {filters}")

@@ -242,7 +242,7 @@ def test_one_machine_follows_the_others_clock(machines: list[FakeMachine]) -> No
 
 
 def story(
-    *, reported: float | None = 6.0, keeps: bool = False, says_lost: bool = True,
+    *, reported: float | None = 6.0, keeps: bool = False, reports_loss: bool = True,
     fails_at: float | None = 20.5,
 ) -> Story:
     """Return a cut from 14 s to 23 s under four writes, which fail at a time, or end well."""
@@ -254,7 +254,7 @@ def story(
         io(told, serial, 13.9, end - 13.9, error=error)
     told.at(CUT, "fault", "cut", how="silent", seconds=9.0, keeps_session=keeps,
             reported_after=reported)
-    if says_lost:
+    if reports_loss:
         told.at(18.0, "console", "line", text=LOST, machine=INITIATOR, number=5)
     told.at(MENDED, "fault", "mended", how="silent")
     io(told, 5, 24.0, 0.01)
@@ -271,7 +271,7 @@ def test_a_partition_that_is_reported_in_time_passes() -> None:
 
 
 def test_one_that_heals_in_time_passes_without_a_report() -> None:
-    told = story(reported=None, keeps=True, says_lost=False, fails_at=None)
+    told = story(reported=None, keeps=True, reports_loss=False, fails_at=None)
     assert told.verdict("partition") is Verdict.PASS
 
 

@@ -18,19 +18,19 @@ class Sender:
 
     left: int
     ends: bool
-    told_of: int = 0
+    emitted: int = 0
     running: bool = True
     waits: list[float] = field(default_factory=list)
 
-    def told(self, kind: str) -> int:
+    def event_count(self, kind: str) -> int:
         assert kind == "pdu"
-        return self.told_of
+        return self.emitted
 
     def wait_for(self, reached: Callable[[], bool], deadline: float) -> bool:
         self.waits.append(deadline)
         self.running = not (self.ends and not self.left)
         if self.left:
-            self.left, self.told_of = self.left - 1, self.told_of + 1
+            self.left, self.emitted = self.left - 1, self.emitted + 1
         return reached()
 
     def wait(self, deadline: float) -> Mapping[str, Any] | None:

@@ -188,10 +188,10 @@ def test_it_sends_what_it_is_given(
     initiator = ScriptedInitiator(connection)
     initiator.execute({"do": "put", "op": 0, "fields": {
         "F": 1, "I": 1, "InitiatorTaskTag": 5, "TargetTransferTag": NO_TAG}, "data": "70696e67"})
-    initiator.execute({"do": "hear", "seconds": SOON, "op": int(Op.NOP_IN)})
+    initiator.execute({"do": "receive", "seconds": SOON, "op": int(Op.NOP_IN)})
     said = capfd.readouterr().out
     assert '"kind": "put", "bytes": 52, "crc": "' in said
-    assert '"kind": "heard", "words": ["nop in"]' in said
+    assert '"kind": "received", "words": ["nop in"]' in said
 
 
 def test_it_sends_the_same_some_times_and_hangs_up(
@@ -226,29 +226,29 @@ def test_valid_items_are_answered(tgtd: Tgtd) -> None:
 def test_a_session_that_breaks_can_be_made_anew(
     moment: str, end: str, tgtd: Tgtd, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(broken_guest, "tell", lambda kind, **data: told.append((kind, data)))
+    events: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(broken_guest, "emit", lambda kind, **data: events.append((kind, data)))
     monkeypatch.setattr("sys.stdin", io.StringIO("{}\nagain\n"))
     broken_guest.main([json.dumps({
         "portal": tgtd.portal, "iqn": IQN, "lun": 1, "moment": moment, "end": end,
         "sessions": 2, "patience": SOON})])
-    kinds = [kind for kind, _ in told]
+    kinds = [kind for kind, _ in events]
     assert kinds == ["there", "ended", "again", "again", "end"]
     kept = True if moment.startswith("data-out") else None
-    assert [(each["error"], each["kept"]) for kind, each in told if kind == "again"] == [
+    assert [(each["error"], each["kept"]) for kind, each in events if kind == "again"] == [
         (None, kept)] * 2
 
 
 def test_what_is_not_read_jams_and_comes_whole(
     tgtd: Tgtd, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(broken_guest, "tell", lambda kind, **data: told.append((kind, data)))
+    events: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(broken_guest, "emit", lambda kind, **data: events.append((kind, data)))
     monkeypatch.setattr("sys.stdin", io.StringIO("{}\nno more\n"))
     broken_guest.main([json.dumps({
         "portal": tgtd.portal, "iqn": IQN, "lun": 1, "moment": "data-in", "end": "stuffed",
         "sessions": 1, "seconds": 0.2})])
-    seen = dict(told)
+    seen = dict(events)
     assert seen["jammed"]["bytes"] > 0
     assert seen["answers"]["statuses"] == {0: broken_guest.READS}
     assert seen["answers"]["bytes"] == READ_BYTES \

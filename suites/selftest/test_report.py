@@ -149,7 +149,7 @@ HUNG = ("INFO: task scst_usr_releas:178 blocked for more than 10 seconds.",
         " dev_user_release+0x10/0x20 [scst_user]")
 
 
-def heard(*reports: tuple[str, ...]) -> Story:
+def logged(*reports: tuple[str, ...]) -> Story:
     """Return a story of which only the console was heard since the fault."""
     story = healthy().without("sampler", after=FIRED)
     for number, report in enumerate(reports):
@@ -159,13 +159,13 @@ def heard(*reports: tuple[str, ...]) -> Story:
 
 
 def test_a_guest_that_only_its_console_tells_of() -> None:
-    assert first_line(heard(LOCKUP, HUNG), stuck=[UCMD]) == (
+    assert first_line(logged(LOCKUP, HUNG), stuck=[UCMD]) == (
         "scst_usr_cleanupd spins; it waits for ucmd h=25: state ON_CACHE_FREEING, ref 1, not sent, "
         "no cmd; scst_usr_released waits for it in D")
 
 
 def test_what_broke_comes_before_what_stands_still() -> None:
-    line = first_line(heard(("BUG: kernel NULL pointer dereference, address: 08",), LOCKUP))
+    line = first_line(logged(("BUG: kernel NULL pointer dereference, address: 08",), LOCKUP))
     assert line == "NULL pointer dereference; scst_usr_cleanupd spins"
 
 
@@ -245,7 +245,7 @@ def test_how_to_run_it_again(command: str | None, shown: str) -> None:
 
 
 def test_a_repeated_report_is_shown_once() -> None:
-    report = text(judged(heard(LOCKUP, LOCKUP)), heard(LOCKUP, LOCKUP).history())
+    report = text(judged(logged(LOCKUP, LOCKUP)), logged(LOCKUP, LOCKUP).history())
     lines = section(report, "Kernel reports")
     assert lines[0].endswith("2 times")
     assert len([line for line in lines if "soft lockup -" in line]) == 1
@@ -262,7 +262,7 @@ def test_long_lists_are_cut() -> None:
     assert len(lines) == 82
     assert lines[40] == lines[81] == "... and 20 more"
     long = (*LOCKUP, *(f" function_{number}+0x1/0x2" for number in range(60)))
-    report = text(judged(heard(long)), heard(long).history())
+    report = text(judged(logged(long)), logged(long).history())
     assert section(report, "Kernel reports")[-1] == "    ... (console.log has the rest)"
 
 

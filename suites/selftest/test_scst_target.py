@@ -45,18 +45,18 @@ class Backend:
 
     pid = 7
 
-    def __init__(self, machine: StagedMachine, say: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, machine: StagedMachine, emit: Callable[[Mapping[str, Any]], None]) -> None:
         self.status: int | None = None
         self._machine = machine
-        self._say = say
-        say({"t": 0, "kind": "ready"} if machine.backend_comes_up else
-            {"t": 0, "kind": "text", "text": "SCST refuses the version string"})
+        self._emit = emit
+        emit({"t": 0, "kind": "ready"} if machine.backend_comes_up else
+             {"t": 0, "kind": "text", "text": "SCST refuses the version string"})
         if not machine.backend_comes_up:
             self.status = 1
 
     def send(self, message: Mapping[str, Any]) -> None:
         self._machine.log.append(f"backend {message['do']}")
-        self._say({"t": 0, "kind": "reply", "id": message["id"], "ok": True, "result": True})
+        self._emit({"t": 0, "kind": "reply", "id": message["id"], "ok": True, "result": True})
 
     def signal(self, number: int) -> None:
         self._machine.log.append(f"backend signal {number}")

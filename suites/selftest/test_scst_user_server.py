@@ -308,11 +308,11 @@ def test_options(stage: Stage) -> None:
     told = stage.call("get_options")
     assert (told["qerr"], told["on_free_cmd_type"], told["memory_reuse_type"]) == (1, 1, 3)
     assert set(told) == set(OPT)
-    assert not stage.device()._tells_end
+    assert not stage.device()._reports_end
     kernel.errors[abi.SET_OPTIONS] = errno.EINVAL
     refused = stage.call("set_options", options={"qerr": 2, "on_free_cmd_type": 0})
     assert refused["error"] == "EINVAL"
-    assert not stage.device()._tells_end
+    assert not stage.device()._reports_end
     with pytest.raises(ValueError, match="no option sgv_name"):
         stage.call("set_options", options={"sgv_name": "x"})
 

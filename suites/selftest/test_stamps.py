@@ -144,9 +144,9 @@ class Bench:
 
     def again(self) -> Stamping:
         """Return a Stamping that knows nothing of what was written."""
-        return Stamping(self.disk, self.job, self.say)
+        return Stamping(self.disk, self.job, self.emit)
 
-    def say(self, kind: str, **data: Any) -> None:
+    def emit(self, kind: str, **data: Any) -> None:
         self.events.append(Event(time.monotonic(), "workload", kind,
                                  {"job": "stamps", "disk": "sda", **data}))
 

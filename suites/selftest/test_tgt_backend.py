@@ -33,10 +33,10 @@ class Kernel:
         self.disk = RamDisk(str(folder / "medium"), 64 * BLOCK, BLOCK, vendor="", product="",
                             serial="")
         orders, self._orders = os.pipe()
-        events, told = os.pipe()
+        events, out = os.pipe()
         self._events = os.fdopen(events)
         self._numbers = iter(range(1000))
-        self._server = Server(Channel(orders, told), self.disk, self)  # type: ignore[arg-type]
+        self._server = Server(Channel(orders, out), self.disk, self)  # type: ignore[arg-type]
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
         self.wait("ready")

@@ -208,11 +208,11 @@ class FakeMachine:
         self.connection = self
         self.ahead = 0.0
         self.calls: list[tuple[str, Mapping[str, Any]]] = []
-        self.tell: Callable[[Mapping[str, Any]], None] = lambda _: None
+        self.listener_call: Callable[[Mapping[str, Any]], None] = lambda _: None
 
     def watch(self, name: str, listener: Callable[[Mapping[str, Any]], None]) -> None:
         assert name == "trace"
-        self.tell = listener
+        self.listener_call = listener
 
     def call(self, verb: str, **arguments: Any) -> None:
         self.calls.append((verb, arguments))
@@ -237,7 +237,7 @@ def test_text_is_read_however_it_is_cut(tmp_path: Path, size: int) -> None:
         watcher = TraceWatcher(machine, [Disk("sda", "8:0", "2:0:1:3", "x")], recorder)
         watcher.start()
         for start in range(0, len(TEXT), size):
-            machine.tell({"t": 1, "text": TEXT[start:start + size]})
+            machine.listener_call({"t": 1, "text": TEXT[start:start + size]})
         events = recorder.history().events
         watcher.stop()
     assert [(event.time, event.source, event.kind) for event in events] == [
@@ -263,7 +263,8 @@ def test_two_disks_have_a_ledger_each(tmp_path: Path) -> None:
             for device in ("8,0", "8,16", "8,32"):
                 size = "4096 " if event == "block_rq_issue" else ""
                 bracket = "fio" if event == "block_rq_issue" else "0"
-                machine.tell({"t": 1, "text": f" fio-1 [000] d..1. {12 + number}.5: {event}: "
+                machine.listener_call({"t": 1,
+                                       "text": f" fio-1 [000] d..1. {12 + number}.5: {event}: "
                                               f"{device} WS {size}() 8 + 8 [{bracket}]\n"})
         events = recorder.history().events
     assert [(event.kind, event.data["disk"], event.data["io"]) for event in events] == [

@@ -60,23 +60,23 @@ class FakeProgram:
 
     def __init__(self, lives: int) -> None:
         self.lives = lives
-        self.said: list[dict[str, Any]] = [{"kind": "ready"}]
+        self.events: list[dict[str, Any]] = [{"kind": "ready"}]
         self.orders: list[dict[str, Any]] = []
         self.killed = False
         self.process = SimpleNamespace(signal=self._kill, wait=lambda bound: 0)
 
     def _kill(self, _number: int) -> None:
-        if self.told("lost"):
+        if self.events_of("lost"):
             raise ProcessLookupError
         self.killed = True
 
     def order(self, **what: Any) -> None:
         self.orders.append(what)
         answer = {"put": "put", "hear": "heard"}[what["do"]]
-        self.said.append({"kind": answer if len(self.orders) <= self.lives else "lost"})
+        self.events.append({"kind": answer if len(self.orders) <= self.lives else "lost"})
 
-    def told(self, kind: str) -> list[dict[str, Any]]:
-        return [each for each in self.said if each["kind"] == kind]
+    def events_of(self, kind: str) -> list[dict[str, Any]]:
+        return [each for each in self.events if each["kind"] == kind]
 
     def wait(self, reached: Callable[[], bool], deadline: float) -> bool:
         return reached()
@@ -105,8 +105,8 @@ def test_what_was_sent_is_counted(lives: int, sent: int) -> None:
      "TimeoutError: timed out"),
 ])
 def test_a_programs_last_words(lines: list[str], words: str) -> None:
-    said: list[Any] = []
+    events: list[Any] = []
     machine = SimpleNamespace(spawn=lambda *_, on_message, **more: [
         on_message({"kind": "text", "text": line}) for line in lines])
-    program = Program(cast(Any, machine), "raw initiator", "module", [], hear=said.append)
+    program = Program(cast(Any, machine), "raw initiator", "module", [], on_event=events.append)
     assert program.last_words == words

@@ -22,7 +22,7 @@ def begin_login(ctx: ScenarioContext, lun: Lun) -> Program:
 
 def logged_in(attempt: Program, deadline: float) -> bool:
     """Wait for a login; return whether it is taken in ``deadline`` seconds."""
-    return attempt.wait_told("ready", deadline)
+    return attempt.wait_event("ready", deadline)
 
 
 def end_login(ctx: ScenarioContext, attempt: Program) -> bool:

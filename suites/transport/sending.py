@@ -24,12 +24,12 @@ class Sender:
     @property
     def sent(self) -> int:
         """How many PDUs it has sent."""
-        return len(self.program.told("put"))
+        return len(self.program.events_of("put"))
 
     @property
     def connected(self) -> bool:
         """Whether the target has not closed the connection."""
-        return not (self.program.told("lost") or self.program.told(EXIT))
+        return not (self.program.events_of("lost") or self.program.events_of(EXIT))
 
     def wait_ready(self) -> bool:
         """Wait until it has logged in. Return whether it has."""
@@ -51,8 +51,8 @@ class Sender:
 
         Return whether the connection is left.
         """
-        count = len(self.program.told("heard")) + 1
-        self.program.order(do="hear", seconds=seconds, op=op)
+        count = len(self.program.events_of("received")) + 1
+        self.program.order(do="receive", seconds=seconds, op=op)
         return self._wait("heard", count, self.bound + seconds)
 
     def hang_up(self, bound: float) -> None:
@@ -63,8 +63,8 @@ class Sender:
 
     def _wait(self, kind: str, count: int, bound: float) -> bool:
         self.program.wait(
-            lambda: len(self.program.told(kind)) >= count or not self.connected, bound)
-        return len(self.program.told(kind)) >= count and self.connected
+            lambda: len(self.program.events_of(kind)) >= count or not self.connected, bound)
+        return len(self.program.events_of(kind)) >= count and self.connected
 
 
 def send(ctx: ScenarioContext, address: Address, reproducer: Reproducer) -> int:

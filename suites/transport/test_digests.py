@@ -37,8 +37,8 @@ def test_wrong_digests(ctx: ScenarioContext) -> None:
         program = ctx.program("raw initiator", MODULE, {  # a session for each case
             "portal": address.portal, "iqn": address.iqn, "lun": address.lun,
             "patience": ANSWER_WITHIN})
-        program.wait_told("end", CASE * len(ALLOWED))
-        seen = {str(each["case"]): each for each in program.told("digest")}
+        program.wait_event("end", CASE * len(ALLOWED))
+        seen = {str(each["case"]): each for each in program.events_of("digest")}
         for case, rule in ALLOWED.items():
             expect_digest(ctx, case, rule, seen.get(case))
     ctx.drain(lun)

@@ -47,19 +47,19 @@ CORRUPT_AT = 300
 
 @dataclass
 class Lie:
-    """One order to lie to ``count`` commands. ``told``: how many were."""
+    """One order to lie to ``count`` commands. ``carried_out``: how many were."""
 
     how: How
     count: int
     opcodes: frozenset[int] | None
     direction: str | None
     medium: str | None
-    told: int = 0
+    carried_out: int = 0
 
     def matches(self, opcode: int, direction: str) -> bool:
         """Tell whether a command is one of those to be lied to."""
         return (
-            self.told < self.count
+            self.carried_out < self.count
             and (self.opcodes is None or opcode in self.opcodes)
             and (self.direction is None or direction == self.direction)
         )
@@ -100,7 +100,7 @@ class Lies:
             return None
         for lie in self._orders:
             if lie.matches(opcode, access.direction) and self._possible(lie, access):
-                lie.told += 1
+                lie.carried_out += 1
                 self._channel.emit(
                     "lied", how=lie.how, handle=handle, opcode=opcode,
                     direction=access.direction, lba=access.lba, bytes=access.length)

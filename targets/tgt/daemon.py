@@ -71,8 +71,8 @@ def died(machine: Machine) -> str:
 
 
 @contextmanager
-def telling(machine: Machine) -> Iterator[None]:
-    """Have what fails within say how the daemon ended, if it died by itself."""
+def reporting_death(machine: Machine) -> Iterator[None]:
+    """Add how the daemon ended to a failure within, if it died by itself."""
     try:
         yield
     except TargetFailedError as error:

@@ -130,7 +130,7 @@ class Tgt:
         below: storage.Storage | None = None
         path = NBD_DEVICE if backing == NBD else medium(device)
         undo = ExitStack()
-        with daemon.telling(machine), undo:
+        with daemon.reporting_death(machine), undo:
             if backing == BLOCK:
                 below = storage.make_storage(machine, device, medium(device), undo, ladder.step)
                 path = below.path
@@ -253,7 +253,7 @@ class TgtDeployment:
         else:
             self.backend.end(self.ladder.step)
         died = daemon.revive(self.machine, self.ladder.step)
-        with daemon.telling(self.machine):
+        with daemon.reporting_death(self.machine):
             self.undo.close()
         if died:
             raise TargetFailedError(died)

@@ -256,8 +256,8 @@ class RamDisk:
             return
         if listed < 8 or len(data_out) < 8:
             raise bad_length()
-        told, = struct.unpack_from(">H", data_out, 2)
-        length = min(told, listed - 8, len(data_out) - 8) // 16 * 16
+        stated, = struct.unpack_from(">H", data_out, 2)
+        length = min(stated, listed - 8, len(data_out) - 8) // 16 * 16
         if length > 16 * MAX_UNMAP_DESCRIPTORS:
             raise bad_parameter(2)
         total = 0

@@ -216,8 +216,8 @@ class Device:
                 abi.MemoryReuseType.WRITE: (WRITE,)}
         # is_buff_cached, scst_user.c: with ALL any command's buffer is kept.
         self._cached: Sequence[int] = kept.get(abi.MemoryReuseType(reuse), tuple(DIRECTIONS))
-        self._tells_end = options["on_free_cmd_type"] == abi.OnFreeCmdType.CALL
-        if not self._tells_end:
+        self._reports_end = options["on_free_cmd_type"] == abi.OnFreeCmdType.CALL
+        if not self._reports_end:
             self._shown.clear()
         self.review()
 
@@ -233,7 +233,7 @@ class Device:
         if not (self.steps or self._holding or self.lies.armed or self.background):
             self._ways.update({
                 head: writes for head, writes in QUICK.items()
-                if self._tells_end or (WRITE if writes else READ) in self._cached})
+                if self._reports_end or (WRITE if writes else READ) in self._cached})
 
     def lie(self, **order: Any) -> None:
         """Take an order to lie."""
@@ -392,8 +392,8 @@ class Device:
     @staticmethod
     def _ends(handle: int, slot: Slot, errors: Sequence[str | None]) -> bool:
         """Tell whether a wrong answer ended its command all the same."""
-        told, subcode = header.unpack_from(slot.reply)
-        return (told == handle and None in errors
+        replied, subcode = header.unpack_from(slot.reply)
+        return (replied == handle and None in errors
                 and not (subcode == EXEC and slot.reply[REPLY_TYPE_AT] == BACKGROUND))
 
     def _drops(self, command: Buffer, slot: Slot) -> bool:
@@ -464,7 +464,7 @@ class Device:
             command[CDB_AT], DIRECTIONS[direction], None if lba < 0 else lba, size))
 
     def _keep_shown(self, command: Buffer, shown: Shown) -> Shown:
-        if self._tells_end:  # ON_FREE_CMD does not say what the command was
+        if self._reports_end:  # ON_FREE_CMD does not say what the command was
             self._shown[header.unpack_from(command)[0]] = shown
         return shown
 
@@ -518,7 +518,7 @@ class Device:
             self._loans[handle] = Loan(lent, session)
         exec_reply.pack_into(slot.reply, 0, handle, subcode, got, pbuf, COMPLETED,
                              status, len(sense), slot.note(sense))
-        if self._loans and not self._tells_end:
+        if self._loans and not self._reports_end:
             self._spend(handle, slot)
         return status
 
@@ -564,7 +564,7 @@ class Device:
 
         With on_free CALL all are, for ON_FREE_CMD says what became of each.
         """
-        return self._tells_end or direction not in self._cached
+        return self._reports_end or direction not in self._cached
 
     def _on_free_cmd(self, command: Buffer, slot: Slot) -> None:
         handle, subcode, pbuf, cached = on_free_command.unpack_from(command)
@@ -634,7 +634,7 @@ class Device:
         self.sessions.pop(session, None)
         self.voice.emit("session", action="detached", session=session)
         self.voice.flush()
-        if not self._tells_end:  # else ON_FREE_CMD says it, which may come behind DETACH_SESS
+        if not self._reports_end:  # else ON_FREE_CMD says it, which may come behind DETACH_SESS
             # Commands that ended before EXEC left their buffers behind.
             for left in [key for key, loan in self._loans.items() if loan.session == session]:
                 self._spend(left, slot)

@@ -21,15 +21,15 @@ Outcome = Mapping[str, Any]
 
 
 class Operation:
-    """Something that has begun. ``tell`` gets its outcome as soon as there is one.
+    """Something that has begun. ``report`` gets its outcome as soon as there is one.
 
     The outcome is what ``work`` returned, error (an errno's name, the words of another error, or
     None) and seconds; words, if there are any.
     """
 
-    def __init__(self, work: Work, tell: Callable[[Outcome], None]) -> None:
+    def __init__(self, work: Work, report: Callable[[Outcome], None]) -> None:
         self._work = work
-        self._tell = tell
+        self._report = report
         self._ended = threading.Event()
         self.outcome: Outcome = {}
         threading.Thread(target=self._run, daemon=True).start()
@@ -47,7 +47,7 @@ class Operation:
         except Exception as error:  # must be told too
             failure = {"error": f"{type(error).__name__}: {error}"}
         self.outcome = {**result, **failure, "seconds": round(time.monotonic() - began, 6)}
-        self._tell(self.outcome)
+        self._report(self.outcome)
         self._ended.set()
 
     def wait(self, until: float) -> dict[str, Any]:

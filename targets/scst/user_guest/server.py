@@ -204,10 +204,10 @@ class Server:
 
     def _begin(self, kind: str, device: Device, work: Work) -> Operation:
         """Begin an operation; its end is an event of that kind."""
-        def tell(outcome: Mapping[str, Any]) -> None:
+        def report(outcome: Mapping[str, Any]) -> None:
             device.voice.emit(kind, **outcome)
             device.voice.flush()
-        return Operation(work, tell)
+        return Operation(work, report)
 
     def _alone(self, kind: str, device: Device, work: Work) -> Later:
         return alone(partial(self._begin, kind, device, work))
@@ -273,10 +273,10 @@ class Server:
         wanted = DeviceSpec.of({**before, **spec})
         voice = next(iter(self._served.values())).device.voice
 
-        def tell(outcome: Mapping[str, Any]) -> None:
+        def report(outcome: Mapping[str, Any]) -> None:
             voice.channel.emit("registered", device=wanted.name, **outcome)
             voice.flush()
-        return alone(lambda: Operation(partial(self.serve, wanted), tell))
+        return alone(lambda: Operation(partial(self.serve, wanted), report))
 
 
 def _close(served: Served) -> None:

@@ -30,8 +30,9 @@ ONE_STATUS = "SAM-6 5.3.1: a command ends with one status"
 
 def check(history: History) -> Check | None:
     """FAIL for a function with another response, or none in time; None when none was asked for."""
-    asked = {int(event.data["number"]): event for event in history.select("workload", "function")}
-    if not asked:
+    requested = {int(event.data["number"]): event
+                 for event in history.select("workload", "function")}
+    if not requested:
         return None
     expect = expected(history)
     allowed: list[str] = list(expect.get("functions") or ["*"])
@@ -40,7 +41,7 @@ def check(history: History) -> Check | None:
         return Check(NAME, Verdict.UNKNOWN, f"the session's program broke: {broken}")
     responses = {int(event.data["number"]): event
                  for event in history.select("workload", "response")}
-    figures = {"functions_asked": Figure(len(asked), "1"),
+    figures = {"functions_requested": Figure(len(requested), "1"),
                "functions_answered": Figure(len(responses), "1")}
     breaches = [event for event in history.select("workload", "breach")
                 if timeline.witnessed(event.time)]
@@ -53,33 +54,33 @@ def check(history: History) -> Check | None:
 
     def fits(response: Event) -> bool:
         said = words(response)
-        name = asked[int(response.data["number"])].data["name"]
+        name = requested[int(response.data["number"])].data["name"]
         return any(fnmatchcase(said, each) or f"{name} {said}" == each for each in allowed)
 
     wrong = [event for event in responses.values()
              if timeline.witnessed(event.time) and not fits(event)]
     terminated = {number for number, event in responses.items()
                   if words(event) == UNANSWERED and fits(event)}
-    late = [event for number, event in asked.items() if number not in terminated
+    late = [event for number, event in requested.items() if number not in terminated
             and _seconds(event, responses.get(number), timeline) > bound]
     for found, what, kind in ((wrong, "was answered otherwise than with "
                                + " or ".join(allowed), "response"),
                               (late, f"had no response in {bound:g} s", "late")):
         if found:
-            first = asked[int(found[0].data["number"])]
+            first = requested[int(found[0].data["number"])]
             name = str(first.data["name"])
             said = f": {words(found[0])}" if kind == "response" else ""
             clause = cited(expect.get("function_clause"))
             return Check(
                 NAME, Verdict.FAIL,
-                f"{len(found)} of {len(asked)} functions: {name} {what}{said}{clause}",
+                f"{len(found)} of {len(requested)} functions: {name} {what}{said}{clause}",
                 [_evidence(event) for event in found[:EVIDENCE_MAX]],
                 {**figures, **timeline.detected(NAME, found[0].time)},
-                [Signature.of(kind, str(asked[int(each.data["number"])].data["name"]),
+                [Signature.of(kind, str(requested[int(each.data["number"])].data["name"]),
                               *([words(each)] if kind == "response" else []))
                  for each in found])
-    if missing := [event for number, event in asked.items() if number not in responses]:
-        return Check(NAME, Verdict.UNKNOWN, f"{len(missing)} of {len(asked)} functions had no "
+    if missing := [event for number, event in requested.items() if number not in responses]:
+        return Check(NAME, Verdict.UNKNOWN, f"{len(missing)} of {len(requested)} functions had no "
                      "response when nobody looked any more",
                      [_evidence(event) for event in missing[:EVIDENCE_MAX]], figures)
     said = ", ".join(dict.fromkeys(map(words, responses.values())))
@@ -98,11 +99,11 @@ def words(answer: Event) -> str:
     return str(answer.data["error"] or answer.data["response"])
 
 
-def _seconds(asked: Event, answer: Event | None, timeline: Timeline) -> float:
+def _seconds(requested: Event, answer: Event | None, timeline: Timeline) -> float:
     """Return how long a function took, or has taken so far, counted from the fault at the
     earliest: what it waits for may be held until then."""
     end = timeline.seen_until if answer is None else answer.time
-    return end - timeline.since_fault(asked.time)
+    return end - timeline.since_fault(requested.time)
 
 
 def _evidence(event: Event) -> dict[str, Any]:

@@ -71,14 +71,14 @@ class TimeChange:
     spread: float
 
     @property
-    def told(self) -> bool:
+    def reported(self) -> bool:
         """Whether it is more than noise."""
         return max(self.p, self.ranks) < SIGNIFICANT and abs(self.log_ratio) >= MATTERS
 
     @property
     def worse(self) -> bool:
         """Whether it is more than noise, and for the worse."""
-        return self.told and self.log_ratio > 0
+        return self.reported and self.log_ratio > 0
 
     @property
     def detectable(self) -> float:
@@ -100,7 +100,7 @@ def time_changes(
     ``earlier``: of other runs on the same target, kernel, accelerator and host. ``usual``: the
     noise where those are too few.
     """
-    found = list(_asked(before, after, earlier, usual))
+    found = list(_compared(before, after, earlier, usual))
     runs = [each for each in found if each.scenario is None]
     single = [each for each in found if each.scenario is not None]
     return [*_corrected(runs), *_corrected(single)]
@@ -111,7 +111,7 @@ def _corrected(found: Sequence[TimeChange]) -> list[TimeChange]:
     return [replace(each, p=p) for each, p in zip(found, values, strict=True)]
 
 
-def _asked(
+def _compared(
     before: Mapping[str, Sequence[Sample]], after: Mapping[str, Sequence[Sample]],
     earlier: Sequence[Sample], usual: Mapping[str, Noise],
 ) -> Iterator[TimeChange]:

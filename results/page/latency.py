@@ -23,7 +23,7 @@ DECADES = (-5, 2)
 BINS = 4
 """To a decade."""
 
-ASKED = {"command": "answer", "function": "response"}
+REQUESTS = {"command": "answer", "function": "response"}
 """What a workload issues past the block layer, and the kind of event that ends it."""
 
 
@@ -50,15 +50,15 @@ def samples(history: History, timeline: Timeline) -> list[Sample]:
                "open" if io.completed is None else "failed" if io.error else "done")
         for io in account(history).ios
     ]
-    found += _asked(history, until)
+    found += _requests(history, until)
     return sorted(found, key=lambda sample: sample.issued)
 
 
-def _asked(history: History, until: float) -> Iterator[Sample]:
+def _requests(history: History, until: float) -> Iterator[Sample]:
     begun: dict[tuple[Any, ...], Event] = {}
-    for event in history.select("workload", *ASKED, *ASKED.values()):
+    for event in history.select("workload", *REQUESTS, *REQUESTS.values()):
         key = tuple(event.data.get(name) for name in ("job", "disk", "number"))
-        if event.kind in ASKED:
+        if event.kind in REQUESTS:
             begun[key] = event
         elif key in begun:
             first = begun.pop(key)
@@ -100,11 +100,11 @@ def thinned(found: Sequence[Sample], most: int) -> list[Sample]:
     """
     if len(found) <= most:
         return list(found)
-    telling = [each for each in found if each.state == "open"]
-    telling += [each for each in found if each.state == "failed"]
-    telling = thinned_evenly(sorted(telling, key=lambda each: each.issued), most // 2)
+    notable = [each for each in found if each.state == "open"]
+    notable += [each for each in found if each.state == "failed"]
+    notable = thinned_evenly(sorted(notable, key=lambda each: each.issued), most // 2)
     rest = [each for each in found if each.state == "done"]
-    kept = [*telling, *thinned_evenly(rest, most - len(telling))]
+    kept = [*notable, *thinned_evenly(rest, most - len(notable))]
     return sorted(kept, key=lambda each: each.issued)
 
 

@@ -74,7 +74,7 @@ class FakeMachine:
     """A machine without a kernel: a real connection to an agent that does what a test stages.
 
     ``verbs`` answer requests, by name; a verb that is not there succeeds and returns nothing.
-    ``asked`` keeps every request but pings. ``programs``: those spawned, in order; ``born`` is
+    ``requested`` keeps every request but pings. ``programs``: those spawned, in order; ``born`` is
     called with each. It has what a scenario wants of a guest: console, ladder, alive.
     """
 
@@ -86,7 +86,7 @@ class FakeMachine:
             "signal": lambda pid, number: self.programs[pid - 1].exit(-number),
             "write": self._write,
         }
-        self.asked: list[tuple[str, Mapping[str, Any]]] = []
+        self.requested: list[tuple[str, Mapping[str, Any]]] = []
         self.programs: list[FakeProgram] = []
         self.script: Script = cooperative
         self.born: Callable[[FakeProgram], None] = lambda program: None
@@ -178,7 +178,7 @@ class FakeMachine:
                 self.emit({"synced": message["epoch"], "t": 0})
             return
         if message["do"] != "ping":
-            self.asked.append((message["do"], message["args"]))
+            self.requested.append((message["do"], message["args"]))
         delay = self._delays.get(message["do"])
         if delay is None:
             self._answer(message)

@@ -75,15 +75,15 @@ def test_no_device(host: Host) -> None:
 
 
 def test_no_access(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
+    requested: list[Any] = []
 
     def access(path: Path, mode: int) -> bool:
-        asked.append((path, mode))
+        requested.append((path, mode))
         return False
 
     monkeypatch.setattr(os, "access", access)
     assert host.choose().reason == f"{host.top}/kvm may not be opened by this user (group kvm)"
-    assert asked == [(host.top / "kvm", os.R_OK | os.W_OK)]
+    assert requested == [(host.top / "kvm", os.R_OK | os.W_OK)]
 
 
 @pytest.mark.parametrize("flag", ["vmx", "svm"])

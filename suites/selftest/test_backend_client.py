@@ -67,8 +67,8 @@ def test_a_cooperative_backend(stack: ExitStack, tmp_path: Path) -> None:
         "id": 2, "do": "hold", "point": "EXEC", "count": 4, "opcodes": [0x2A],
         "direction": "write"}
     assert stage.kinds() == ["ready", "reply", "reply", "reply", "reply"]
-    assert stage.machine.asked[0] == ("spawn", {"name": "fake", "module": "a.module",
-                                                "argv": ["--x"]})
+    assert stage.machine.requested[0] == ("spawn", {"name": "fake", "module": "a.module",
+                                                    "argv": ["--x"]})
 
 
 def test_held_commands_are_waited_for(stack: ExitStack, tmp_path: Path) -> None:
@@ -161,9 +161,9 @@ def test_the_end_of_one_that_lives(stack: ExitStack, tmp_path: Path) -> None:
     stage = Stage(stack, tmp_path, script=deaf)
     stage.backend.end(SOON)
     assert stage.backend.process.status == -signal.SIGKILL
-    asked = list(stage.machine.asked)
+    requested = list(stage.machine.requested)
     stage.backend.end(SOON)
-    assert stage.machine.asked == asked
+    assert stage.machine.requested == requested
 
 
 def test_one_that_survives_its_killing(stack: ExitStack, tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_how_long_a_combination_may_take() -> None:
     assert cut.expected(State.EXEC, scst).teardown_grace == 2 * SILENT.seconds
     assert cut.expected(State.EXEC, lio).teardown_grace == 0.0
     assert cut.expected(State.EXEC, lio).outcomes == KILL.expected(State.EXEC, lio).outcomes
-    asked = Combined(FunctionRequest(("LUN_RESET",)), KILL)
-    assert asked.expected(State.EXEC, scst).grace == 12.0
+    requested = Combined(FunctionRequest(("LUN_RESET",)), KILL)
+    assert requested.expected(State.EXEC, scst).grace == 12.0
 
 
 def test_a_label_is_its_name_in_ids() -> None:

@@ -170,7 +170,7 @@ def on_a_host(samples: list[Sample], spin: float) -> list[Sample]:
 
 def worse(before: list[Sample], after: list[Sample], past: list[Sample]) -> list[TimeChange]:
     found = time_changes(by_scenario(before), by_scenario(after), past)
-    return [each for each in found if each.told]
+    return [each for each in found if each.reported]
 
 
 def test_noise_does_not_cry_wolf() -> None:
@@ -195,9 +195,9 @@ def test_a_backend_slower_by_a_third_is_found() -> None:
     for seed in range(30):
         bench = Bench(seed)
         past = [sample for _ in range(12) for sample in bench.samples(times=5)]
-        told = worse(bench.samples(times=5), bench.samples(times=5, slower=1.3), past)
-        assert all(each.measure == "service_p25" for each in told)
-        found += any(each.scenario is None and each.worse for each in told)
+        reported = worse(bench.samples(times=5), bench.samples(times=5, slower=1.3), past)
+        assert all(each.measure == "service_p25" for each in reported)
+        found += any(each.scenario is None and each.worse for each in reported)
     assert found >= 27
 
 
@@ -213,27 +213,27 @@ def test_a_slower_backend_is_found_on_a_host_whose_speed_changes() -> None:
         assert spin == 0.003
         usual = [sample for run in past for sample in calibrated(run, spin)]
         alarms += bool(worse(calibrated(before, spin), calibrated(same, spin), usual))
-        told = worse(calibrated(before, spin), calibrated(slower, spin), usual)
-        found += any(each.measure == "service_p25" and each.worse for each in told)
+        reported = worse(calibrated(before, spin), calibrated(slower, spin), usual)
+        found += any(each.measure == "service_p25" and each.worse for each in reported)
     assert found >= 9
     assert alarms == 0
 
 
 def test_what_the_calibration_does_not_change() -> None:
     (sample,) = on_a_host(Bench(1).samples(scenarios=1), 0.002)
-    (told,) = calibrated([sample], 0.004)
-    assert told.figures is not None
+    (reported,) = calibrated([sample], 0.004)
+    assert reported.figures is not None
     assert sample.figures is not None
     for name in MEASURES:
-        assert told.figures[name] == pytest.approx(
+        assert reported.figures[name] == pytest.approx(
             (sample.figures[name] or 0.0) * (2 if name in CALIBRATED else 1))
 
 
 def test_each_commands_own_spin_is_better_than_the_scenarios() -> None:
     (sample,) = on_a_host(Bench(1).samples(scenarios=1), 0.002)
     by_itself = replace(sample, figures={**(sample.figures or {}), IN_SPINS: 7.0})
-    (told,) = calibrated([by_itself], 0.004)
-    assert told.figure("service_p25") == pytest.approx(0.028)
+    (reported,) = calibrated([by_itself], 0.004)
+    assert reported.figure("service_p25") == pytest.approx(0.028)
 
 
 def test_who_does_not_say_how_fast_it_was_was_as_fast_as_its_run() -> None:
@@ -243,20 +243,21 @@ def test_who_does_not_say_how_fast_it_was_was_as_fast_as_its_run() -> None:
     assert spin_of([]) is None
     mixed = [*on_a_host(without[:2], 0.002), without[2]]
     assert spin_of(mixed) == 0.002
-    *_, told = calibrated(mixed, 0.004)
-    assert told.figure("service_p25") == pytest.approx(2 * (without[2].figure("service_p25") or 0))
-    told, *_ = calibrated(without, 0.004)
-    assert [told.figure(name) for name in MEASURES
+    *_, reported = calibrated(mixed, 0.004)
+    assert reported.figure("service_p25") \
+        == pytest.approx(2 * (without[2].figure("service_p25") or 0))
+    reported, *_ = calibrated(without, 0.004)
+    assert [reported.figure(name) for name in MEASURES
             if name in CALIBRATED] == [None] * len(CALIBRATED)
-    assert told.figure("teardown_time") == without[0].figure("teardown_time")
+    assert reported.figure("teardown_time") == without[0].figure("teardown_time")
 
 
 def test_a_faster_backend_is_better_and_not_worse() -> None:
     bench = Bench(1)
     past = [sample for _ in range(10) for sample in bench.samples(times=3)]
-    told = worse(bench.samples(times=3, slower=2), bench.samples(times=3), past)
-    assert told
-    assert not any(each.worse for each in told)
+    reported = worse(bench.samples(times=3, slower=2), bench.samples(times=3), past)
+    assert reported
+    assert not any(each.worse for each in reported)
 
 
 def test_one_slow_teardown_among_many_is_found_by_repetitions() -> None:
@@ -264,9 +265,9 @@ def test_one_slow_teardown_among_many_is_found_by_repetitions() -> None:
     past = [sample for _ in range(10) for sample in bench.samples(times=8)]
     before = bench.samples(times=8)
     after = bench.samples(times=8, slower=3.0, only="s7", measure="teardown_time")
-    (told,) = worse(before, after, past)
-    assert (told.scenario, told.measure, told.delta) == ("s7", "teardown_time", 1.0)
-    assert told.log_ratio == pytest.approx(log(3), abs=0.4)
+    (reported,) = worse(before, after, past)
+    assert (reported.scenario, reported.measure, reported.delta) == ("s7", "teardown_time", 1.0)
+    assert reported.log_ratio == pytest.approx(log(3), abs=0.4)
 
 
 def test_a_failures_times_are_not_compared() -> None:

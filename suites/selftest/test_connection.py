@@ -127,6 +127,6 @@ def test_messages_of_several_threads_do_not_mix(fake: FakeMachine) -> None:
     text = "x" * (1 << 20)  # more than the line takes at once
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda number: fake.machine.write(str(number), text, deadline=5.0), range(4)))
-    assert sorted((verb, args["path"]) for verb, args in fake.asked) == [
+    assert sorted((verb, args["path"]) for verb, args in fake.requested) == [
         ("write", str(number)) for number in range(4)]
-    assert all(args["text"] == text for _, args in fake.asked)
+    assert all(args["text"] == text for _, args in fake.requested)

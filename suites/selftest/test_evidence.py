@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.evidence.ask import ask, waiter
+from fixtures.evidence.agent_views import collect_agent_views, waiter
 from fixtures.evidence.folder import Evidence, as_text
 from fixtures.evidence.inside import keep_tables, need_to_look, unpacked
 from fixtures.machine.accel import Accelerator
@@ -66,18 +66,18 @@ def spec(tmp_path: Path, name: str = "6.1") -> GuestSpec:
                      Accelerator("tcg", "test"))
 
 
-def asked(fake: FakeMachine, deployment: Any, evidence: Evidence) -> bool:
+def collected(fake: FakeMachine, deployment: Any, evidence: Evidence) -> bool:
     """Ask a fake machine."""
     fake.verbs["stacks"] = lambda comms: [{**STUCK_UNLINK, "cpu": 0.5}]
     fake.verbs.setdefault(
         "slurp", lambda patterns: {pattern: "1\n" for pattern in patterns if "*" not in pattern})
-    return ask(fake, deployment, evidence)
+    return collect_agent_views(fake, deployment, evidence)
 
 
 def test_agent_that_answers(tmp_path: Path, evidence: Evidence) -> None:
     views = {"target-ring": "cmd_head: 64\n", "target-device": ["/sys/target/commands"]}
     with FakeMachine(tmp_path / "console") as fake:
-        assert asked(fake, Views(views), evidence)
+        assert collected(fake, Views(views), evidence)
     assert not evidence.missing
     assert (evidence.path / "target-ring.txt").read_text() == "cmd_head: 64\n"
     assert (evidence.path / "target-device.txt").read_text() == "/sys/target/commands: 1\n"
@@ -85,14 +85,14 @@ def test_agent_that_answers(tmp_path: Path, evidence: Evidence) -> None:
     waiters = json.loads((evidence.path / "waiters.json").read_text())
     assert [(each["task"], each["waits_in"]) for each in waiters] == [
         ("stf:unlink", "core_tpg_remove_lun")]
-    keys = [args["text"] for verb, args in fake.asked
+    keys = [args["text"] for verb, args in fake.requested
             if verb == "write" and args["path"] == "/proc/sysrq-trigger"]
     assert keys == ["w", "t"]
 
 
 def test_views_that_fail_cost_nothing_else(tmp_path: Path, evidence: Evidence) -> None:
     with FakeMachine(tmp_path / "console") as fake:
-        assert asked(fake, Views(TargetFailedError("sick")), evidence)
+        assert collected(fake, Views(TargetFailedError("sick")), evidence)
     assert evidence.missing == ["views: TargetFailedError: sick"]
     assert (evidence.path / "tasks.json").exists()
 
@@ -105,7 +105,7 @@ def test_file_that_blocks_costs_only_itself(tmp_path: Path, evidence: Evidence) 
 
     with FakeMachine(tmp_path / "console") as fake:
         fake.verbs["slurp"] = slurp
-        assert asked(fake, Views({"stuck": ["/blocked"], "fine": ["/x"]}), evidence)
+        assert collected(fake, Views({"stuck": ["/blocked"], "fine": ["/x"]}), evidence)
     assert [each.split(":")[0] for each in evidence.missing] == ["stuck"]
     assert (evidence.path / "fine.txt").exists()
 
@@ -113,7 +113,7 @@ def test_file_that_blocks_costs_only_itself(tmp_path: Path, evidence: Evidence) 
 def test_agent_that_is_silent(tmp_path: Path, evidence: Evidence) -> None:
     with FakeMachine(tmp_path / "console") as fake:
         fake.fall_silent()
-        assert not asked(fake, None, evidence)
+        assert not collected(fake, None, evidence)
     assert [each.split(":")[0] for each in evidence.missing] == ["agent"]
     assert not list(evidence.path.iterdir())
 

@@ -142,7 +142,7 @@ def test_nobody_is_called_hung_whose_teardown_is_in_time(
         raise TargetFailedError("refused")
 
     run(fake, tmp_path, refused, fault)
-    written = [args["text"] for verb, args in fake.asked
+    written = [args["text"] for verb, args in fake.requested
                if verb == "write" and args["path"] == hung_tasks.TIMEOUT]
     assert written == ([] if more is None else [str(IMPATIENT.hung_task + more)])
     scenario = History.load(tmp_path / "record/history.jsonl").first("harness", "scenario")

@@ -158,15 +158,15 @@ def test_answered_twice() -> None:
 
 
 def test_answered_for_another() -> None:
-    asked: list[tuple[int | None, int]] = []
+    requested: list[tuple[int | None, int]] = []
 
     def answer(handle: int | None, as_handle: int, **_: object) -> list[dict[str, object]]:
-        asked.append((handle, as_handle))
-        held = handle or len(asked)
+        requested.append((handle, as_handle))
+        held = handle or len(requested)
         return [{"handle": held, "errors": [None if handle else "ESRCH"]}]
 
     fault_by_name("answer-exec-for-another").fire(FakeSubject(results={"answer": answer}), DEADLINE)
-    assert asked[2] == (1, 2)
+    assert requested[2] == (1, 2)
 
 
 def test_freed_in_the_background() -> None:

@@ -151,15 +151,15 @@ def test_no_space_is_one_clear_line_and_nothing_is_left(
 
 
 def test_space_that_suffices(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
+    requested: list[Path] = []
 
     def usage(path: Path) -> Usage:
-        asked.append(path)
+        requested.append(path)
         return Usage(0, 0, 100)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
     require_space(100, "it")
-    assert asked == [home.parent.parent]  # the nearest that is there
+    assert requested == [home.parent.parent]  # the nearest that is there
 
 
 def test_the_cache_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

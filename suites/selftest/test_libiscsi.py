@@ -261,13 +261,13 @@ def ask(session: Session, function: TaskMgmtFunc, command: Command) -> TaskManag
 def test_what_tgt_answers(shared: Tgtd, session: Session, function: TaskMgmtFunc) -> None:
     with shared.io_held():
         commands = [session.issue(read(n)) for n in range(4)]
-        asked = ask(session, function, commands[1])
+        requested = ask(session, function, commands[1])
         waits = IN_TGT[function] is not TaskMgmtResponse.TMF_NOT_SUPPORTED
-        assert session.wait([asked], 0.1) is not waits
-    assert session.wait([asked, *commands], SOON)
-    assert (asked.ending, asked.response) == (Ending.ANSWERED, IN_TGT[function])
+        assert session.wait([requested], 0.1) is not waits
+    assert session.wait([requested, *commands], SOON)
+    assert (requested.ending, requested.response) == (Ending.ANSWERED, IN_TGT[function])
     assert {command.ending for command in commands} == {Ending.ANSWERED}
-    assert asked.seconds is not None
+    assert requested.seconds is not None
 
 
 @pytest.mark.parametrize("function", [
@@ -287,13 +287,13 @@ def test_what_a_function_ends(wired: Session, relay: Relay, function: TaskMgmtFu
     relay.edit = edit
     commands = [wired.issue(read(n)) for n in range(4)]
     until(lambda: len(kept) == 4)
-    asked = ask(wired, function, commands[1])
+    requested = ask(wired, function, commands[1])
     later = wired.issue(read(9))
-    assert wired.wait([asked, later], SOON)
+    assert wired.wait([requested, later], SOON)
     ended = [commands[1]] if function is TaskMgmtFunc.ABORT_TASK else commands
     assert [command.ending for command in commands] == [
         Ending.ABORTED if command in ended else None for command in commands]
-    assert {command.ended for command in ended} == {asked.ended}
+    assert {command.ended for command in ended} == {requested.ended}
     assert later.ending is Ending.ANSWERED
     # An aborted command that is answered after all has ended twice.
     relay.edit = lambda way, pdu: [*kept, pdu] if way is Way.TARGET else [pdu]
@@ -473,12 +473,12 @@ def test_the_target_is_killed(tgtd: Tgtd) -> None:
         login(session)
         with tgtd.io_held():
             commands = [session.issue(read(n)) for n in range(300)]
-            asked = session.manage(TaskMgmtFunc.LUN_RESET, lun=LUN)
+            requested = session.manage(TaskMgmtFunc.LUN_RESET, lun=LUN)
             tgtd.process.kill()
             began = time.monotonic()
-            assert session.wait([asked, *commands], SOON)
+            assert session.wait([requested, *commands], SOON)
             assert time.monotonic() - began < 1
-        assert {asked.ending, *(command.ending for command in commands)} == {Ending.LOST}
+        assert {requested.ending, *(command.ending for command in commands)} == {Ending.LOST}
         assert session.lost
         with pytest.raises(SessionLostError):
             session.issue(TUR)
@@ -552,9 +552,9 @@ def test_a_function_that_is_rejected(wired: Session, relay: Relay) -> None:
     relay.edit = lambda way, pdu: [
         reject(relay.sent(Way.INITIATOR, TASK_MANAGEMENT)[-1], pdu)
         if opcode(pdu) == TASK_MANAGEMENT_RESPONSE else pdu]
-    asked = managed(wired, TaskMgmtFunc.LUN_RESET)
-    assert (asked.ending, asked.response) == (Ending.REJECTED, None)
-    assert "Protocol Error" in asked.words
+    requested = managed(wired, TaskMgmtFunc.LUN_RESET)
+    assert (requested.ending, requested.response) == (Ending.REJECTED, None)
+    assert "Protocol Error" in requested.words
     assert wired.close(SOON)
 
 

@@ -124,7 +124,7 @@ class FakeContext:
 
 def commands(machine: FakeMachine) -> list[str]:
     """Return the programs that a machine was asked to run."""
-    return [" ".join(asked["argv"]) for verb, asked in machine.asked if verb == "run"]
+    return [" ".join(requested["argv"]) for verb, requested in machine.requested if verb == "run"]
 
 
 @pytest.mark.parametrize("how", How)

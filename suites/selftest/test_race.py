@@ -19,14 +19,14 @@ class Machine:
 
     def __init__(self) -> None:
         self.written: dict[str, str] = {}
-        self.asked: list[list[str]] = []
+        self.requested: list[list[str]] = []
 
     def write(self, path: str, text: str) -> None:
         self.written[path] = text
 
     def run(self, argv: list[str], *, deadline: float) -> Completed:
-        self.asked.append(argv)
-        did = 100.0 * len(self.asked) if "--filename=/dev/sda" in argv else 50.0
+        self.requested.append(argv)
+        did = 100.0 * len(self.requested) if "--filename=/dev/sda" in argv else 50.0
         said = {"jobs": [{"read": {"iops": did}, "write": {"iops": 0.0}}]}
         return Completed(tuple(argv), 0, "fio: a note\n" + json.dumps(said), "")
 
@@ -36,9 +36,9 @@ def test_contenders_take_turns() -> None:
     reported: list[str] = []
     result, = race(machine, [Contender("a", "sda"), Contender("b", "sdb")], [CELL], rounds=2,
                    seconds=3, report=reported.append)
-    assert [argv[2] for argv in machine.asked] == [
+    assert [argv[2] for argv in machine.requested] == [
         "--filename=/dev/sda", "--filename=/dev/sdb"] * 2
-    assert {"--rw=randread", "--iodepth=16", "--runtime=3s"} <= set(machine.asked[0])
+    assert {"--rw=randread", "--iodepth=16", "--runtime=3s"} <= set(machine.requested[0])
     assert result.iops == {"a": [100.0, 300.0], "b": [50.0, 50.0]}
     assert machine.written["/sys/block/sdb/queue/scheduler"] == "none"
     assert reported == ["randread QD16: a 200, b 50"]

@@ -108,6 +108,6 @@ def test_unknown_outweighs_pass_and_fail_both() -> None:
 
 def test_the_judge_asks_every_round() -> None:
     judgement = judge(told("aborted", "unanswered"))
-    asked = {check.name: check for check in judgement.checks}
-    assert asked["outcome"].verdict is F
-    assert asked["teardown"].reason.startswith("2 rounds: the teardown took")
+    requested = {check.name: check for check in judgement.checks}
+    assert requested["outcome"].verdict is F
+    assert requested["teardown"].reason.startswith("2 rounds: the teardown took")

@@ -36,7 +36,7 @@ class Kernel:
         self.staged: list[abi.GetCmd] = []
         self.replies: list[abi.ReplyCmd] = []
         self.refuse: dict[int, int] = {}
-        self.asked: list[int] = []
+        self.requested: list[int] = []
         self.ext_cdb = b""
 
     def ioctl(self, _: int, request: int, argument: Any = 0, mutate: bool = False) -> int:
@@ -51,7 +51,7 @@ class Kernel:
             self._take(argument)
         elif request == abi.GET_EXTENDED_CDB:
             room = abi.GetExtCdb.from_buffer_copy(argument)
-            self.asked.append(room.cmd_h)
+            self.requested.append(room.cmd_h)
             ctypes.memmove(room.ext_cdb_buffer, self.ext_cdb, len(self.ext_cdb))
         else:
             raise AssertionError(f"ioctl {request:#x}")
@@ -288,7 +288,7 @@ def test_a_long_cdb_is_fetched(bench: Bench) -> None:
     long = command(9, Subcode.EXEC, "exec_cmd", cdb=bytes([0x7F]), data_direction=NONE)
     long.exec_cmd.cdb_len = 32
     reply, = bench.work(long)
-    assert bench.kernel.asked == [9]
+    assert bench.kernel.requested == [9]
     assert reply.exec_reply.status == CHECK_CONDITION
 
 
@@ -399,17 +399,17 @@ def test_an_extended_copy_is_carried_out(bench: Bench) -> None:
     assert bench.disk.data[4 * BLOCK:6 * BLOCK] == b"xy" * BLOCK
 
 
-@pytest.mark.parametrize("asked", [
+@pytest.mark.parametrize("requested", [
     remap(3, 4, 2, source=9), remap(3, SIZE // BLOCK - 1, 2), remap(SIZE // BLOCK, 0, 1)])
 def test_an_extended_copy_that_is_not_ours_is_left_to_scst(
-    bench: Bench, asked: abi.GetCmd
+    bench: Bench, requested: abi.GetCmd
 ) -> None:
     bench.work(command(1, Subcode.ATTACH_SESS, "sess", sess_h=1))
     before = bytes(bench.disk.data)
-    answer = bench.work(asked)[0].remap_reply
+    answer = bench.work(requested)[0].remap_reply
     assert answer.remap_descriptors_len == ctypes.sizeof(abi.ExtCopyDataDescr)
     left = ctypes.string_at(answer.remap_descriptors, answer.remap_descriptors_len)
-    assert left == bytes(asked.remap_cmd.data_descr)
+    assert left == bytes(requested.remap_cmd.data_descr)
     assert bytes(bench.disk.data) == before
 
 

@@ -162,16 +162,16 @@ def test_one_that_a_reset_terminates_may_stay_unanswered(function: str, verdict:
 
 
 def test_what_a_storm_of_resets_may_do() -> None:
-    asked = ("ABORT_TASK", "LUN_RESET")
+    requested = ("ABORT_TASK", "LUN_RESET")
     release, lost = fault_by_name("release"), "ABORT_TASK unanswered"
 
     def answers(target: str, *requested: str) -> tuple[str, ...]:
         return task_management.responses_to_all(
             traits_of(target), requested, release, State.EXEC)
 
-    assert lost in answers("lio", *asked)
-    assert lost not in answers("scst", *asked)
-    assert lost not in answers("lio", *asked[:1])
+    assert lost in answers("lio", *requested)
+    assert lost not in answers("scst", *requested)
+    assert lost not in answers("lio", *requested[:1])
     assert task_management.wears_others_out(("LUN_RESET",) * 6)
     assert not task_management.wears_others_out(("LUN_RESET",) * 5 + ("ABORT_TASK",) * 9)
 

@@ -60,9 +60,10 @@ def test_a_failure_is_worse_and_its_mending_is_not(
 def test_a_much_slower_backend_is_worse(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(lab, "2026-slow", ALL, figures={**TIMES, "service_p25": 0.004})
     assert stf(["compare", "2025", "2026", "--results", str(lab), "--json"]) == Status.WORSE
-    (told,) = [each for each in said(capsys)["times"] if each["told"]]
-    assert (told["measure"], told["scenario"], told["worse"]) == ("service_p25", None, True)
-    assert told["ratio"] == pytest.approx(2)
+    (reported,) = [each for each in said(capsys)["times"] if each["reported"]]
+    assert (reported["measure"], reported["scenario"], reported["worse"]) \
+        == ("service_p25", None, True)
+    assert reported["ratio"] == pytest.approx(2)
 
 
 def test_a_host_that_is_twice_as_fast_makes_nothing_better(
@@ -76,11 +77,11 @@ def test_a_host_that_is_twice_as_fast_makes_nothing_better(
     words = ["--results", str(tmp_path), "--json"]
     assert stf(["compare", "2025", "2026", *words]) == Status.FINE
     found = said(capsys)
-    assert not any(each["told"] for each in found["times"])
+    assert not any(each["reported"] for each in found["times"])
     assert "the guest was 2.00 times as fast in the later run" in found["notes"][0]
     assert stf(["compare", "2025", "2027", *words]) == Status.WORSE
-    (told,) = [each for each in said(capsys)["times"] if each["told"]]
-    assert (told["measure"], told["before"], told["after"]) == (
+    (reported,) = [each for each in said(capsys)["times"] if each["reported"]]
+    assert (reported["measure"], reported["before"], reported["after"]) == (
         "service_p25", pytest.approx(0.002), pytest.approx(0.004))
 
 

@@ -312,15 +312,15 @@ def _prealloc(device: Device, size: int, count: int, clustered: bool) -> dict[st
     """Give the kernel buffers to keep, before any command needs them."""
     handles: list[int] = []
     for _ in range(count):
-        asked = abi.PreallocBuffer()
+        request = abi.PreallocBuffer()
         address = device.memory.take(size, device)
-        setattr(asked, "in", abi.PreallocBufferIn(address, size, clustered))
+        setattr(request, "in", abi.PreallocBufferIn(address, size, clustered))
         try:
-            device.ioctl(device.fd, abi.PREALLOC_BUFFER, asked)
+            device.ioctl(device.fd, abi.PREALLOC_BUFFER, request)
         except OSError:
             device.memory.abandon(address)
             raise
-        handles.append(asked.out.cmd_h)
+        handles.append(request.out.cmd_h)
     return {"handles": handles}
 
 

@@ -138,9 +138,9 @@ class Answer:
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Answer the oldest held command. Raises TargetFailedError when the kernel says to it
         what it must not."""
-        said = give(context.deployment, deadline, fields=self.fields, as_handle=self.as_handle,
-                    times=self.times)
-        self.judge(list(said["errors"]))
+        reply = give(context.deployment, deadline, fields=self.fields, as_handle=self.as_handle,
+                     times=self.times)
+        self.judge(list(reply["errors"]))
 
     def judge(self, errors: list[str | None]) -> None:
         """Raise TargetFailedError unless the kernel said what it has to."""
@@ -163,10 +163,10 @@ def give(
 ) -> Mapping[str, Any]:
     """Answer a held command (None: the oldest); return its ``handle``, and as ``errors`` what the
     kernel said each time."""
-    (said,) = subject.backend.call(
+    (reply,) = subject.backend.call(
         "answer", deadline=deadline, handle=handle, count=1, fields=dict(fields),
         as_handle=as_handle, times=times)
-    answered: Mapping[str, Any] = said
+    answered: Mapping[str, Any] = reply
     return answered
 
 
@@ -324,9 +324,9 @@ class AnswerForAnother:
         # Answered as a command that there is not, each is passed over, and can be named.
         older, younger = (int(give(context.deployment, deadline, as_handle=NO_HANDLE)["handle"])
                           for _ in range(2))
-        said = list(give(context.deployment, deadline, older, as_handle=younger)["errors"])
-        if said != [None]:
-            raise TargetFailedError(f"{self.name}: the kernel said {words(said)}")
+        reply = list(give(context.deployment, deadline, older, as_handle=younger)["errors"])
+        if reply != [None]:
+            raise TargetFailedError(f"{self.name}: the kernel said {words(reply)}")
 
     def undo(self, context: FaultContext, deadline: float) -> None:
         """Answer what is left: the one that the kernel has ended, in vain, and the older."""

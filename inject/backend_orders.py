@@ -51,21 +51,21 @@ class BackendOrder:
         before the first one has. Raises TargetFailedError when it does not end, or the kernel
         refuses it.
         """
-        said = self._give(context.deployment, deadline)
-        if self.waits or not said["done"]:
+        reply = self._give(context.deployment, deadline)
+        if self.waits or not reply["done"]:
             context.deployment.backend.release(deadline)
-        if not said["done"]:
-            said = self._give(context.deployment, deadline)
-        if not said["done"]:
+        if not reply["done"]:
+            reply = self._give(context.deployment, deadline)
+        if not reply["done"]:
             raise TargetFailedError(f"{self.name}: it does not end")
-        if said["error"] is not None:
-            raise TargetFailedError(f"{self.name}: the kernel refuses: {said['error']}")
+        if reply["error"] is not None:
+            raise TargetFailedError(f"{self.name}: the kernel refuses: {reply['error']}")
 
     def _give(self, subject: DeployedDevice, deadline: float) -> Mapping[str, Any]:
         """Give the order; return ``done``, and if so ``error``, after a second at most."""
-        said: Mapping[str, Any] = subject.backend.call(
+        reply: Mapping[str, Any] = subject.backend.call(
             self.do, deadline=deadline, **self.arguments)
-        return said
+        return reply
 
     def undo(self, context: FaultContext, deadline: float) -> None:
         """Let go what is still held. The device goes on as it is now."""

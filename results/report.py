@@ -146,8 +146,8 @@ def _waiting(judgement: Judgement, waiters: Sequence[Row]) -> list[Standstill]:
     """
     found: dict[str, Standstill] = {}
     for task in _blocked(judgement):
-        telling = (frame for frame in stack_of(task) if not is_machinery(frame))
-        sampled = Standstill(str(task["comm"]), False, next(telling, ""), _modules(task))
+        named = (frame for frame in stack_of(task) if not is_machinery(frame))
+        sampled = Standstill(str(task["comm"]), False, next(named, ""), _modules(task))
         found.setdefault(sampled.short, sampled)
     for each in quoted(judgement):
         if each["task"] and each["kind"] == Kind.HUNG_TASK:
@@ -169,12 +169,12 @@ def _modules(task: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _sentences(tasks: Sequence[Standstill], stuck: Sequence[Row]) -> Iterator[str]:
-    told: list[Row] = []
+    listed: list[Row] = []
     families = {task.family for task in tasks if task.spins and task.family}
     for task in tasks:
         rows = [row for row in stuck if task.waits_for(row)]
-        what = "it" if rows and all(row in told for row in rows) else _commands(rows)
-        told += rows
+        what = "it" if rows and all(row in listed for row in rows) else _commands(rows)
+        listed += rows
         if task.spins:
             yield f"{task.name} spins"
             if what:
@@ -184,7 +184,7 @@ def _sentences(tasks: Sequence[Standstill], stuck: Sequence[Row]) -> Iterator[st
         else:
             where = f" in {task.where}" if task.where else ""
             yield f"{task.name} waits in D{where}" + (f" for {what}" if what else "")
-    if rest := [row for row in stuck if row not in told]:
+    if rest := [row for row in stuck if row not in listed]:
         yield f"stuck: {_commands(rest)}"
 
 

@@ -31,14 +31,14 @@ def rounds(history: History) -> list[History]:
     common = [event for event in history.events if event.time < begins[0]]
     over = phase(history, "recover")
     last = history.events[-1].time if over is None else over
-    told = [_told(history, common, begin, end) for begin, end in pairwise([*begins, last])]
+    parts = [_part(history, common, begin, end) for begin, end in pairwise([*begins, last])]
     if over is None:  # it broke off in the last round: what came after belongs to that
-        told[-1] = History.of(
+        parts[-1] = History.of(
             [*common, *(event for event in history.events if event.time >= begins[-1])])
-    return told
+    return parts
 
 
-def _told(history: History, common: Sequence[Event], begin: float, end: float) -> History:
+def _part(history: History, common: Sequence[Event], begin: float, end: float) -> History:
     events = (event for event in history.events if begin <= event.time < end)
     return History.of([*common, *events, Event(end, "harness", "phase", {"name": "end"})])
 
@@ -46,10 +46,10 @@ def _told(history: History, common: Sequence[Event], begin: float, end: float) -
 def in_rounds(check: Checker) -> Checker:
     """Return a checker that has each round judged, where there are rounds."""
     def judge_rounds(history: History) -> Check | None:
-        told = rounds(history)
-        if not told:
+        parts = rounds(history)
+        if not parts:
             return check(history)
-        found = [each for each in map(check, told) if each]
+        found = [each for each in map(check, parts) if each]
         return merge(found) if found else None
     return judge_rounds
 

@@ -94,8 +94,8 @@ def outcome(data: Mapping[str, Any]) -> str:
 
 def _allowed(event: Event, allowed: list[str]) -> bool:
     words = outcome(event.data)
-    said = (words, f"{words} residual {event.data.get('residual', 0)}")
-    return any(fnmatchcase(each, pattern) for pattern in allowed for each in said)
+    spellings = (words, f"{words} residual {event.data.get('residual', 0)}")
+    return any(fnmatchcase(each, pattern) for pattern in allowed for each in spellings)
 
 
 def _clause(command: Event, expect: Mapping[str, Any]) -> object:

@@ -72,7 +72,7 @@ def check(history: History) -> Check | None:
         return None
     cut = _cut(history, event)
     figures = dict(_figures(cut))
-    if unknown := _not_as_said(cut):
+    if unknown := _not_as_recorded(cut):
         return Check(NAME, Verdict.UNKNOWN, unknown, [io.evidence() for io in
                                                       cut.crossed[:EVIDENCE_MAX]], figures)
     bound = None
@@ -96,7 +96,7 @@ def _cut(history: History, event: Event) -> Cut:
             for line in history.select("console", "line")))
 
 
-def _not_as_said(cut: Cut) -> str | None:
+def _not_as_recorded(cut: Cut) -> str | None:
     if cut.crossed:
         return (f"{len(cut.crossed)} I/Os ended well while the network was cut, first: "
                 f"{cut.crossed[0].describe()}: it was not")

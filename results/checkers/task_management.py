@@ -53,9 +53,9 @@ def check(history: History) -> Check | None:
                      [Signature.of("breach", str(each.data["words"])) for each in breaches])
 
     def fits(response: Event) -> bool:
-        said = words(response)
+        ending = words(response)
         name = requested[int(response.data["number"])].data["name"]
-        return any(fnmatchcase(said, each) or f"{name} {said}" == each for each in allowed)
+        return any(fnmatchcase(ending, each) or f"{name} {ending}" == each for each in allowed)
 
     wrong = [event for event in responses.values()
              if timeline.witnessed(event.time) and not fits(event)]
@@ -69,11 +69,11 @@ def check(history: History) -> Check | None:
         if found:
             first = requested[int(found[0].data["number"])]
             name = str(first.data["name"])
-            said = f": {words(found[0])}" if kind == "response" else ""
+            ending = f": {words(found[0])}" if kind == "response" else ""
             clause = cited(expect.get("function_clause"))
             return Check(
                 NAME, Verdict.FAIL,
-                f"{len(found)} of {len(requested)} functions: {name} {what}{said}{clause}",
+                f"{len(found)} of {len(requested)} functions: {name} {what}{ending}{clause}",
                 [_evidence(event) for event in found[:EVIDENCE_MAX]],
                 {**figures, **timeline.detected(NAME, found[0].time)},
                 [Signature.of(kind, str(requested[int(each.data["number"])].data["name"]),
@@ -83,8 +83,8 @@ def check(history: History) -> Check | None:
         return Check(NAME, Verdict.UNKNOWN, f"{len(missing)} of {len(requested)} functions had no "
                      "response when nobody looked any more",
                      [_evidence(event) for event in missing[:EVIDENCE_MAX]], figures)
-    said = ", ".join(dict.fromkeys(map(words, responses.values())))
-    return Check(NAME, Verdict.PASS, f"{len(responses)} functions ended with {said}", (), figures)
+    ending = ", ".join(dict.fromkeys(map(words, responses.values())))
+    return Check(NAME, Verdict.PASS, f"{len(responses)} functions ended with {ending}", (), figures)
 
 
 def _broken(history: History) -> str | None:

@@ -58,10 +58,11 @@ def calibrated(samples: Sequence[Sample], to_spin: float) -> list[Sample]:
     there are no times of CPU work any more.
     """
     usual = {run: spin_of(each) for run, each in by_run(samples).items()}
-    return [_told(sample, to_spin, sample.figure(SPIN) or usual[sample.run]) for sample in samples]
+    return [_calibrated(sample, to_spin, sample.figure(SPIN) or usual[sample.run])
+            for sample in samples]
 
 
-def _told(sample: Sample, to_spin: float, spin: float | None) -> Sample:
+def _calibrated(sample: Sample, to_spin: float, spin: float | None) -> Sample:
     figures = dict(sample.figures or {})
     for name in CALIBRATED:
         value = figures.get(name)

@@ -57,16 +57,16 @@ def verdict_changes(
         old, new = before.get(scenario, ()), after.get(scenario, ())
         change = _change(_outcomes(old), _outcomes(new), scenario in flaky)
         if change:
-            telling = next((each for each in new if each.outcome in TELLING),
-                           new[0] if new else old[0])
+            deciding = next((each for each in new if each.outcome in DECIDING),
+                            new[0] if new else old[0])
             found.append(VerdictChange(scenario, change, _outcomes(old), _outcomes(new),
-                                       telling.reason, telling.folder if new else ""))
+                                       deciding.reason, deciding.folder if new else ""))
     order = list(Change)
     return sorted(found, key=lambda each: (not each.worse, order.index(each.change),
                                            each.scenario))
 
 
-TELLING = frozenset({Outcome.FAIL, Outcome.UNKNOWN, Outcome.KNOWN})
+DECIDING = frozenset({Outcome.FAIL, Outcome.UNKNOWN, Outcome.KNOWN})
 """Outcomes that have a reason."""
 
 

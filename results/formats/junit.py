@@ -53,11 +53,11 @@ def _case(each: Recorded) -> ET.Element:
         node.text = "\n".join(clean(f"{found.verdict} {found.name}: {found.reason}")
                               for found in judgement.checks)
     ET.SubElement(case, "system-out").text = "\n".join(attached(
-        each.files(), [_said(each)] if judgement.known else []))
+        each.files(), [_known_words(each)] if judgement.known else []))
     return case
 
 
-def _said(each: Recorded) -> str:
+def _known_words(each: Recorded) -> str:
     known = each.judgement.known
     return f"{each.judgement.outcome}: {known.id} ({known.link})" if known else ""
 

@@ -10,7 +10,7 @@ from results.formats.recorded import Recorded, clean, counts, identity, scenario
 from results.store import Run
 from results.verdict import Outcome
 
-TOLD_MAX = 50
+LISTED_MAX = 50
 """Scenarios that are told one by one; a page of a CI service has its bounds."""
 
 WORDS_MAX = 400
@@ -38,16 +38,16 @@ def _table(outcome: Outcome, found: Sequence[Recorded]) -> Iterator[str]:
     if not found:
         return
     yield from ("", f"### {outcome}", "", "| scenario | decided by | why |", "|---|---|---|")
-    for each in found[:TOLD_MAX]:
+    for each in found[:LISTED_MAX]:
         check = each.judgement.decided_by
         known = each.judgement.known
         why = f"{known.id}, {known.link}: " if known else ""
         why += each.judgement.reason.partition(": ")[2]
         yield (f"| {escaped(each.name)} | {escaped(check.name if check else '-')} | "
                f"{escaped(why[:WORDS_MAX])} |")
-    if len(found) > TOLD_MAX:
+    if len(found) > LISTED_MAX:
         yield ""
-        yield f"... and {len(found) - TOLD_MAX} more"
+        yield f"... and {len(found) - LISTED_MAX} more"
 
 
 def escaped(words: str) -> str:

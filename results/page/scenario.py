@@ -129,12 +129,12 @@ class _Maker:
         passed = judgement is not None and judgement.verdict is Verdict.PASS
         history = self._try(HISTORY, lambda: self._history(passed, judgement is None))
         history = history or History(())
-        said = judgement or self._overheard(history)
-        detail = self._try("the time line", lambda: self._of_history(said, history, passed)) or {}
+        shown = judgement or self._from_console(history)
+        detail = self._try("the time line", lambda: self._of_history(shown, history, passed)) or {}
         stuck, waiters = self._rows(STUCK), self._rows(WAITERS)
-        rest = self._try("the evidence", lambda: self._of_evidence(said, stuck, waiters)) or {}
-        told = self._try("the checks", lambda: self._of_judgement(
-            said, stuck, waiters, facts_of(history))) or {}
+        rest = self._try("the evidence", lambda: self._of_evidence(shown, stuck, waiters)) or {}
+        checks = self._try("the checks", lambda: self._of_judgement(
+            shown, stuck, waiters, facts_of(history))) or {}
         scenario = self._try("the scenario's record", lambda: self._scenario(history)) or {}
         row = {
             "id": text(self.folder.name, 255), "outcome": outcome,
@@ -142,11 +142,11 @@ class _Maker:
             "why": self._why(judgement, outcome, history),
             "known": text(judgement.known.id, 80) if judgement and judgement.known else "",
             "axes": scenario.get("axes", {}),
-            "figures": {name: _number(said.figures[name].value) for name in
-                        ("longest_command", "teardown_time", "wall_time") if name in said.figures},
-            "titles": sorted({text(each["title"], 200) for each in report.quoted(said)}),
+            "figures": {name: _number(shown.figures[name].value) for name in
+                        ("longest_command", "teardown_time", "wall_time") if name in shown.figures},
+            "titles": sorted({text(each["title"], 200) for each in report.quoted(shown)}),
         }
-        detail = {**told, **rest, **detail, "problems": [text(each) for each in self.problems]}
+        detail = {**checks, **rest, **detail, "problems": [text(each) for each in self.problems]}
         return Digest(row, scenario.get("replay"),
                       script({name: value for name, value in detail.items() if value}))
 
@@ -177,11 +177,11 @@ class _Maker:
             self.problems.append(f"{found.broken} lines of {HISTORY} are no events")
         return found.history
 
-    def _overheard(self, history: History) -> Judgement:
+    def _from_console(self, history: History) -> Judgement:
         """Return what the kernel had said of a scenario that nobody came to judge."""
         check = self._try("the console", lambda: kernel_health.check(history))
-        heard = check is not None and check.verdict is Verdict.FAIL
-        return Judgement(self.folder.name, (check,) if check and heard else ())
+        failed = check is not None and check.verdict is Verdict.FAIL
+        return Judgement(self.folder.name, (check,) if check and failed else ())
 
     def _rows(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / name

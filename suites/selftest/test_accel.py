@@ -23,12 +23,12 @@ class Host:
     """A host with a /proc/cpuinfo and perhaps a /dev/kvm."""
 
     top: Path
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     probes: int = 0
 
     def choose(self, wanted: str = "auto") -> Accelerator:
         kernel = Kernel("x", "6.1", self.top / "bzImage", self.top, "here")
-        return choose(wanted, kernel, self.said.append,
+        return choose(wanted, kernel, self.messages.append,
                       cpuinfo=self.top / "cpuinfo", device=self.top / "kvm")
 
 
@@ -95,7 +95,7 @@ def test_kvm_that_works_is_probed_once(
     for wanted in ("auto", "kvm", "auto"):
         assert host.choose(wanted) == Accelerator("kvm", f"a guest boots with {host.top}/kvm")
     assert host.probes == 1
-    assert host.said == ["probing whether KVM boots a guest"]
+    assert host.messages == ["probing whether KVM boots a guest"]
 
 
 def test_kvm_that_hangs_is_not_tried_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

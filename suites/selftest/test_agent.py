@@ -218,9 +218,9 @@ def test_a_module_that_ends_says_why(
         process = machine.spawn("x", module=module, argv=argv, on_message=received.message,
                                 on_exit=received.exit)
         assert process.wait(SOON) == status
-        said = received.wait(lambda all: status in all)
-        assert said[-1] == status
-        assert words in "\n".join(each["text"] for each in said[:-1])
+        events = received.wait(lambda all: status in all)
+        assert events[-1] == status
+        assert words in "\n".join(each["text"] for each in events[:-1])
 
 
 def test_what_was_said_before_anyone_listened_is_not_lost(machine: RemoteMachine) -> None:

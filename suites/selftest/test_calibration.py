@@ -30,9 +30,9 @@ def test_a_history_without_spins_has_no_calibration() -> None:
 
 def test_the_work_is_done_beside_some_commands() -> None:
     calibration = Calibration()
-    told = [calibration.sample() for _ in range(2 * EVERY)]
-    assert [number for number, each in enumerate(told) if each] == [0, EVERY]
-    assert 0 < told[0]["spin"] < 1
+    reported = [calibration.sample() for _ in range(2 * EVERY)]
+    assert [number for number, each in enumerate(reported) if each] == [0, EVERY]
+    assert 0 < reported[0]["spin"] < 1
     assert 0 < spin() < 1
 
 

@@ -65,5 +65,5 @@ def test_headers_can_be_moved(tmp_path: Path) -> None:
     build.relocate(headers)
     assert not (headers / "vmlinux").exists()
     moved = (tmp_path / "here").rename(tmp_path / "there")
-    said = run_tool(["make", "-s", "-C", moved / "usr/src/linux-headers-x"])
-    assert said == "reached\n"
+    output = run_tool(["make", "-s", "-C", moved / "usr/src/linux-headers-x"])
+    assert output == "reached\n"

@@ -329,8 +329,8 @@ def statuses(disk: RamDisk, lba: int = 0, allocation: int = 255) -> list[tuple[i
     """Return (LBA, blocks, provisioning status) as GET LBA STATUS tells them."""
     cdb = struct.pack(">BBQIxx", 0x9E, 0x12, lba, allocation)
     data = accepted(disk.control(cdb))
-    told, = struct.unpack_from(">I", data)
-    assert told == len(data) - 4
+    reported, = struct.unpack_from(">I", data)
+    assert reported == len(data) - 4
     return [struct.unpack_from(">QIB", data, at) for at in range(8, len(data), 16)]
 
 
@@ -462,10 +462,10 @@ def test_all_operation_codes(disk: RamDisk, timeouts: int) -> None:
     length, = struct.unpack_from(">I", data)
     size = 20 if timeouts else 8
     assert length == len(data) - 4 == len(USAGE) * size
-    told = {struct.unpack_from(">BxHxBH", data, at) for at in range(4, len(data), size)}
-    assert (0x28, 0, timeouts >> 6, 10) in told
-    assert (0x9E, 0x12, timeouts >> 6 | 1, 16) in told
-    assert len(told) == len(USAGE)
+    reported = {struct.unpack_from(">BxHxBH", data, at) for at in range(4, len(data), size)}
+    assert (0x28, 0, timeouts >> 6, 10) in reported
+    assert (0x9E, 0x12, timeouts >> 6 | 1, 16) in reported
+    assert len(reported) == len(USAGE)
     assert report_opcodes(disk, timeouts, allocation=4) == data[:4]
 
 

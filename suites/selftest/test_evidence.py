@@ -169,8 +169,8 @@ def test_tables_are_kept(evidence: Evidence) -> None:
         {"table": "tcmu", "rows": [{"kind": "tcmu", "cmd_head": 64}]},
         {"table": "scst_user", "error": "LookupError: no such type"},
     ]
-    said = b"\n".join(json.dumps(line).encode() for line in lines) + b'\n{"table": "x", "ro'
-    keep_tables(said, evidence)
+    output = b"\n".join(json.dumps(line).encode() for line in lines) + b'\n{"table": "x", "ro'
+    keep_tables(output, evidence)
     assert evidence.stuck == [{"kind": "se_cmd", "tag": 28}]
     assert json.loads((evidence.path / "rings.json").read_text())[0]["cmd_head"] == 64
     assert evidence.missing == ["table scst_user: LookupError: no such type"]

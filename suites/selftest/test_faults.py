@@ -102,30 +102,30 @@ def test_a_forked_copy_keeps_the_device() -> None:
     assert gone.done[-1] == "end 77"
 
 
-def told(done: bool, error: str | None = None) -> dict[str, object]:
+def reply(done: bool, error: str | None = None) -> dict[str, object]:
     """Return what a backend says of an ioctl."""
     return {"done": done, "error": error} if done else {"done": done}
 
 
 @pytest.mark.parametrize(("name", "said", "wrong"), [
-    ("backend-flush-cache", [told(False), told(True)], None),
-    ("backend-flush-cache", [told(True)], None),
-    ("backend-flush-cache", [told(False), told(False)], "it does not end"),
-    ("backend-set-options", [told(False), told(True, "EINVAL")], "the kernel refuses: EINVAL"),
-    ("backend-capacity-changed", [told(True)], None),
-    ("backend-capacity-changed", [told(False), told(True)], None),
-    ("backend-capacity-changed", [told(False), told(False)], "it does not end"),
+    ("backend-flush-cache", [reply(False), reply(True)], None),
+    ("backend-flush-cache", [reply(True)], None),
+    ("backend-flush-cache", [reply(False), reply(False)], "it does not end"),
+    ("backend-set-options", [reply(False), reply(True, "EINVAL")], "the kernel refuses: EINVAL"),
+    ("backend-capacity-changed", [reply(True)], None),
+    ("backend-capacity-changed", [reply(False), reply(True)], None),
+    ("backend-capacity-changed", [reply(False), reply(False)], "it does not end"),
 ])
 def test_an_order_that_waits_or_does_not(
-    name: str, said: list[dict[str, object]], wrong: str | None
+    name: str, replies: list[dict[str, object]], wrong: str | None
 ) -> None:
     fault = fault_by_name(name)
-    waited = not said[0]["done"]
+    waited = not replies[0]["done"]
     assert isinstance(fault, BackendOrder)
-    subject = FakeSubject(results={fault.do: lambda **_: said.pop(0)})
+    subject = FakeSubject(results={fault.do: lambda **_: replies.pop(0)})
     if wrong is None:
         fault.fire(subject, DEADLINE)
-        assert not said
+        assert not replies
         assert ("release" in subject.done) is (fault.waits or waited)
         return
     with pytest.raises(TargetFailedError, match=wrong):

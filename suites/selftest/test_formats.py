@@ -88,9 +88,9 @@ def test_junit(run: Run, tmp_path: Path) -> None:
     failure = cases["lio-6.1-fail"].find("failure")
     assert failure is not None
     assert failure.get("message") == "ledger: 3 I/Os never ended"
-    said = cases["lio-6.1-fail"].findtext("system-out") or ""
+    output = cases["lio-6.1-fail"].findtext("system-out") or ""
     stuck = run.path / "lio-6.1-fail/evidence/stuck.json"
-    assert f"[[ATTACHMENT|{stuck}]]" in said
+    assert f"[[ATTACHMENT|{stuck}]]" in output
     assert (cases["lio-6.1-known"].findtext("system-out") or "").startswith("KNOWN: issue (x)")
     hostile = cases["lio-6.1-hostile"].find("failure")
     assert hostile is not None
@@ -118,12 +118,12 @@ def test_ktap(run: Run, tmp_path: Path) -> None:
     assert "1..8" in lines
     results = [line for line in lines if re.match(r"(not )?ok \d", line)]
     assert [int(re.split(r"ok ", line)[1].split()[0]) for line in results] == list(range(1, 9))
-    said = {line.split()[-1 if "#" not in line else line.split().index("#") - 1]: line
-            for line in results}
-    assert said["lio-6.1-pass"].startswith("ok ")
-    assert said["lio-6.1-known"].endswith("# XFAIL issue")
-    assert said["lio-6.1-fail"].startswith("not ok ")
-    assert "# ERROR" in said["lio-6.1-cut"]
+    output = {line.split()[-1 if "#" not in line else line.split().index("#") - 1]: line
+              for line in results}
+    assert output["lio-6.1-pass"].startswith("ok ")
+    assert output["lio-6.1-known"].endswith("# XFAIL issue")
+    assert output["lio-6.1-fail"].startswith("not ok ")
+    assert "# ERROR" in output["lio-6.1-cut"]
     assert all(line.isprintable() for line in lines)
 
 

@@ -97,8 +97,8 @@ def start(log: Path, seconds: float) -> subprocess.Popen[str]:
 
 def test_two_runs_at_once_build_once(tmp_path: Path) -> None:
     runs = [start(tmp_path / "log", 0.3) for _ in range(2)]
-    said = [run.communicate(timeout=30)[0].split() for run in runs]
-    assert sorted(said) == [["building", "whole"], ["whole"]]
+    output = [run.communicate(timeout=30)[0].split() for run in runs]
+    assert sorted(output) == [["building", "whole"], ["whole"]]
     assert (tmp_path / "log").read_text() == "built\n"
 
 
@@ -195,10 +195,10 @@ def test_a_trees_digest_sees_every_change(tmp_path: Path) -> None:
 def test_no_mmdebstrap(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 1 << 40))
-    said: list[str] = []
+    output: list[str] = []
     with pytest.raises(WrongUsageError, match=r"^mmdebstrap is not installed: apt-get install"):
-        guest_image(said.append)
-    assert len(said) == 1
+        guest_image(output.append)
+    assert len(output) == 1
     assert names(home / "images") == []
 
 

@@ -148,11 +148,11 @@ def test_a_run_killed_at_any_moment_has_every_finished_scenario(
         while int(program.stdout.readline()) < moment:
             pass
         program.send_signal(how)
-        told = moment + 1 + len(program.stdout.readlines())
+        reported = moment + 1 + len(program.stdout.readlines())
     run = (tmp_path / "latest").resolve().name
     found = outcomes(tmp_path, run)
     finished = [name for name, outcome in found.items() if outcome == "PASS"]
-    assert told <= len(finished) <= told + 1
+    assert reported <= len(finished) <= reported + 1
     assert len(found) - len(finished) <= 1
 
 

@@ -122,10 +122,10 @@ def test_what_had_finished_is_on_the_page(tmp_path: Path, number: signal.Signals
     program = begin(tmp_path, tmp_path / "results")
     until(tmp_path / "midway", program)
     program.send_signal(number)
-    said, _ = program.communicate(timeout=BOUND)
+    output, _ = program.communicate(timeout=BOUND)
     run = latest(tmp_path / "results")
     if number == signal.SIGINT:  # the plugin was asked to stop, and has written it
-        assert f"report: {run / page.PAGE}" in said
+        assert f"report: {run / page.PAGE}" in output
         assert (run / page.PAGE).exists()
     shown = Page(page.write(run))
     assert shown.outcomes == {FIRST: "PASS", SECOND: "PASS", THIRD: "UNFINISHED"}
@@ -138,12 +138,12 @@ def test_what_had_finished_is_on_the_page(tmp_path: Path, number: signal.Signals
 
 def test_a_run_that_ends_by_itself_has_its_page(tmp_path: Path) -> None:
     program = begin(tmp_path, tmp_path / "results")
-    said, _ = program.communicate(timeout=BOUND)
-    assert program.returncode == 0, said
+    output, _ = program.communicate(timeout=BOUND)
+    assert program.returncode == 0, output
     run = latest(tmp_path / "results")
-    assert f"report: {run / page.PAGE}" in said
+    assert f"report: {run / page.PAGE}" in output
     assert set(Page(run / page.PAGE).outcomes.values()) == {"PASS"}
-    lines = [line for line in said.splitlines() if line.startswith("stf: ") and " of 3" in line]
+    lines = [line for line in output.splitlines() if line.startswith("stf: ") and " of 3" in line]
     assert [line.split(": ")[2].split()[0] for line in lines] == ["PASS"] * 3
     assert "3 of 3" in lines[-1]
 
@@ -172,18 +172,18 @@ def test_a_full_disk_leaves_what_had_been_written(
     """The disk is full at ever other places: while a history, a verdict or the page is written."""
     (small / "ballast").write_bytes(bytes(room << 10))
     program = begin(tmp_path, small / "results", "--repeat", "3")
-    said, _ = program.communicate(timeout=BOUND)
-    assert program.returncode in {1, 4}, said
-    assert " failed" not in said.splitlines()[-1]  # never the target's failure
+    output, _ = program.communicate(timeout=BOUND)
+    assert program.returncode in {1, 4}, output
+    assert " failed" not in output.splitlines()[-1]  # never the target's failure
     if program.returncode == 4:
-        assert "cannot be written" in said
+        assert "cannot be written" in output
         return
     run = latest(small / "results")
     shown = Page(page.write(run, tmp_path / "page.html"))
     finished = {path.parent.name for path in run.glob("*/verdict.json")}
     assert {name for name, outcome in shown.outcomes.items() if outcome == "PASS"} == finished
     assert set(shown.outcomes.values()) <= {"PASS", "UNFINISHED"}
-    assert "No space left on device" in said
+    assert "No space left on device" in output
 
 
 def test_events_that_cannot_be_written_are_the_machines_loss(small: Path) -> None:

@@ -90,12 +90,12 @@ def ours(tgtd: Tgtd) -> float:
 
 def theirs(tgtd: Tgtd) -> float:
     """Return iscsi-perf's I/Os a second."""
-    said = subprocess.run(
+    output = subprocess.run(
         ["iscsi-perf", "-r", "-m", str(DEPTH), "-b", str(BLOCKS), "-t", str(SECONDS),
          f"iscsi://{tgtd.portal}/{tgtd.iqn}/{LUN}"],
         check=True, capture_output=True, text=True, timeout=60).stdout
-    average = AVERAGE.search(said)
-    assert average is not None, said
+    average = AVERAGE.search(output)
+    assert average is not None, output
     return float(average[1])
 
 

@@ -85,11 +85,11 @@ def named(story: Story, name: str) -> History:
 
 def record(run: Run, name: str, story: Story, known: KnownIssue | None = None) -> Path:
     """Keep a story in a run as a scenario that was run and judged."""
-    told = named(story, name)
+    renamed = named(story, name)
     kept = run.scenario(name)
     with Recorder(kept.history) as recorder:
-        recorder.extend(told.events)
-    found = judge(told)
+        recorder.extend(renamed.events)
+    found = judge(renamed)
     kept.save(type(found)(found.scenario, found.checks, known=known))
     kept.console.write_text("console\n")
     return kept.path

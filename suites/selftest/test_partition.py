@@ -246,20 +246,20 @@ def story(
     fails_at: float | None = 20.5,
 ) -> Story:
     """Return a cut from 14 s to 23 s under four writes, which fail at a time, or end well."""
-    told = Story()
-    told.at(10.0, "harness", "scenario", id=SCENARIO, ladder=asdict(Ladder()), apart=True)
-    told.at(10.0, "target", "disk", name="sda", device="8:0", identity="stf0")
+    case = Story()
+    case.at(10.0, "harness", "scenario", id=SCENARIO, ladder=asdict(Ladder()), apart=True)
+    case.at(10.0, "target", "disk", name="sda", device="8:0", identity="stf0")
     for serial in range(4):
         end, error = (23.5, None) if fails_at is None else (fails_at, "EIO")
-        io(told, serial, 13.9, end - 13.9, error=error)
-    told.at(CUT, "fault", "cut", how="silent", seconds=9.0, keeps_session=keeps,
+        io(case, serial, 13.9, end - 13.9, error=error)
+    case.at(CUT, "fault", "cut", how="silent", seconds=9.0, keeps_session=keeps,
             reported_after=reported)
     if reports_loss:
-        told.at(18.0, "console", "line", text=LOST, machine=INITIATOR, number=5)
-    told.at(MENDED, "fault", "mended", how="silent")
-    io(told, 5, 24.0, 0.01)
-    told.at(26.0, "harness", "phase", name="end")
-    return told
+        case.at(18.0, "console", "line", text=LOST, machine=INITIATOR, number=5)
+    case.at(MENDED, "fault", "mended", how="silent")
+    io(case, 5, 24.0, 0.01)
+    case.at(26.0, "harness", "phase", name="end")
+    return case
 
 
 def test_a_partition_that_is_reported_in_time_passes() -> None:
@@ -271,24 +271,24 @@ def test_a_partition_that_is_reported_in_time_passes() -> None:
 
 
 def test_one_that_heals_in_time_passes_without_a_report() -> None:
-    told = story(reported=None, keeps=True, reports_loss=False, fails_at=None)
-    assert told.verdict("partition") is Verdict.PASS
+    case = story(reported=None, keeps=True, reports_loss=False, fails_at=None)
+    assert case.verdict("partition") is Verdict.PASS
 
 
-def _nobody_reports(told: Story) -> None:
-    told.events = story(fails_at=None).events
+def _nobody_reports(case: Story) -> None:
+    case.events = story(fails_at=None).events
 
 
-def _late(told: Story) -> None:
-    told.events = story(fails_at=22.5).events
+def _late(case: Story) -> None:
+    case.events = story(fails_at=22.5).events
 
 
-def _one_is_forgotten(told: Story) -> None:
-    told.without("block", "complete", io=2)
+def _one_is_forgotten(case: Story) -> None:
+    case.without("block", "complete", io=2)
 
 
-def _session_is_lost_in_vain(told: Story) -> None:
-    told.events = story(reported=None, keeps=True, fails_at=None).events
+def _session_is_lost_in_vain(case: Story) -> None:
+    case.events = story(reported=None, keeps=True, fails_at=None).events
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -298,24 +298,24 @@ def _session_is_lost_in_vain(told: Story) -> None:
     (_session_is_lost_in_vain, "although the partition healed before"),
 ])
 def test_what_a_partition_must_not_come_to(change: Callable[[Story], None], words: str) -> None:
-    told = story()
-    change(told)
-    check = told.check("partition")
+    case = story()
+    change(case)
+    check = case.check("partition")
     assert check.verdict is Verdict.FAIL, check.reason
     assert words in check.reason
     assert check.signatures
 
 
-def _not_cut(told: Story) -> None:
-    io(told, 6, 15.0, 0.5)
+def _not_cut(case: Story) -> None:
+    io(case, 6, 15.0, 0.5)
 
 
-def _nothing_under_way(told: Story) -> None:
-    told.without("block", "issue").without("block", "complete")
+def _nothing_under_way(case: Story) -> None:
+    case.without("block", "issue").without("block", "complete")
 
 
-def _too_short(told: Story) -> None:
-    told.without("console", "line")
+def _too_short(case: Story) -> None:
+    case.without("console", "line")
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -324,25 +324,25 @@ def _too_short(told: Story) -> None:
     (_too_short, "has not dropped its connection"),
 ])
 def test_what_was_no_partition_is_unknown(change: Callable[[Story], None], words: str) -> None:
-    told = story()
-    change(told)
-    check = told.check("partition")
+    case = story()
+    change(case)
+    check = case.check("partition")
     assert check.verdict is Verdict.UNKNOWN
     assert words in check.reason
 
 
 def test_both_consoles_are_read() -> None:
-    told = Story()
-    told.at(10.0, "harness", "scenario", id=SCENARIO, ladder=asdict(Ladder()), apart=True)
-    told.at(10.0, "harness", "clock", machine=INITIATOR, behind=30.0, within=0.002)
+    case = Story()
+    case.at(10.0, "harness", "scenario", id=SCENARIO, ladder=asdict(Ladder()), apart=True)
+    case.at(10.0, "harness", "clock", machine=INITIATOR, behind=30.0, within=0.002)
     for more in ({}, {"machine": INITIATOR}):
-        told.at(10.1, "console", "line", number=1, **more,
+        case.at(10.1, "console", "line", number=1, **more,
                 text=f"[   10.100000] stf: scenario {SCENARIO} begins")
-    assert told.verdict("kernel_health") is Verdict.PASS
-    told.at(41.0, "console", "line", number=2, machine=INITIATOR,
+    assert case.verdict("kernel_health") is Verdict.PASS
+    case.at(41.0, "console", "line", number=2, machine=INITIATOR,
             text="[   11.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008")
-    assert told.verdict("kernel_health") is Verdict.FAIL
-    (report,) = reports(told.history())
+    assert case.verdict("kernel_health") is Verdict.FAIL
+    (report,) = reports(case.history())
     assert report.time == 41.0
-    told.without("console", "line", number=1, machine=INITIATOR)
-    assert told.verdict("kernel_health") is Verdict.UNKNOWN
+    case.without("console", "line", number=1, machine=INITIATOR)
+    assert case.verdict("kernel_health") is Verdict.UNKNOWN

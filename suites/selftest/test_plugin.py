@@ -135,29 +135,29 @@ def refusal(desk: Desk, result: pytest.RunResult) -> str:
     """Return the one line that says why nothing was run."""
     assert result.ret == USAGE_ERROR
     assert desk.ran == []
-    said = [line for line in (*result.outlines, *result.errlines) if line.startswith("ERROR: ")]
-    assert len(said) == 1
+    output = [line for line in (*result.outlines, *result.errlines) if line.startswith("ERROR: ")]
+    assert len(output) == 1
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
-    after = result.outlines[result.outlines.index(said[0]) + 1:] \
-        if said[0] in result.outlines else []
+    after = result.outlines[result.outlines.index(output[0]) + 1:] \
+        if output[0] in result.outlines else []
     assert [line for line in after if line] == []
-    return said[0].removeprefix("ERROR: ")
+    return output[0].removeprefix("ERROR: ")
 
 
 def test_a_prefix_that_is_no_installation(desk: Desk) -> None:
-    said = refusal(desk, desk.run("--target", "scst", "--scst", desk.top))
-    assert said.startswith(f"{desk.top}: not an SCST installation")
+    output = refusal(desk, desk.run("--target", "scst", "--scst", desk.top))
+    assert output.startswith(f"{desk.top}: not an SCST installation")
 
 
 def test_a_prefix_that_is_not_there(desk: Desk) -> None:
-    said = refusal(desk, desk.run("--target", "scst", "--scst", "/no/such/place"))
-    assert said.startswith("/no/such/place: no such directory")
+    output = refusal(desk, desk.run("--target", "scst", "--scst", "/no/such/place"))
+    assert output.startswith("/no/such/place: no such directory")
 
 
 def test_a_prefix_without_the_guests_kernel(desk: Desk) -> None:
     kernel = desk.kernel_directory("other", "6.12.0-2-test")
-    said = refusal(desk, desk.run("--target", "scst", "--scst", desk.prefix(), kernel=kernel))
-    assert said.endswith(f"no SCST modules for kernel 6.12.0-2-test, only for {RELEASE}")
+    output = refusal(desk, desk.run("--target", "scst", "--scst", desk.prefix(), kernel=kernel))
+    assert output.endswith(f"no SCST modules for kernel 6.12.0-2-test, only for {RELEASE}")
 
 
 def test_scst_without_a_prefix(desk: Desk) -> None:
@@ -195,9 +195,9 @@ def test_no_qemu(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_disk_space_for_the_image(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_session, "guest_image", guest_image)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 7 << 20))
-    said = refusal(desk, desk.run())
-    assert said.startswith("no disk space for the guest image: 3072 MiB are needed under ")
-    assert "7 MiB are free" in said
+    output = refusal(desk, desk.run())
+    assert output.startswith("no disk space for the guest image: 3072 MiB are needed under ")
+    assert "7 MiB are free" in output
 
 
 def test_results_that_cannot_be_written(desk: Desk) -> None:
@@ -390,17 +390,17 @@ def test_junit_says_which_run_it_is_and_where_the_evidence_lies(desk: Desk) -> N
     assert [[child.tag for child in case if child.tag != "system-out"] for case in cases] == [
         [], ["failure"], ["error"]]
     for case, scenario in zip(cases, desk.ran, strict=True):
-        said = case.findtext("system-out") or ""
-        assert said.count("[[ATTACHMENT|") == len(files_in(desk.results / scenario.id))
-        assert f"[[ATTACHMENT|{desk.results / scenario.id / 'verdict.json'}]]" in said
+        output = case.findtext("system-out") or ""
+        assert output.count("[[ATTACHMENT|") == len(files_in(desk.results / scenario.id))
+        assert f"[[ATTACHMENT|{desk.results / scenario.id / 'verdict.json'}]]" in output
 
 
 def test_pytest_html_gets_links(desk: Desk) -> None:
     pytest.importorskip("pytest_html", reason="pytest-html is not installed")
     desk.outcome = only(Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN)
     desk.run("-p", "pytest_html", "--html", "report.html")
-    said = (desk.top / "report.html").read_text()
-    assert all((desk.results / scenario.id / "verdict.json").as_uri() in said
+    output = (desk.top / "report.html").read_text()
+    assert all((desk.results / scenario.id / "verdict.json").as_uri() in output
                for scenario in desk.ran)
 
 

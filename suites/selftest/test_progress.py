@@ -51,20 +51,20 @@ def run(watched: Progress, clock: Clock, name: str, seconds: float,
 
 
 def test_a_log_has_a_plain_line_for_each(clock: Clock) -> None:
-    said: list[str] = []
-    watched = Progress(said.append, clock=clock)
+    output: list[str] = []
+    watched = Progress(output.append, clock=clock)
     watched.expect(["a", "b", "c", "d"], {})
     run(watched, clock, "a", 7.0, judged())
     run(watched, clock, "b", 8.0, judged(Verdict.FAIL))
     run(watched, clock, "c", 9.0, judged(Verdict.FAIL, KnownIssue("pool", "link")))
     run(watched, clock, "d", 1.0, None)
-    assert said == [
+    assert output == [
         "1 of 4: PASS a in 7.0 s; 1 PASS; about 21 s left",
         "2 of 4: FAIL b in 8.0 s; 1 PASS, 1 FAIL; about 15 s left",
         "3 of 4: KNOWN c in 9.0 s; 1 PASS, 1 KNOWN, 1 FAIL; about 8 s left",
         "4 of 4: no verdict d in 1.0 s; 1 PASS, 1 KNOWN, 1 FAIL",
     ]
-    assert "\x1b" not in "".join(said)
+    assert "\x1b" not in "".join(output)
 
 
 def test_time_left_is_that_of_past_runs(clock: Clock) -> None:
@@ -116,17 +116,17 @@ def drawn(act: Callable[[LiveLine], None], columns: int = 80) -> str:
         line = LiveLine(terminal)
         act(line)
         line.close()
-        said = b""
+        output = b""
         while select.select([ours], [], [], 0.3)[0]:  # a kernel's worker brings it, in pieces
-            said += os.read(ours, 1 << 16)
-        return said.decode()
+            output += os.read(ours, 1 << 16)
+        return output.decode()
 
 
 def test_the_live_line_keeps_the_last_row() -> None:
-    said = drawn(lambda line: line.show(lambda: "3 of 9 | teardown 2 s: lio\x1b[2J"))
-    assert "\x1b[1;23r" in said  # what scrolls has the rows above
-    assert "\x1b[24;1H\x1b[2K\x1b[7m3 of 9 | teardown 2 s: lio?[2J\x1b[0m" in said
-    assert said.endswith("\x1b[r\x1b[24;1H\x1b[2K\x1b8")  # given back, and nothing after it
+    output = drawn(lambda line: line.show(lambda: "3 of 9 | teardown 2 s: lio\x1b[2J"))
+    assert "\x1b[1;23r" in output  # what scrolls has the rows above
+    assert "\x1b[24;1H\x1b[2K\x1b[7m3 of 9 | teardown 2 s: lio?[2J\x1b[0m" in output
+    assert output.endswith("\x1b[r\x1b[24;1H\x1b[2K\x1b8")  # given back, and nothing after it
 
 
 def test_the_live_line_is_cut_and_never_wraps() -> None:

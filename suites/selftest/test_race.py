@@ -27,8 +27,8 @@ class Machine:
     def run(self, argv: list[str], *, deadline: float) -> Completed:
         self.requested.append(argv)
         did = 100.0 * len(self.requested) if "--filename=/dev/sda" in argv else 50.0
-        said = {"jobs": [{"read": {"iops": did}, "write": {"iops": 0.0}}]}
-        return Completed(tuple(argv), 0, "fio: a note\n" + json.dumps(said), "")
+        output = {"jobs": [{"read": {"iops": did}, "write": {"iops": 0.0}}]}
+        return Completed(tuple(argv), 0, "fio: a note\n" + json.dumps(output), "")
 
 
 def test_contenders_take_turns() -> None:

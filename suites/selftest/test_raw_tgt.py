@@ -177,9 +177,9 @@ def test_it_executes_its_requests(
     initiator.execute({"do": "send", "tag": 22, "cdb": rw(0x28, 0, 8).hex(), "bytes": 4096,
                        "direction": "read"})
     initiator.execute({"do": "read", "until": [21, 22]})
-    said = capfd.readouterr().out
-    assert '"tag": 21, "status": 0, "bytes": 0' in said
-    assert '"tag": 22, "status": 0, "bytes": 4096' in said
+    output = capfd.readouterr().out
+    assert '"tag": 21, "status": 0, "bytes": 0' in output
+    assert '"tag": 22, "status": 0, "bytes": 4096' in output
 
 
 def test_it_sends_what_it_is_given(
@@ -189,9 +189,9 @@ def test_it_sends_what_it_is_given(
     initiator.execute({"do": "put", "op": 0, "fields": {
         "F": 1, "I": 1, "InitiatorTaskTag": 5, "TargetTransferTag": NO_TAG}, "data": "70696e67"})
     initiator.execute({"do": "receive", "seconds": SOON, "op": int(Op.NOP_IN)})
-    said = capfd.readouterr().out
-    assert '"kind": "put", "bytes": 52, "crc": "' in said
-    assert '"kind": "received", "words": ["nop in"]' in said
+    output = capfd.readouterr().out
+    assert '"kind": "put", "bytes": 52, "crc": "' in output
+    assert '"kind": "received", "words": ["nop in"]' in output
 
 
 def test_it_sends_the_same_some_times_and_hangs_up(
@@ -204,8 +204,8 @@ def test_it_sends_the_same_some_times_and_hangs_up(
     assert {connection.expect(Op.NOP_IN)["InitiatorTaskTag"] for _ in range(3)} == {5, 6, 7}
     with pytest.raises(ConnectionAbortedError):
         initiator.execute({**nop, "times": 2, "hang_up": True})
-    said = capfd.readouterr().out
-    assert [f'"kind": "put", "bytes": {size}' in said for size in (144, 96)] == [True, True]
+    output = capfd.readouterr().out
+    assert [f'"kind": "put", "bytes": {size}' in output for size in (144, 96)] == [True, True]
     assert connection.sock.fileno() == -1
 
 

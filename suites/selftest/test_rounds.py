@@ -15,7 +15,7 @@ from suites.selftest.stories import Story, healthy
 P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
 
 
-def told(*ends: str, teardowns: tuple[float, ...] = (), over: bool = True) -> History:
+def recorded(*ends: str, teardowns: tuple[float, ...] = (), over: bool = True) -> History:
     """Return the history of rounds whose command ended so, ten seconds apart from 10.0."""
     story = Story()
     story.at(1.0, "harness", "scenario", id="x", ladder=asdict(Ladder()))
@@ -48,7 +48,7 @@ def test_a_story_without_rounds_has_none() -> None:
 
 
 def test_each_round_has_its_own_command_fault_and_end() -> None:
-    history = told("aborted", "unanswered", "aborted")
+    history = recorded("aborted", "unanswered", "aborted")
     parts = rounds(history)
     assert len(parts) == 3
     for part in parts:
@@ -60,7 +60,7 @@ def test_each_round_has_its_own_command_fault_and_end() -> None:
 
 
 def test_a_round_that_went_wrong_is_named_and_the_others_do_not_hide_it() -> None:
-    check = in_rounds(outcome.check)(told("aborted", "unanswered", "aborted"))
+    check = in_rounds(outcome.check)(recorded("aborted", "unanswered", "aborted"))
     assert check is not None
     assert check.verdict is F
     assert check.reason.startswith("in 1 of 3 rounds, first in round 2: 1 of 1 commands ended with")
@@ -71,21 +71,21 @@ def test_a_round_that_went_wrong_is_named_and_the_others_do_not_hide_it() -> Non
 
 
 def test_a_command_without_an_answer_is_late_in_its_round_not_in_the_next() -> None:
-    check = in_rounds(outcome.check)(told("nothing", "aborted"))
+    check = in_rounds(outcome.check)(recorded("nothing", "aborted"))
     assert check is not None
     assert check.verdict is F
     assert "had not ended 8.0 s after the fault" in check.reason
 
 
 def test_the_slowest_teardown_is_the_figure() -> None:
-    check = in_rounds(teardown.check)(told("aborted", "aborted", teardowns=(0.5, 2.5)))
+    check = in_rounds(teardown.check)(recorded("aborted", "aborted", teardowns=(0.5, 2.5)))
     assert check is not None
     assert check.verdict is P
     assert check.figures["teardown_time"] == Figure(2.5, "s")
 
 
 def test_a_round_that_broke_off_has_all_that_came_after() -> None:
-    history = told("aborted", "nothing", over=False)
+    history = recorded("aborted", "nothing", over=False)
     last = rounds(history)[-1]
     assert last.events[-1].time == 50.0
     check = in_rounds(outcome.check)(history)
@@ -107,7 +107,7 @@ def test_unknown_outweighs_pass_and_fail_both() -> None:
 
 
 def test_the_judge_asks_every_round() -> None:
-    judgement = judge(told("aborted", "unanswered"))
-    requested = {check.name: check for check in judgement.checks}
-    assert requested["outcome"].verdict is F
-    assert requested["teardown"].reason.startswith("2 rounds: the teardown took")
+    judgement = judge(recorded("aborted", "unanswered"))
+    by_name = {check.name: check for check in judgement.checks}
+    assert by_name["outcome"].verdict is F
+    assert by_name["teardown"].reason.startswith("2 rounds: the teardown took")

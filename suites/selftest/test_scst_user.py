@@ -584,9 +584,9 @@ def hold_read(bench: Bench, handle: int = 1) -> None:
 
 def test_a_wrong_answer(bench: Bench) -> None:
     hold_read(bench)
-    told = bench.device.answer(None, {"status": "BUSY", "resp_data_len": 7, "sense": "7000ff"},
-                               None, 1)
-    assert told == {"handle": 1, "errors": [None]}
+    answered = bench.device.answer(None, {"status": "BUSY", "resp_data_len": 7, "sense": "7000ff"},
+                                   None, 1)
+    assert answered == {"handle": 1, "errors": [None]}
     answer = bench.kernel.replies[-1].exec_reply
     assert (answer.status, answer.resp_data_len, answer.sense_len) == (8, 7, 3)
     assert ctypes.string_at(answer.psense_buffer, 3) == bytes.fromhex("7000ff")
@@ -604,8 +604,8 @@ def test_a_command_that_is_not_ended_can_be_answered_again(
     hold_read(bench)
     if "subcode" in fields:
         bench.kernel.refuse[1] = errno.EINVAL
-    told = bench.device.answer(1, fields, as_handle, 1)
-    assert told["errors"] == ["EINVAL" if "subcode" in fields else None]
+    answered = bench.device.answer(1, fields, as_handle, 1)
+    assert answered["errors"] == ["EINVAL" if "subcode" in fields else None]
     assert bench.device.answer(1, {}, None, 1)["errors"] == [None]
     assert bench.kernel.replies[-1].exec_reply.reply_type == ExecReply.COMPLETED
     with pytest.raises(ValueError, match="no command 1 of stf0 is held"):
@@ -621,8 +621,8 @@ def test_a_command_that_is_not_ended_is_released(bench: Bench) -> None:
 
 def test_an_answer_given_twice(bench: Bench) -> None:
     hold_read(bench)
-    told = bench.device.answer(1, {}, None, 2)
-    assert told["errors"] == [None, None]
+    answered = bench.device.answer(1, {}, None, 2)
+    assert answered["errors"] == [None, None]
     assert [reply.cmd_h for reply in bench.kernel.replies] == [1, 1]
 
 
@@ -742,13 +742,13 @@ def test_what_a_refused_registration_says(
 def test_what_the_kernel_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poll: bool
 ) -> None:
-    told: list[abi.DevDesc] = []
+    answered: list[abi.DevDesc] = []
     texts: list[bytes] = []
 
     def ioctl(fd: int, request: int, description: abi.DevDesc) -> int:
         assert request == abi.REGISTER_DEVICE
         assert os.get_blocking(fd) is not poll
-        told.append(abi.DevDesc.from_buffer_copy(description))
+        answered.append(abi.DevDesc.from_buffer_copy(description))
         texts.extend(ctypes.string_at(at) for at in (
             description.version_str, description.license_str))
         return 0
@@ -759,7 +759,7 @@ def test_what_the_kernel_is_told(
     os.close(register(spec(poll=poll, options={
         "parse_type": 2, "qerr": 3, "partial_len": 4096, "sgv_shared": 1, "sgv_name": "pool",
         "sgv_single_alloc_pages": 32, "sgv_purge_interval": -1, "type": 1}), "4.0"))
-    description, = told
+    description, = answered
     assert texts == [b"4.0", b"GPL"]
     assert (description.name, description.sgv_name) == (b"stf0", b"pool")
     assert (description.opt.parse_type, description.opt.qerr, description.opt.partial_len) == (

@@ -305,9 +305,10 @@ def test_options(stage: Stage) -> None:
     result = stage.call("set_options", options={"qerr": "ABORT_ALL", "on_free_cmd_type": 1})
     assert result["error"] is None
     assert stage.seen("options_set")["device"] == "stf0"
-    told = stage.call("get_options")
-    assert (told["qerr"], told["on_free_cmd_type"], told["memory_reuse_type"]) == (1, 1, 3)
-    assert set(told) == set(OPT)
+    answered = stage.call("get_options")
+    assert (answered["qerr"], answered["on_free_cmd_type"], answered["memory_reuse_type"]) \
+        == (1, 1, 3)
+    assert set(answered) == set(OPT)
     assert not stage.device()._reports_end
     kernel.errors[abi.SET_OPTIONS] = errno.EINVAL
     refused = stage.call("set_options", options={"qerr": 2, "on_free_cmd_type": 0})

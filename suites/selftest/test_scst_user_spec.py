@@ -35,8 +35,8 @@ def test_every_name_stands_for_its_number(name: str) -> None:
     kind = FIELDS[name].names
     assert kind is not None
     for member in kind:
-        for said in (member.name, member.name.lower(), int(member), str(int(member))):
-            assert check_options({name: said}) == {name: int(member)}
+        for spelling in (member.name, member.name.lower(), int(member), str(int(member))):
+            assert check_options({name: spelling}) == {name: int(member)}
 
 
 @pytest.mark.parametrize(("options", "words"), [
@@ -70,9 +70,9 @@ def test_the_argument_says_it_all() -> None:
     devices = (device(options={"parse_type": "CALL", "sgv_shared": 1, "sgv_name": "pool"},
                       threads=3, multi=True),
                device("stf1", poll=True))
-    told = ProcessSpec.parse(argument("4.0", devices))
-    assert told.version_string == "4.0"
-    first, second = told.devices
+    parsed = ProcessSpec.parse(argument("4.0", devices))
+    assert parsed.version_string == "4.0"
+    first, second = parsed.devices
     assert (first.options, first.threads, first.multi) == (
         {"parse_type": 1, "sgv_shared": 1, "sgv_name": "pool"}, 3, True)
     assert (first.option("parse_type"), first.option("memory_reuse_type"),

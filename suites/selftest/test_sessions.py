@@ -118,9 +118,9 @@ def managed(*ends: dict[str, object], allowed: tuple[str, ...] = ("FUNC_COMPLETE
         story.at(13.9, "workload", "function", job="commands", disk="sda", number=number,
                  session="a", name="LUN_RESET", command=None)
         if end:
-            told = {"response": None, "error": None, **end}
-            story.at(14.0 + float(str(told.pop("after", 0.5))), "workload", "response",
-                     job="commands", disk="sda", number=number, seconds=0.5, **told)
+            data = {"response": None, "error": None, **end}
+            story.at(14.0 + float(str(data.pop("after", 0.5))), "workload", "response",
+                     job="commands", disk="sda", number=number, seconds=0.5, **data)
     return story
 
 

@@ -21,15 +21,15 @@ def test_every_command_helps_with_examples(
     name: str, capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run([name, "--help"]) == Status.FINE
-    said = capsys.readouterr().out
-    assert "Example" in said
-    assert f"stf {name}" in said
+    printed = capsys.readouterr().out
+    assert "Example" in printed
+    assert f"stf {name}" in printed
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["-h"]) == Status.FINE
-    said = capsys.readouterr().out
-    assert all(f"  {name} " in said for name in COMMANDS)
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for name in COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [["no-such"], ["image", "no-such"], ["--no-such"], []])
@@ -47,8 +47,8 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_hostile_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("one", "two"), [(HOSTILE, "1")], right=("two",))
-    said = capsys.readouterr().out
-    assert said.splitlines()[1:] == ["a\\x1b[2Jb\\x0ac\\x202e    1"]
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1:] == ["a\\x1b[2Jb\\x0ac\\x202e    1"]
 
 
 def test_images_are_listed(

@@ -29,7 +29,7 @@ def lab(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
+def result(capsys: pytest.CaptureFixture[str]) -> Any:
     """Return what was printed as JSON."""
     return json.loads(capsys.readouterr().out)
 
@@ -52,7 +52,7 @@ def test_a_failure_is_worse_and_its_mending_is_not(
     assert "new FAIL  lio-6.1-7  PASS    FAIL   3 I/Os never ended" in printed
     assert "worse: 1 new FAIL" in printed
     assert stf(["compare", "2026", "2025", *words, "--json"]) == Status.FINE
-    found = said(capsys)
+    found = result(capsys)
     assert [each["change"] for each in found["verdicts"]] == ["FIXED"]
     assert not found["worse"]
 
@@ -60,7 +60,7 @@ def test_a_failure_is_worse_and_its_mending_is_not(
 def test_a_much_slower_backend_is_worse(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(lab, "2026-slow", ALL, figures={**TIMES, "service_p25": 0.004})
     assert stf(["compare", "2025", "2026", "--results", str(lab), "--json"]) == Status.WORSE
-    (reported,) = [each for each in said(capsys)["times"] if each["reported"]]
+    (reported,) = [each for each in result(capsys)["times"] if each["reported"]]
     assert (reported["measure"], reported["scenario"], reported["worse"]) \
         == ("service_p25", None, True)
     assert reported["ratio"] == pytest.approx(2)
@@ -76,11 +76,11 @@ def test_a_host_that_is_twice_as_fast_makes_nothing_better(
     make_run(tmp_path, "2027-slow", ALL, figures={**TIMES, **quick, "service_spins": 20.0})
     words = ["--results", str(tmp_path), "--json"]
     assert stf(["compare", "2025", "2026", *words]) == Status.FINE
-    found = said(capsys)
+    found = result(capsys)
     assert not any(each["reported"] for each in found["times"])
     assert "the guest was 2.00 times as fast in the later run" in found["notes"][0]
     assert stf(["compare", "2025", "2027", *words]) == Status.WORSE
-    (reported,) = [each for each in said(capsys)["times"] if each["reported"]]
+    (reported,) = [each for each in result(capsys)["times"] if each["reported"]]
     assert (reported["measure"], reported["before"], reported["after"]) == (
         "service_p25", pytest.approx(0.002), pytest.approx(0.004))
 
@@ -95,7 +95,7 @@ def test_a_host_that_became_busy_makes_nothing_worse(
     make_run(tmp_path, "2026-worse", ALL, figures={**longer, "host_cpu_wait": 0.14})
     words = ["--results", str(tmp_path), "--json"]
     assert stf(["compare", "2025-0", "2026-busy", *words]) == Status.FINE
-    assert "for 13% of its time, then for 55%" in said(capsys)["notes"][0]
+    assert "for 13% of its time, then for 55%" in result(capsys)["notes"][0]
     assert stf(["compare", "2025-0", "2026-worse", *words]) == Status.WORSE
     assert stf(["compare", "2026-worse", "2026-busy", *words]) == Status.FINE
 
@@ -118,7 +118,7 @@ def test_kernels_are_compared_question_by_question(
         record = json.loads((path / RUN).read_text())
         write_json(path / RUN, {**record, "kernels": [{"name": kernel, "release": kernel}]})
     assert stf(["compare", "2026", "2027", "--results", str(lab), "--json"]) == Status.WORSE
-    found = said(capsys)
+    found = result(capsys)
     assert [(each["scenario"], each["change"]) for each in found["verdicts"]] == [
         ("lio-*-iscsi-x", "new FAIL")]
     assert found["notes"] == ["kernel 6.1 is compared with 6.12"]
@@ -130,9 +130,9 @@ def test_who_was_flaky_before_is_no_news(lab: Path, capsys: pytest.CaptureFixtur
     make_run(lab, "2026-c", {"lio-6.1-1": "FAIL"})
     words = ["--results", str(lab), "--json"]
     assert stf(["compare", "2026-b", "2026-c", *words]) == Status.FINE
-    assert [each["change"] for each in said(capsys)["verdicts"]] == ["flaky"]
+    assert [each["change"] for each in result(capsys)["verdicts"]] == ["flaky"]
     assert stf(["flaky", *words]) == Status.FINE
-    assert [each["scenario"] for each in said(capsys)] == ["lio-6.1-1"]
+    assert [each["scenario"] for each in result(capsys)] == ["lio-6.1-1"]
 
 
 def test_a_past_as_text_and_chart(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +147,7 @@ def test_a_past_as_text_and_chart(lab: Path, capsys: pytest.CaptureFixture[str])
     assert lines[-1] == "1 PASS, 1 FAIL, 1 UNKNOWN, 1 KNOWN"
     assert chart.read_bytes().startswith(b"\x89PNG")
     assert stf(["history", "lio-*", "--last", "2", "--json", "--results", str(lab)]) == 0
-    assert len(said(capsys)) == 2
+    assert len(result(capsys)) == 2
 
 
 @pytest.mark.parametrize("words", [
@@ -170,14 +170,14 @@ def test_the_index_is_rebuilt(lab: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert stf([*words, "--rebuild"]) == Status.FINE
     capsys.readouterr()
     assert stf(["history", "another", "--results", str(lab), "--json"]) == Status.FINE
-    assert len(said(capsys)) == 1
+    assert len(result(capsys)) == 1
 
 
 # --- doctor ---------------------------------------------------------------------------------------
 
 
 def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    return {each["what"]: each for each in said(capsys) if not each["there"]}
+    return {each["what"]: each for each in result(capsys) if not each["there"]}
 
 
 def test_a_machine_without_anything(
@@ -229,4 +229,4 @@ def test_an_scst_prefix_that_is_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:
     stf(["doctor", "--scst", str(tmp_path), "--json"])
-    assert "not an SCST installation" in findings(capsys)["SCST"]["says"]
+    assert "not an SCST installation" in findings(capsys)["SCST"]["detail"]

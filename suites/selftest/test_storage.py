@@ -44,8 +44,8 @@ class StagedMachine:
         """Keep a script, and answer as it would."""
         self.scripts.append(argv[-1] if argv[0] == "sh" else " ".join(argv))
         making = "dmsetup create" in argv[-1]
-        said = "/dev/loop0 dm-0 dm-1 dm-2 dm-3\n" if making else ""
-        return Completed(tuple(argv), 0, said, "")
+        output = "/dev/loop0 dm-0 dm-1 dm-2 dm-3\n" if making else ""
+        return Completed(tuple(argv), 0, output, "")
 
     def write(self, path: str, text: str, *, deadline: float | None = None) -> None:
         """Keep what a file is told."""

@@ -39,7 +39,7 @@ LOOK_EVERY = 0.1
 class Defect:
     """One defect: its name in stf_test.c, and the expected verdict.
 
-    ``seconds``: how long it lasts unless stopped, by the ladder. ``told``: the scenario
+    ``seconds``: how long it lasts unless stopped, by the ladder. ``text``: the scenario
     stays with it until the console has this text, then stops it; None: the scenario goes on.
     ``kind``: of the kernel's report, if there is one. ``words``: in the check's reason.
     ``bound``: seconds within which the check must be able to tell, by the ladder.
@@ -52,19 +52,19 @@ class Defect:
     seconds: Callable[[Ladder], float]
     bound: Callable[[Ladder], float]
     kind: Kind | None = None
-    told: str | None = None
+    text: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def reported(
-    word: str, kind: Kind, *titles: str, told: str | None = None,
+    word: str, kind: Kind, *titles: str, text: str | None = None,
     seconds: Callable[[Ladder], float] = lambda ladder: ladder.step,
     bound: Callable[[Ladder], float] = lambda ladder: ladder.spin_window, name: str | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> Defect:
     """Return a defect that the kernel itself reports."""
     return Defect(name or word, word, kernel_health.NAME, titles or (f"{kind} in {NAME}_{word}",),
-                  seconds, bound, kind, told, settings or {})
+                  seconds, bound, kind, text, settings or {})
 
 
 def watchdog_period(ladder: Ladder) -> float:
@@ -75,16 +75,16 @@ def watchdog_period(ladder: Ladder) -> float:
 DEFECTS = (
     Defect("spin", "spin", threads.NAME, (f"{NAME}_spin", "burnt"),
            seconds=lambda ladder: ladder.scenario, bound=lambda _: 3.0),
-    reported("lock", Kind.SOFT_LOCKUP, told="BUG: soft lockup",
+    reported("lock", Kind.SOFT_LOCKUP, text="BUG: soft lockup",
              seconds=lambda ladder: 2 * ladder.soft_lockup,
              bound=lambda ladder: ladder.soft_lockup + 2 * watchdog_period(ladder)),
-    reported("stall", Kind.RCU_STALL, told="INFO: rcu_",
+    reported("stall", Kind.RCU_STALL, text="INFO: rcu_",
              settings={STALL_TIMEOUT: str(STALL_SECONDS)},
              seconds=lambda ladder: 4 * STALL_SECONDS, bound=lambda _: 2 * STALL_SECONDS),
     Defect("park", "park", threads.NAME, (f"{NAME}_park", "D state"),
            seconds=lambda ladder: ladder.scenario, bound=lambda ladder: ladder.teardown),
     reported("park", Kind.HUNG_TASK, f"task hung in {NAME}_park", name="park-long",
-             told="blocked for more than", seconds=lambda ladder: 2 * ladder.hung_task,
+             text="blocked for more than", seconds=lambda ladder: 2 * ladder.hung_task,
              bound=lambda ladder: ladder.hung_task + 3),  # khungtaskd looks every second
     reported("warn", Kind.WARNING),
     reported("oops", Kind.NULL_DEREFERENCE),
@@ -108,7 +108,7 @@ class PlantedDefect:
     pool: GuestPool
     word: str
     seconds: float
-    told: str | None = None
+    text: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     talk: tuple[str, ...] = ()
     flood: int = 0
@@ -141,8 +141,8 @@ class PlantedDefect:
         order = machine.begin("write", f"{PARAMETERS}/trigger", f"{self.word} {self.seconds:.0f}")
         order.result(deadline)
         self.began = order.span[0]
-        if self.told is not None:
-            wait_told(console, offset, self.told, self.seconds)
+        if self.text is not None:
+            wait_text(console, offset, self.text, self.seconds)
             machine.write(f"{PARAMETERS}/stop", "1")
         if pending is not None:
             pending.result(self.seconds)
@@ -162,7 +162,7 @@ class PlantedDefect:
         """Only restoring the snapshot undoes most defects."""
 
 
-def wait_told(console: Path, offset: int, text: str, deadline: float) -> None:
+def wait_text(console: Path, offset: int, text: str, deadline: float) -> None:
     """Wait until the console says something after an offset, or the deadline passes."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:

@@ -44,7 +44,7 @@ def test_defect(
 ) -> None:
     """It is seen by the right check, with its name, within the bound."""
     ladder = defect_plan.ladder()
-    fault = PlantedDefect(defect_plan.pool, defect.word, defect.seconds(ladder), defect.told,
+    fault = PlantedDefect(defect_plan.pool, defect.word, defect.seconds(ladder), defect.text,
                           defect.settings)
     plan = Plan(fault, variant=defect.name)
     judgement, record = defect_plan.recorded(plan, kernel_name, fault_at_point)

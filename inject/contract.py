@@ -1,4 +1,4 @@
-"""Contract between faults and what they act on: targets, initiators and the network implement it.
+"""Contract between faults and their subjects: targets, initiators and the network implement it.
 
 Deadlines are seconds. ``targets`` provides ``DeployedDevice`` (targets.target.Deployment), and the
 backends with their processes (targets.backend).
@@ -26,31 +26,33 @@ class Process(Protocol):
         """Exit status (negative: signal number), or None while it runs."""
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
 
     def wait(self, deadline: float) -> int:
         """Wait for its end and return its exit status. Raises MachineLostError when it is late."""
 
 
 class Backend(Protocol):
-    """The program that serves a device, or what stands for it."""
+    """The program that serves a device, or its stand-in."""
 
     @property
     def process(self) -> Process:
-        """Its process."""
+        """The backend's process."""
 
     def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
-        """Give a command of its protocol and return the result.
+        """Send a command of the backend's protocol and return the result.
 
-        Raises TargetFailedError when it refuses, MachineLostError when it does not answer.
+        Raises TargetFailedError when the backend refuses, MachineLostError when it does not answer.
         """
 
     def seen(self, kind: str, **data: Any) -> list[Mapping[str, Any]]:
-        """Return its events of a kind that have these data."""
+        """Return the backend's events of a kind that contain these data."""
 
     def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
-        """Wait until there have been ``count`` events that ``seen`` returns, or it has gone;
-        return whether there have."""
+        """Wait until ``seen`` would return ``count`` events, or the backend has gone.
+
+        Returns whether there are as many.
+        """
 
     def hold(
         self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
@@ -58,40 +60,44 @@ class Backend(Protocol):
     ) -> None:
         """Hold the next ``count`` matching commands at ``point``.
 
-        ``device``: of which of its devices, by name; None: of any. ``least``: bytes of data that
-        they must have.
+        ``device``: name of one of the backend's devices; None: any. ``least``: fewest bytes of data
+        of a matching command.
         """
 
     def wait_held(self, count: int, deadline: float) -> bool:
         """Wait until ``count`` commands are held in all; return whether they are."""
 
     def release(self, deadline: float) -> None:
-        """Let every held command go on."""
+        """Let every held command continue."""
 
     def misbehave(
         self, how: str, count: int, *, deadline: float, direction: str | None = None,
         medium: str | None = None,
     ) -> None:
-        """Carry the next ``count`` matching READs and WRITEs out wrongly
-        (targets.backend.lies_guest)."""
+        """Carry the next ``count`` matching READs and WRITEs out wrongly.
+
+        ``how``: a kind of targets.backend.lies_guest.
+        """
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:
-        """Wait until as many commands were carried out wrongly; return whether they were."""
+        """Wait until ``count`` commands were carried out wrongly; return whether they were."""
 
     def behave(self, deadline: float) -> None:
-        """Carry commands out as they are again."""
+        """Carry commands out correctly again."""
 
     def serving(self, deadline: float) -> bool:
-        """Return whether its devices are open, and it answers."""
+        """Return whether the backend answers and its devices are open."""
 
     def close(self, deadline: float) -> None:
-        """Close the devices; the process stays."""
+        """Close the devices; the process continues."""
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
 
     def end(self, deadline: float) -> None:
-        """Wait until the process has gone, by SIGKILL if it has not yet. Raises MachineLostError.
+        """Wait until the process has gone; send SIGKILL if it is still there.
+
+        Raises MachineLostError.
         """
 
 
@@ -107,50 +113,50 @@ class Running(Protocol):
         """Whether it has ended, well or not."""
 
     def waits(self) -> bool:
-        """Return whether it waits in the kernel for commands that somebody has."""
+        """Return whether the operation waits in the kernel for commands in progress."""
 
     def finish(self, deadline: float) -> None:
         """Wait for its end. Raises TargetFailedError when it fails or is late."""
 
 
 class DeployedDevice(Protocol):
-    """A deployed device, as a fault sees it."""
+    """A deployed device, as a fault uses it."""
 
     @property
     def backend(self) -> Backend:
         """The device's backend."""
 
     def begin(self, operation: str) -> Running:
-        """Begin an operation of an administrator's, by name."""
+        """Begin an administrator's operation, by name."""
 
     def heal(self, operation: str, deadline: float) -> None:
         """Undo an operation that was begun."""
 
     def present(self) -> bool:
-        """Whether the kernel lists the device."""
+        """Return whether the kernel lists the device."""
 
     def reachable(self) -> bool:
-        """Whether the target lists the LUN under test."""
+        """Return whether the target lists the LUN under test."""
 
     def end_process(self, pid: int) -> None:
-        """SIGKILL a process on the machine that is not the backend's own."""
+        """Send SIGKILL to a process on the machine other than the backend's own."""
 
     def remove_lun(self) -> None:
-        """Take the LUN away from under the initiator; returns when it has gone."""
+        """Remove the LUN while the initiator uses it. Returns when it has gone."""
 
     def removal_waits(self) -> bool:
-        """Whether a removal that was begun waits in the kernel."""
+        """Return whether a removal that was begun waits in the kernel."""
 
     def take_device_away(self) -> None:
-        """End the device, whatever is left of it."""
+        """End the device in any state."""
 
 
 class How(StrEnum):
-    """How a network comes apart."""
+    """The kind of a network partition."""
 
-    UNPLUGGED = "unplugged"  # both see that their cables are out (no carrier)
-    SILENT = "silent"  # what either sends is lost, and neither is notified
-    ONE_WAY = "one-way"  # what the target sends is lost: it receives, and is not received
+    UNPLUGGED = "unplugged"  # both ends lose the carrier
+    SILENT = "silent"  # all packets are lost, and neither end is notified
+    ONE_WAY = "one-way"  # the target's packets are lost; it still receives
 
 
 class Cut(Protocol):
@@ -158,15 +164,15 @@ class Cut(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in scenario ids."""
+        """The name in scenario ids."""
 
     @property
     def how(self) -> How:
-        """How the network comes apart."""
+        """The kind of the partition."""
 
     @property
     def seconds(self) -> float:
-        """Seconds for which it lasts at least."""
+        """Least duration in seconds."""
 
     @property
     def grace(self) -> float:
@@ -174,73 +180,90 @@ class Cut(Protocol):
 
     @property
     def keeps_session(self) -> bool:
-        """Whether the session outlives it."""
+        """Whether the session outlives the partition."""
 
     @property
     def reported_after(self) -> float | None:
-        """Seconds after which the initiator reports an error; None: it has healed before."""
+        """Seconds after which the initiator reports an error; None: the partition heals before."""
 
 
 class BrokenSession(Protocol):
-    """How sessions of a raw initiator break (inject.wire.Wire)."""
+    """The way in which sessions of a raw initiator break (inject.wire.Wire)."""
 
     @property
     def moment(self) -> str:
-        """The moment at which they are to break, by a name of inject.wire.BREAKS."""
+        """The moment at which the sessions break, by a name of inject.wire.BREAKS."""
 
     @property
     def end_of_session(self) -> str:
-        """How they end then."""
+        """The way in which they end at that moment."""
 
 
 class Network(Protocol):
-    """The network between initiator and target. What its means need is prepared before."""
+    """The network between initiator and target. The scenario prepares the kernel modules before."""
 
     def impair(self, how: str, deadline: float) -> None:
-        """Have every machine of the scenario treat its packets like this, in tc-netem(8)'s words.
+        """Impair the packets of every machine of the scenario; ``how``: arguments of tc-netem(8).
 
-        Raises MachineLostError when one does not.
+        Raises MachineLostError when a machine does not.
         """
 
     def restore(self, deadline: float) -> None:
-        """Have packets pass as ever again; fine if they do."""
+        """Remove the impairment; do nothing if there is none."""
 
     def cut(self, partition: Cut, deadline: float) -> None:
-        """Take it apart, and record that."""
+        """Cut the network, and record that."""
 
     def mend(self, deadline: float) -> None:
-        """Wait until it has been apart for as long as it was to be, and join it; fine if it is not
-        apart. Waits for a ``mend_when``, and raises what that raised."""
+        """Wait until the partition has lasted its time, then join the network.
+
+        Do nothing if the network is joined already.
+
+        Waits for a ``mend_when``, and raises its error.
+        """
 
     def mend_when(self, begun: Callable[[], bool], deadline: float) -> None:
-        """Join it in the background once it has lasted, but not before ``begun`` holds, which has
-        to be within ``deadline`` seconds. Returns at once."""
+        """Join the network in the background once the partition has lasted and ``begun`` holds.
+
+        ``begun`` has to hold within ``deadline`` seconds. Returns at once.
+        """
 
 
 class Initiators(Protocol):
-    """What a fault can have initiators do, beside the one whose disk is driven.
+    """Actions of initiators other than the one whose disk is driven.
 
-    ``session``: an initiator's session by a name of the scenario's own ("a"). What a name stands
-    for is the scenario's affair: it has logged the initiator in before.
+    ``session``: a session by its name in the scenario ("a"). The scenario defines the names, and
+    has logged the sessions in.
     """
 
     def begin_login(self, session: str, instead_of: str, deadline: float) -> None:
-        """Begin to log in with the initiator port of another session, which that reinstates (RFC
-        7143 6.3.5). Returns when the login has been begun."""
+        """Begin a login with the initiator port of another session.
+
+        That is session reinstatement (RFC 7143 6.3.5).
+
+        Returns when the login has begun.
+        """
 
     def begin_logout(self, session: str, deadline: float) -> None:
-        """Begin to log out (RFC 7143 11.14). Returns when the Logout Request has been sent."""
+        """Begin a logout (RFC 7143 11.14). Returns when the Logout Request has been sent."""
 
     def drop(self, session: str, deadline: float) -> None:
         """Close a session's connection without a logout. Returns when it is closed."""
 
     def request(self, session: str, functions: Sequence[str], deadline: float) -> None:
-        """Request task management functions at once (RFC 7143 11.5.1); ABORT TASK is for the
-        session's first command. Returns when all have been sent."""
+        """Request task management functions at once (RFC 7143 11.5.1).
+
+        ABORT TASK is for the session's first command. Returns when all requests have been sent.
+        """
+
+    def end_loads(self) -> None:
+        """End the programs that use the disk, each within a command's bound."""
 
     def reach(self, breaks: BrokenSession, deadline: float) -> None:
-        """Bring raw sessions to the moment at which they are to end; return at once if they are
-        there. Raises TargetFailedError when they do not come to it."""
+        """Bring raw sessions to the moment at which they break; return at once if they are there.
+
+        Raises TargetFailedError when they do not reach it.
+        """
 
     def break_sessions(self, deadline: float) -> None:
         """Begin to end the sessions that are at their moment; return at once if that has begun.
@@ -249,15 +272,17 @@ class Initiators(Protocol):
         """
 
     def break_when(self, begun: Callable[[], bool], deadline: float) -> None:
-        """Begin to end them in the background once ``begun`` holds, which has to be within
-        ``deadline`` seconds. Returns at once."""
+        """Begin to end the sessions in the background once ``begun`` holds.
+
+        ``begun`` has to hold within ``deadline`` seconds. Returns at once.
+        """
 
     def leave(self, deadline: float) -> None:
-        """See that they have ended, and make none anew."""
+        """Wait until the sessions have ended, and start no new ones."""
 
 
 class FaultContext(Protocol):
-    """What a fault acts on: made for one scenario."""
+    """The objects that a fault acts on, made for one scenario."""
 
     @property
     def deployment(self) -> DeployedDevice:
@@ -277,4 +302,4 @@ class FaultContext(Protocol):
 
     @property
     def fired(self) -> Event:
-        """Set once a combination's teardown has fired: its device has begun to go."""
+        """Set once the teardown of a combination has fired: the device's removal has begun."""

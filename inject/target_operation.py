@@ -1,8 +1,8 @@
-"""An administrator changes the target while commands are in the backend's hands.
+"""An administrator changes the target while the backend holds commands.
 
-Which commands an operation waits for is the target's affair; that it ends once they have been
-answered, and leaves the kernel healthy, is what has to hold. An operation that waits is seen to
-wait before the commands are let go; one that does not has ended while they are still held.
+The set of commands that an operation waits for depends on the target. The operation must end once
+those have been answered, and leave the kernel healthy. An operation that waits is observed to wait
+before the commands are released; one that does not wait has ended while they are still held.
 """
 
 from __future__ import annotations
@@ -42,18 +42,17 @@ from inject.waiting import wait_until
 class TargetOperation:
     """One operation, by its name at the target (targets.*.operations).
 
-    ``seconds``: how long the target stays as the operation left it before it is undone.
-    ``waits_for_users``: it does not end before the initiator's programs have closed the disk, as
-    the removal of a SCSI host does not; they have to between ``fire`` and ``undo``.
-    ``outcomes``, ``clause``: how a command may end that had no status yet, by which clause.
-    ``grace``: seconds beyond the ladder's that commands may take. ``teardown_grace``: seconds that
-    a teardown beside it may take beyond the ladder's. ``disk_fails``: directions of the commands
-    that the disk below ends with an error (TargetTraits.disk_error_sense).
-    ``beside``: what it needs further as one of two; ``ends_in_teardown``, ``ends_afterwards``: as
-    inject.combined.Disturbance has them.
-    ``further``: what it needs beside a target that lists the operation.
-    ``errors``: with what I/O may fail after it (errno names); (): with nothing, the initiator
-    recovers; None: with anything.
+    ``seconds``: time for which the target stays changed before the operation is undone.
+    ``waits_for_users``: whether the operation ends only after the initiator's programs have closed
+    the disk, as the removal of a SCSI host does; they must close it between ``fire`` and ``undo``.
+    ``outcomes``, ``clause``: allowed outcomes of a command that had no status yet, and the clause
+    that allows them. ``grace``: seconds beyond the ladder's that commands may take.
+    ``teardown_grace``: seconds beyond the ladder's that a teardown beside it may take.
+    ``disk_fails``: directions of the commands that the disk below ends with an error
+    (TargetTraits.disk_error_sense). ``beside``: its further needs beside a teardown;
+    ``ends_in_teardown``, ``ends_afterwards``: as in inject.combined.Disturbance. ``further``: its
+    needs in addition to a target that lists the operation. ``errors``: errno names with which I/O
+    may fail afterwards; (): none, as the initiator recovers; None: any.
     """
 
     name: str
@@ -76,13 +75,13 @@ class TargetOperation:
 
     @property
     def needs(self) -> Needs:
-        """A target that lists the operation, and what the fault needs further."""
+        """A target that lists the operation, and the fault's further needs."""
         return Needs(operations=frozenset({self.operation})) & self.further
 
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Commands end well, or as the operation's ``outcomes`` have it."""
+        """Return the operation's ``outcomes``, or the sense data of a disk that fails."""
         return self._of_disk(state, traits, direction) if self.disk_fails else ends_with(
             state, self.outcomes, self.clause, grace=self.grace, errors=self.errors)
 
@@ -94,7 +93,7 @@ class TargetOperation:
 
     @property
     def needs_beside(self) -> Needs:
-        """What it needs as one of two."""
+        """Needs of the operation beside a teardown."""
         return self.needs & self.beside
 
     def grace_beside(
@@ -104,13 +103,15 @@ class TargetOperation:
         return self.expected(state, traits).grace, self.teardown_grace
 
     def start(self, context: FaultContext, deadline: float) -> Running:
-        """Begin it, and see it wait or end."""
+        """Begin the operation; wait until it waits or ends."""
         running = context.deployment.begin(self.operation)
         wait_until(lambda: running.done or running.waits(), deadline)
         return running
 
     def begin(self, context: FaultContext, deadline: float) -> None:
-        """Begin it as one of two: what is held stays held, unless it has to meet a disk that errs.
+        """Begin the operation beside a teardown.
+
+        Held commands are released only where they must meet a disk that errs.
         """
         running = self.start(context, deadline)
         if self.disk_fails:
@@ -118,13 +119,13 @@ class TargetOperation:
         running.finish(deadline)
 
     def end(self, context: FaultContext, deadline: float) -> None:
-        """Undo it as one of two."""
+        """Undo the operation beside a teardown."""
         context.deployment.heal(self.operation, deadline)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Begin it, see it wait or end, let the commands go if that is the kind, see it end.
+        """Begin the operation, see it wait or end, release the commands if ``held`` is ANSWERED.
 
-        Raises what the operation raises.
+        Wait for its end unless it waits for users. Raises the operation's error.
         """
         running = self.start(context, deadline)
         if self.held is Held.ANSWERED:
@@ -134,8 +135,12 @@ class TargetOperation:
         time.sleep(self.seconds)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Undo it and let what is held go on; where the device is gone, end what is left."""
+        """Undo the operation and release held commands.
+
+        Where the operation ends the device, end the rest of it instead.
+        """
         if self.waits_for_users:
+            context.initiators.end_loads()
             context.deployment.heal(self.operation, deadline)
         if self.ends_device:
             context.deployment.take_device_away()
@@ -149,8 +154,8 @@ NBD = Needs(backends=frozenset({"nbd"}), in_kernel=False)
 """A target that is a process, with a network block device behind it."""
 
 BLACK_HOLE_SECONDS = 2.5
-"""More than half of the initiator's command timer of 4 s: what falls in is lost for good, what
-comes after finds the target well."""
+"""Seconds: more than half of the initiator's command timer of 4 s. Commands sent during this time
+are lost for good; later ones find a working target."""
 
 ENDS_OR_LOST = (GOOD, *LOST_WAY)
 

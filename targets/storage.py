@@ -1,14 +1,14 @@
-"""The block device below a handler in the kernel, which can be held, and fail.
+"""The block device below an in-kernel handler, which can hold I/O, and fail.
 
-A file, a loop device on it, and three devices of device-mapper's one upon the other; or, in place
-of file and loop device, a SCSI disk in memory (scsi_debug), which answers with sense data of its
-own, and is under the kernel's own error handling. The target opens the *front*, whose counts say
-what is in flight; dm-delay's own say nothing of what it holds (seen on 6.1). Below it the *gate*
-lets everything pass, or holds what comes (dm-delay). The lowest, the *disk*, is well (linear) or
-has one of ILLNESSES, which may be the SCSI disk's. So what was held at the gate meets the illness
-when it is let go. A device's map is replaced under whoever has it open
-(Documentation/admin-guide/device-mapper; ``dmsetup`` load, suspend, resume); what dm-delay holds
-goes on when its map is replaced (delay_presuspend, drivers/md/dm-delay.c).
+It consists of a file, a loop device on it, and a stack of three device-mapper devices. In place of
+file and loop device it may have a SCSI disk in memory (scsi_debug), which returns sense data of its
+own, and is subject to the kernel's error handling. The target opens the *front*, whose counts give
+the I/Os in flight; those of dm-delay do not include the I/Os that it holds (observed on 6.1). Below
+it the *gate* passes everything, or holds new I/O (dm-delay). The lowest, the *disk*, is healthy
+(linear) or has one of the failures in FAILURES, which may be a SCSI disk's. So I/O held at the
+gate meets the failure when it is released. A device's map is replaced while the device is open
+(Documentation/admin-guide/device-mapper; ``dmsetup`` load, suspend, resume); I/O held by dm-delay
+continues when its map is replaced (delay_presuspend, drivers/md/dm-delay.c).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from targets.target import Device
 MODULES = ("loop", "dm_mod", "dm_delay", "dm_flakey")
 
 SECTOR = 512
-"""Bytes of device-mapper's unit of length, whatever the device's blocks are."""
+"""Bytes of device-mapper's unit of length, for any block size of the device."""
 
 FOR_EVER = 600_000
 """Milliseconds for which dm-delay holds: until its map is replaced."""
 
 SLOW = 1000
-"""Milliseconds by which a slow disk is late: less than any timer of the initiator's."""
+"""Milliseconds by which a slow disk is late: less than any timer of the initiator."""
 
 WELL = "linear {below} 0"
 
@@ -44,15 +44,15 @@ HOLDS: Mapping[str | None, str] = {
     "read": f"delay {{below}} 0 {FOR_EVER} {{below}} 0 0",
     None: f"delay {{below}} 0 {FOR_EVER}",
 }
-"""Maps of a gate that holds, by the direction of what it holds: the first delay is that of READs,
-the second, if there is one, of WRITEs."""
+"""Maps of a gate that holds, by the direction of the held I/O: the first delay is that of READs,
+the second, if there is one, that of WRITEs."""
 
 SCSI_TIMER = 1
-"""Seconds that a SCSI disk has for a command before the kernel aborts it and tries again, five
-times at most (SD_MAX_RETRIES, drivers/scsi/sd.h), and for what error handling asks of it."""
+"""Seconds of a SCSI disk's command timer, after which the kernel aborts and retries the command, at
+most five times (SD_MAX_RETRIES, drivers/scsi/sd.h), and of its error handling's commands."""
 
 FELT = 4
-"""I/Os that have to have met an illness before it counts as having broken out."""
+"""I/Os that must have met a failure before its operation counts as done."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,25 @@ class Counts:
 
     @classmethod
     def of(cls, stat: str, inflight: str) -> Counts:
-        """Read a block device's ``stat`` and ``inflight``."""
+        """Return the counts of a block device's ``stat`` and ``inflight``."""
         numbers = [int(word) for word in stat.split()]
         reads, writes = map(int, inflight.split())
         return cls(numbers[0], numbers[4], reads, writes)
 
     def in_flight(self, direction: str | None) -> int:
-        """Return how many READs, WRITEs or both (None) are in flight."""
+        """Return the number of READs, WRITEs or both (None) in flight."""
         both = {"read": self.reads_in_flight, "write": self.writes_in_flight}
         return sum(both.values()) if direction is None else both[direction]
 
 
 @dataclass(frozen=True)
-class Illness:
-    """A map of the disk, None: it is suspended as it is. ``felt``: how many I/Os have met it,
-    from the front's counts at its beginning and now. ``opts``: of a SCSI disk's own, that of
-    scsi_debug; its map stays as it is."""
+class DiskFailure:
+    """A map of the disk that makes it fail; None: the disk is suspended with its old map.
+
+    ``felt``: returns the number of I/Os that have met the failure, from the front's counts at its
+    beginning and now. ``opts``: value of scsi_debug's ``opts`` for failures of a SCSI disk; the map
+    stays as it is.
+    """
 
     map: str | None
     felt: Callable[[Counts, Counts], int]
@@ -105,37 +108,41 @@ def _in_flight(_before: Counts, now: Counts) -> int:
 
 
 DOWN = "0 3600"
-"""dm-flakey's intervals: it is down from the first second on, for an hour."""
+"""Intervals of dm-flakey: it fails from the first second on, for an hour."""
 
-ILLNESSES: Mapping[str, Illness] = {
-    "storage-error": Illness("error", _any),
-    "storage-error-writes": Illness(f"flakey {{below}} 0 {DOWN} 1 error_writes", _writes),
-    # dm-flakey's error_reads came with Linux 6.5; dm-delay has a device for READs of its own.
-    "storage-error-reads": Illness("delay {dead} 0 0 {below} 0 0", _reads),
-    "storage-drop-writes": Illness(f"flakey {{below}} 0 {DOWN} 1 drop_writes", _writes),
-    "storage-corrupt-writes": Illness(
+FAILURES: Mapping[str, DiskFailure] = {
+    "storage-error": DiskFailure("error", _any),
+    "storage-error-writes": DiskFailure(f"flakey {{below}} 0 {DOWN} 1 error_writes", _writes),
+    # dm-flakey has error_reads since Linux 6.5; dm-delay can send READs to a device of their own.
+    "storage-error-reads": DiskFailure("delay {dead} 0 0 {below} 0 0", _reads),
+    "storage-drop-writes": DiskFailure(f"flakey {{below}} 0 {DOWN} 1 drop_writes", _writes),
+    "storage-corrupt-writes": DiskFailure(
         f"flakey {{below}} 0 {DOWN} 5 corrupt_bio_byte 1 w 0 0", _writes),
-    "storage-slow": Illness(f"delay {{below}} 0 {SLOW}", _any),
-    "storage-stall": Illness(f"delay {{below}} 0 {FOR_EVER}", _in_flight),
-    "storage-suspend": Illness(None, _in_flight),
-    "storage-medium-error": Illness(WELL, _reads, opts=0x2),
-    "storage-ignores": Illness(WELL, _in_flight, opts=0x4),
-    "storage-recovered-error": Illness(WELL, _any, opts=0x8),
+    "storage-slow": DiskFailure(f"delay {{below}} 0 {SLOW}", _any),
+    "storage-stall": DiskFailure(f"delay {{below}} 0 {FOR_EVER}", _in_flight),
+    "storage-suspend": DiskFailure(None, _in_flight),
+    "storage-medium-error": DiskFailure(WELL, _reads, opts=0x2),
+    "storage-ignores": DiskFailure(WELL, _in_flight, opts=0x4),
+    "storage-recovered-error": DiskFailure(WELL, _any, opts=0x8),
 }
-"""By the names of the operations that begin them. Those with ``opts`` are a SCSI disk's: every
-command meets them (SDEBUG_OPT_MEDIUM_ERR, _TIMEOUT, _RECOVERED_ERR, drivers/scsi/scsi_debug.c; the
-first is of READs)."""
+"""Failures by the names of the operations that begin them.
+
+Those with ``opts`` are of a SCSI disk: every command meets them (SDEBUG_OPT_MEDIUM_ERR, _TIMEOUT,
+_RECOVERED_ERR, drivers/scsi/scsi_debug.c; the first affects READs).
+"""
 
 LOOP, SCSI_DEBUG = "loop", "scsi_debug"
-"""What the disk's data are on (Device.disk)."""
+"""The storage of the disk's data (Device.disk)."""
 
 DEBUG = "/sys/bus/pseudo/drivers/scsi_debug"
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """One device of device-mapper's. ``node``: the kernel's name of it. ``words``: what those in
-    braces stand for in its maps."""
+    """One device of device-mapper.
+
+    ``node``: the kernel's name for it. ``words``: values of the words in braces in its maps.
+    """
 
     machine: Machine
     name: str
@@ -145,13 +152,13 @@ class Mapped:
 
     @property
     def path(self) -> str:
-        """Where it can be opened."""
+        """Path of the device node."""
         return f"/dev/{self.node}"
 
     def change(self, new: str | None, deadline: float) -> None:
-        """Replace its map; None: suspend it, until it is given another one.
+        """Replace its map; None: suspend it until it gets another one.
 
-        What is in flight ends first, by the old map. Raises TargetFailedError.
+        I/O in flight ends first, by the old map. Raises TargetFailedError.
         """
         suspend = f"dmsetup suspend --nolockfs --noflush {self.name}"
         if new is None:
@@ -162,30 +169,32 @@ class Mapped:
                 f"{suspend}; dmsetup resume {NO_UDEV} {self.name}", deadline)
 
     def counts(self) -> Counts:
-        """Count its I/Os."""
+        """Return the counts of its I/Os."""
         device = f"/sys/class/block/{self.node}"
         return Counts.of(self.machine.read(f"{device}/stat"),
                          self.machine.read(f"{device}/inflight"))
 
 
 NO_UDEV = "--noudevrules --noudevsync"
-"""There is none on the guest: the kernel makes the nodes, by its own names."""
+"""The guest has no udev: the kernel makes the nodes, by its own names."""
 
 
 def run(machine: Machine, script: str, deadline: float) -> str:
-    """Run a shell script and return what it prints. Raises TargetFailedError."""
+    """Run a shell script and return its output. Raises TargetFailedError."""
     return machine.run(["sh", "-ec", script], deadline=deadline).stdout.strip()
 
 
 def table(sectors: int, new: str, words: Mapping[str, str]) -> str:
-    """Return a map as dmsetup takes it, in quotes."""
+    """Return a map in dmsetup's syntax, in quotes."""
     return shlex.quote(f"0 {sectors} {new.format_map(words)}")
 
 
 @dataclass
 class Storage:
-    """What a target's handler has below it (a targets.backend.absent.Gate). ``scsi``: whether its
-    data are on a SCSI disk."""
+    """The storage of a target's handler (a targets.backend.absent.Gate).
+
+    ``scsi``: whether its data are on a SCSI disk.
+    """
 
     front: Mapped
     gate: Mapped
@@ -195,70 +204,74 @@ class Storage:
 
     @property
     def path(self) -> str:
-        """What the target opens."""
+        """The path that the target opens."""
         return self.front.path
 
     def hold(self, direction: str | None, deadline: float) -> None:
-        """Hold what comes: READs, WRITEs, or both (None). Raises TargetFailedError."""
+        """Hold new I/O: READs, WRITEs, or both (None). Raises TargetFailedError."""
         self.gate.change(HOLDS[direction], deadline)
         self.holds = direction
 
     def held(self) -> int:
-        """How many I/Os are in flight of those that are to be held."""
+        """Return the number of I/Os in flight in the held direction."""
         return self.front.counts().in_flight(self.holds)
 
     def release(self, deadline: float) -> None:
-        """Let all that is held go on to the disk. Raises TargetFailedError."""
+        """Release all held I/O to the disk. Raises TargetFailedError."""
         self.gate.change(WELL, deadline)
 
-    def fall_ill(self, name: str, deadline: float) -> Outbreak:
-        """Give the disk an illness; before another map, what it has in flight ends."""
-        illness = ILLNESSES[name]
+    def fail(self, name: str, deadline: float) -> Failing:
+        """Make the disk fail; I/O in flight ends before the disk gets another map."""
+        illness = FAILURES[name]
         before = self.front.counts()
         if illness.opts:
             self.disk.machine.write(f"{DEBUG}/opts", str(illness.opts), deadline=deadline)
         else:
             self.disk.change(illness.map, deadline)
-        return Outbreak(self, illness, before)
+        return Failing(self, illness, before)
 
     def heal(self, deadline: float) -> None:
-        """Have the disk be well. Raises TargetFailedError."""
+        """Heal the disk. Raises TargetFailedError."""
         if self.scsi:
             self.disk.machine.write(f"{DEBUG}/opts", "0", deadline=deadline)
         self.disk.change(WELL, deadline)
 
     @property
     def illnesses(self) -> list[str]:
-        """What it can have."""
-        return [name for name, illness in ILLNESSES.items() if self.scsi or not illness.opts]
+        """The failures that this disk can have."""
+        return [name for name, illness in FAILURES.items() if self.scsi or not illness.opts]
 
 
 @dataclass(frozen=True)
-class Outbreak:
-    """An illness that has been given (a targets.operation.Work). It ends when it is felt."""
+class Failing:
+    """A failure that was begun (a targets.operation.Work).
+
+    It is done when enough I/Os have met it.
+    """
 
     storage: Storage
-    illness: Illness
+    illness: DiskFailure
     before: Counts
 
     @property
     def done(self) -> bool:
-        """Whether as many I/Os as it takes have met it."""
+        """Whether the required number of I/Os has met the failure."""
         return self.illness.felt(self.before, self.storage.front.counts()) >= FELT
 
     def waits(self) -> bool:
-        """It waits for I/Os that meet it: those that are held at the gate, too."""
+        """Return True: the failure waits for I/Os that meet it, also for those held at the gate."""
         return True
 
     def finish(self, deadline: float) -> None:
-        """Wait until it is felt. Raises TargetFailedError when it is not."""
+        """Wait until the failure is met. Raises TargetFailedError when it is not."""
         if not wait_until(lambda: self.done, deadline):
             raise TargetFailedError(f"no {FELT} I/Os met it in {deadline:g} s: there were "
                                     f"{self.before}, there are {self.storage.front.counts()}")
 
 
 PARTS = ("", "-gate", "-disk", "-dead")
-"""Of the devices' names, from the front downwards, and what an unreadable disk reads from."""
+"""Suffixes of the devices' names, from the front downwards; the last is the device that an
+unreadable disk reads from."""
 
 MAKE = f"""
 make() {{{{
@@ -278,7 +291,7 @@ BELOW: Mapping[str, str] = {
 truncate -s {size} {medium}
 below=$(losetup -f --show -b {block_size} {medium})
 """,
-    # Loaded once: its data are to outlive the deployment. What opts says is of every command
+    # Loaded once: its data must outlive the deployment. ``opts`` applies to every command
     # (every_nth).
     SCSI_DEBUG: f"""
 [ -d {DEBUG} ] || modprobe scsi_debug dev_size_mb=$(( ({{size}} + 1048575) >> 20 )) \\
@@ -290,7 +303,7 @@ echo {SCSI_TIMER} > $disk/timeout; echo {SCSI_TIMER} > $disk/eh_timeout
 below=/dev/$(ls $disk/block)
 """,
 }
-"""By Device.disk, what makes it."""
+"""Scripts that make the storage, by Device.disk."""
 
 UNMAKE = f"""
 for each in {{names}}; do
@@ -301,7 +314,9 @@ for loop in $(losetup -j {{medium}} -n -O NAME); do losetup -d $loop; done
 
 
 def prepare(machine: Machine, device: Device, deadline: float) -> None:
-    """Have what outlives a deployment be there before it: a SCSI disk, to which SCST attaches.
+    """Make the storage that must exist before a deployment and outlive it.
+
+    That is a SCSI disk, to which SCST attaches.
 
     Raises TargetFailedError.
     """
@@ -310,7 +325,7 @@ def prepare(machine: Machine, device: Device, deadline: float) -> None:
 
 
 def _below(device: Device, medium: str = "") -> str:
-    """Return the script that makes what a device's disk is on."""
+    """Return the script that makes the storage below a device's disk."""
     return BELOW[device.disk].format(
         size=device.size, medium=medium, block_size=device.block_size)
 
@@ -318,8 +333,10 @@ def _below(device: Device, medium: str = "") -> str:
 def make_storage(
     machine: Machine, device: Device, medium: str, undo: ExitStack, deadline: float,
 ) -> Storage:
-    """Make what is below a device, over the file ``medium`` or a SCSI disk, which outlive it; put
-    its removal on ``undo``. Raises TargetFailedError, WrongUsageError."""
+    """Make a device's storage, over the file ``medium`` or a SCSI disk, which outlive it.
+
+    Its removal is put on ``undo``. Raises TargetFailedError, WrongUsageError.
+    """
     if device.disk not in BELOW:
         raise WrongUsageError(f"there is no disk {device.disk!r}, only {', '.join(BELOW)}")
     machine.modprobe(*MODULES)
@@ -340,8 +357,11 @@ def make_storage(
 def operations(
     machine: Machine, recorder: Recorder, storage: Storage, deadline: float,
 ) -> Mapping[str, Callable[[], Begun]]:
-    """Return what begins each illness, by name. ``deadline``: seconds that a step may take."""
+    """Return the functions that begin each failure, by name.
+
+    ``deadline``: seconds that a step may take.
+    """
     def begin(name: str) -> Begun:
-        return Begun(name, machine, recorder, storage.fall_ill(name, deadline), storage.heal)
+        return Begun(name, machine, recorder, storage.fail(name, deadline), storage.heal)
 
     return {name: partial(begin, name) for name in storage.illnesses}

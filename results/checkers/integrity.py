@@ -1,7 +1,7 @@
-"""Integrity: what was acknowledged is there, what was not is old or new, and nothing else is.
+"""Integrity: acknowledged data are there, unacknowledged data are old or new, and no others are.
 
-Judged from stamped blocks: every block written says whose it is and which version. A block's
-writes may overlap; then either may be the last.
+Judged from stamped blocks: the stamp of every block written contains its identity and version. A
+block's writes may overlap; then either may be the last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from results.checkers import EVIDENCE_MAX
+from results.checkers import EVIDENCE_MAX, cited
 from results.history import Event, History
 from results.timeline import Timeline
 from results.verdict import Check, Figure, Signature, Verdict
@@ -47,8 +47,9 @@ class Block:
     def allowed(self, until: int | None = None, acknowledged: int | None = None) -> list[int]:
         """Return the versions that the block may have.
 
-        Those issued before event number ``until``, and not replaced by one that was issued when
-        they had ended and acknowledged, as far as version ``acknowledged``.
+        A version must have been issued before event number ``until``. It must not have been
+        replaced: by a write that was issued after its end, and acknowledged, up to version
+        ``acknowledged``.
         """
         highest = self.acknowledged if acknowledged is None else acknowledged
         end = inf if until is None else until
@@ -63,7 +64,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Violation:
-    """A block that is not as it must be. ``kind``: the first word of what is wrong."""
+    """A block with wrong content. ``kind``: one of GRAVITY."""
 
     kind: str
     words: str
@@ -71,14 +72,20 @@ class Violation:
 
 
 GRAVITY = ("foreign", "torn", "never issued", "lost write", "stale read", "unreadable")
-"""Kinds of violations, the one that is named first."""
+"""Kinds of violations, gravest first: the reason names the first that occurs."""
+
+READS = "SBC-4, READ (10): the device server returns the logical blocks as last written"
+WRITES = "SBC-4, WRITE (10): with GOOD the device server has written the logical blocks"
+
+CLAUSES = {**dict.fromkeys(GRAVITY, READS), "lost write": WRITES}
+"""The requirement that each kind violates, by the command's name in the standard."""
 
 Key = tuple[str, int]
 """The identity of a disk and the index of a block."""
 
 
 def check(history: History) -> Check | None:
-    """FAIL for a lost, stale, torn or foreign block; None when nothing was stamped."""
+    """FAIL for a lost, stale, torn or foreign block; None when no block was stamped."""
     if history.first("workload", "writing", "wrote") is None:
         return None
     timeline = Timeline.of(history)
@@ -90,7 +97,8 @@ def check(history: History) -> Check | None:
     if violations:
         first = min(violations, key=lambda each: (GRAVITY.index(each.kind), each.event.time))
         return Check(
-            NAME, Verdict.FAIL, _count(violations, first.kind) + first.words,
+            NAME, Verdict.FAIL, _count(violations, first.kind) + first.words
+            + cited(CLAUSES[first.kind]),
             [{"what": each.kind, "time": each.event.time, **each.event.data}
              for each in violations[:EVIDENCE_MAX]],
             {**figures, **timeline.detected(NAME, min(each.event.time for each in violations))},
@@ -107,7 +115,7 @@ def check(history: History) -> Check | None:
 
 
 class Book:
-    """The stamped writes, and what was read."""
+    """The stamped writes, and the blocks read."""
 
     def __init__(self) -> None:
         self.blocks: dict[Key, Block] = {}
@@ -160,7 +168,7 @@ class Book:
         return [key for key in self.blocks if key not in self.found]
 
     def figures(self) -> dict[str, Figure]:
-        """Count the stamped writes, those that were acknowledged, and what was read."""
+        """Return the numbers of stamped writes, of acknowledged ones, and of blocks read."""
         writes = [write for block in self.blocks.values() for write in block.writes.values()]
         counts = {
             "stamped_writes": len(writes),
@@ -174,7 +182,7 @@ class Book:
 def _violation(
     key: Key, event: Event, block: Block, allowed: Sequence[int], outdated: str,
 ) -> Violation | None:
-    """Tell what is wrong with a block as it was read, if anything is."""
+    """Return the violation that a block's content shows when read, or None."""
     data = event.data
     where = _name(key)
     expected = f"expected {_versions(allowed)}"

@@ -1,4 +1,4 @@
-"""Kernel health: the console shows no report of the kernel's own between begin and end."""
+"""Kernel health: the console shows no kernel report between the scenario's begin and end."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from results.verdict import Check, Figure, Signature, Verdict
 NAME = "kernel_health"
 
 INITIATOR = "initiator"
-"""What the events of a machine of the initiator's own have as ``machine``."""
+"""Value of ``machine`` in the console events of an initiator with its own machine."""
 
 LINES_MAX = 80
 """Lines of one report that the evidence quotes; console.log has all of them."""
 
 
 def begin_mark(scenario: str) -> str:
-    """Return what the harness writes to /dev/kmsg first: proof that the console is heard."""
+    """Return the harness's first message to /dev/kmsg: proof that the console works."""
     return f"stf: scenario {scenario} begins"
 
 
 def end_mark(scenario: str) -> str:
-    """Return what the harness writes to /dev/kmsg last."""
+    """Return the harness's last message to /dev/kmsg."""
     return f"stf: scenario {scenario} ends"
 
 
 def check(history: History) -> Check:
-    """FAIL for any report of the kernel; UNKNOWN when the scenario's marker was not seen."""
+    """FAIL for any kernel report; UNKNOWN when the scenario's marker is not on the console."""
     scenario = history.first("harness", "scenario")
     if scenario is None:
         return Check(NAME, Verdict.UNKNOWN, "the history has no scenario event")
@@ -42,13 +42,13 @@ def check(history: History) -> Check:
     found = reports(history)
     titles = list(Counter(report.title for report in found))
     if not marked:
-        reason = "the console was not heard: the scenario's marker is not on it"
+        reason = "the console has no marker of the scenario: nothing of it was received"
         if titles:
             reason += f"; what was heard has {', '.join(titles)}"
         return Check(NAME, Verdict.UNKNOWN, reason, _quote(found))
     figures = {"kernel_reports": Figure(len(found), "1")}
     if found:
-        # printk's clock, for want of a better one: within milliseconds of CLOCK_MONOTONIC
+        # printk's clock is the best available: within milliseconds of CLOCK_MONOTONIC
         times = [each.time for each in found if each.time is not None]
         figures.update(Timeline.of(history).detected(NAME, min(times, default=None)))
         return Check(NAME, Verdict.FAIL, "; ".join(titles), _quote(found), figures,
@@ -58,7 +58,7 @@ def check(history: History) -> Check:
 
 
 def reports(history: History) -> list[Report]:
-    """Return what the kernel reported between the scenario's begin and end."""
+    """Return the kernel's reports between the scenario's begin and end."""
     scenario = history.first("harness", "scenario")
     return [] if scenario is None else [
         _at(report, 0.0 if machine is None else _behind(history)) for machine in machines(history)
@@ -66,7 +66,7 @@ def reports(history: History) -> list[Report]:
 
 
 def _at(report: Report, later: float) -> Report:
-    """Return a report with its time as the history has it: the console's text has its machine's."""
+    """Return a report with its time on the history's clock; the console has its own machine's."""
     return report if report.time is None else replace(report, time=report.time + later)
 
 
@@ -76,14 +76,16 @@ def _behind(history: History) -> float:
 
 
 def machines(history: History) -> list[str | None]:
-    """Return whose consoles there are: the target's, which has no name, and the initiator's if it
-    is on a machine of its own. A report of either kernel is one too many."""
+    """Return the machines with a console: None for the target's, and the initiator's if separate.
+
+    A report of either kernel is a FAIL.
+    """
     scenario = history.first("harness", "scenario")
     return [None, INITIATOR] if scenario and scenario.data.get("apart") else [None]
 
 
 def signature(report: Report) -> Signature:
-    """Return a report's kind with its title and the functions of its stack that say something."""
+    """Return a report's kind with its title and its stack's functions outside the machinery."""
     frames = [frame for frame in report.frames if not is_machinery(frame)]
     return Signature.of(str(report.kind), report.title, report.frame, *frames)
 
@@ -91,9 +93,9 @@ def signature(report: Report) -> Signature:
 def _console(history: History, scenario: str, machine: str | None) -> tuple[str, bool]:
     """Return the console from the scenario's first mark to its last, and whether it is marked.
 
-    Without the first mark, all of it. Marks and not times: printk's clock (local_clock) is not
-    exactly CLOCK_MONOTONIC, and a message written into the middle of a line has none of its own.
-    So it is the lines' numbers, where there are some, that tell their order.
+    Without the first mark, all of it. The range goes by marks and not by times: printk's clock
+    (local_clock) is not exactly CLOCK_MONOTONIC, and a message written into the middle of a line
+    has no stamp of its own. Therefore the lines are ordered by their numbers, where there are some.
     """
     lines = [str(event.data["text"]) for event in sorted(
         history.select("console", "line"), key=lambda event: event.data.get("number", 0))

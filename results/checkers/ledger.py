@@ -1,4 +1,4 @@
-"""Command ledger: every I/O issued on the target's disks ended, once, and as it was allowed to.
+"""Command ledger: every I/O issued on the target's disks ended, once, and only as allowed.
 
 Counted at the block layer, independently of the workload, which writes nothing when it hangs.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from results.block_io import DATA_OPS, Account, Io, account
-from results.checkers import EVIDENCE_MAX
+from results.checkers import EVIDENCE_MAX, cited
 from results.history import Event, History
 from results.timeline import Timeline, command_bound, expected, phase
 from results.verdict import Check, Figure, Signature, Verdict
@@ -18,15 +18,20 @@ from results.verdict import Check, Figure, Signature, Verdict
 NAME = "ledger"
 
 EXEC = "EXEC"
-"""The point at which a backend executes a command, and answers it once."""
+"""The point at which a backend executes a command; it answers each command there once."""
 
 HARMLESS_FAULTS = frozenset({"release"})
 """Faults that break nothing: the control. No I/O may fail under them before the teardown."""
 
 
+ONCE = "SAM-6, Send Command Complete: a command ends once"
+ENDS = "SAM-6, Execute Command: every command ends with a status or with a delivery failure"
+"""Requirements, by the procedure call's name in the standard."""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """What one rule has to say. ``first``: when there was the first evidence of a FAIL."""
+    """The result of one rule. ``first``: time of the first evidence of a FAIL."""
 
     verdict: Verdict
     reason: str
@@ -36,7 +41,7 @@ class Finding:
 
 
 def check(history: History) -> Check:
-    """FAIL for an I/O that never ended, ended twice, or failed as nothing allowed it to."""
+    """FAIL for an I/O that never ended, ended twice, or failed without permission."""
     book = account(history)
     timeline = Timeline.of(history)
     figures = _figures(history, book)
@@ -81,7 +86,10 @@ def _broken_record(book: Account) -> Finding | None:
 
 
 def _answered_twice(history: History) -> Finding | None:
-    """The backend's own word, whatever the kernel made of the second answer."""
+    """Return a finding on commands that the backend reports as answered twice.
+
+    The kernel's reaction to the second answer does not matter.
+    """
     answered: set[tuple[str | None, int]] = set()
     again: list[Event] = []
     for event in history.select("backend", "step"):
@@ -99,7 +107,8 @@ def _answered_twice(history: History) -> Finding | None:
         return None
     handles = ", ".join(dict.fromkeys(str(event.data["handle"]) for event in again))
     return Finding(
-        Verdict.FAIL, f"the backend answered twice at {EXEC}: handle {handles}", _quote(again),
+        Verdict.FAIL, f"the backend answered twice at {EXEC}: handle {handles}{cited(ONCE)}",
+        _quote(again),
         [Signature.of("answered twice", EXEC, event.data["direction"]) for event in again],
         again[0].time,
     )
@@ -116,14 +125,15 @@ def _events(events: Sequence[Event], kind: str, words: str) -> Finding | None:
     if event.data.get("error"):
         reason += f" with {event.data['error']}"
     signatures = [Signature.of(kind, each.data["op"], each.data.get("error")) for each in events]
-    return Finding(Verdict.FAIL, reason, _quote(events), signatures, event.time)
+    clause = cited(ONCE if kind in {"twice", "stray"} else None)
+    return Finding(Verdict.FAIL, reason + clause, _quote(events), signatures, event.time)
 
 
 def _strays(history: History, book: Account) -> list[Event]:
     """Return the strays since the first workload of a disk began.
 
-    What the kernel itself read from a new disk (its partition table) may have been issued
-    before the trace began.
+    The kernel's own reads from a new disk (its partition table) may have been issued before the
+    trace began.
     """
     begin = next((event for event in history.select("workload", "begin")
                   if event.data["disk"]), None)
@@ -144,7 +154,7 @@ def _failed_early(history: History, timeline: Timeline, book: Account) -> Findin
 
 
 def _unexpected(history: History, timeline: Timeline, book: Account) -> Finding | None:
-    """An error that the fault cannot lead to, if it says to which it can; until the clean-up."""
+    """Return a finding on errors, until the clean-up, that the fault does not permit."""
     expect = expected(history)
     if expect.get("errors") is None or timeline.fired is None:
         return None
@@ -156,13 +166,14 @@ def _unexpected(history: History, timeline: Timeline, book: Account) -> Finding 
         if io.error not in allowed and io.disk not in book.bystanders
     ]
     names = ", ".join(sorted(allowed)) or "none"
-    return _errors(failed, "unexpected error", f"failed as the fault does not allow ({names})")
+    return _errors(failed, "unexpected error", f"failed as the fault does not allow ({names})",
+                   cited(expect.get("clause")))
 
 
-def _errors(ios: Sequence[Io], kind: str, words: str) -> Finding | None:
+def _errors(ios: Sequence[Io], kind: str, words: str, clause: str = "") -> Finding | None:
     if not ios:
         return None
-    reason = f"{len(ios)} {words}, first: {ios[0].describe()} with {ios[0].error}"
+    reason = f"{len(ios)} {words}, first: {ios[0].describe()} with {ios[0].error}{clause}"
     first = min(io.completed for io in ios if io.completed is not None)
     return Finding(Verdict.FAIL, reason, _quote_ios(ios),
                    [Signature.of(kind, io.op, io.error) for io in ios], first)
@@ -184,7 +195,7 @@ def _failed_in_hold(history: History, timeline: Timeline, book: Account) -> list
 
 
 def _failed_while_held(history: History, timeline: Timeline, book: Account) -> Finding | None:
-    """The test held commands for longer than the target's own timeout: not what was asked."""
+    """Return UNKNOWN for I/Os that failed in the hold: it outlasted the target's own timeout."""
     failed = _failed_in_hold(history, timeline, book)
     if not failed:
         return None
@@ -225,7 +236,8 @@ def _open(
     )
     if jobs:
         words += f"; stuck with them: {', '.join(jobs)}"
-    # After an error the rest of the story is not told, and nobody follows the trace any more.
+    words += cited(ENDS)
+    # After an error the remaining steps are skipped and the trace is no longer read.
     ran_to_end = (timeline.end is not None and timeline.lost is None
                   and history.first("harness", "error") is None)
     overdue = timeline.fired is not None and waited > command_bound(history)

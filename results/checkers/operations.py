@@ -1,4 +1,4 @@
-"""Whether the target did what the harness asked of it: deploy, remove, unload, and the rest."""
+"""Operations: the target completed every operation that the harness requested of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "operations"
 
 
 def check(history: History) -> Check:
-    """FAIL when the harness met a target's failure while the machine was still heard."""
+    """FAIL when the harness met a target's failure before the machine was lost."""
     timeline = Timeline.of(history)
     failures = [
         event for event in history.select("harness", "error")
@@ -26,5 +26,6 @@ def check(history: History) -> Check:
         )
     operations = [str(event.data["operation"]) for event in history.select("target", "end")]
     if not operations:
-        return Check(NAME, Verdict.UNKNOWN, "the target was asked to do nothing")
-    return Check(NAME, Verdict.PASS, f"the target did what it was asked: {', '.join(operations)}")
+        return Check(NAME, Verdict.UNKNOWN, "no operation on the target was recorded")
+    words = f"every operation on the target succeeded: {', '.join(operations)}"
+    return Check(NAME, Verdict.PASS, words)

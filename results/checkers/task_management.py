@@ -1,10 +1,10 @@
-"""Task management: every function that was asked for had its one response, in time.
+"""Task management: every requested function had its one response, in time.
 
-A function that was asked for ends with a response (RFC 7143 11.6.1; SAM-6 clause 7), or with the
-session, which the target may end by itself (TARGET COLD RESET) or lose with its device. The fault's
-``armed`` event says with which responses, as ``expect``'s "functions": a word, or a function and a
-word, and by which clause. The bound is a command's: no fault makes a function wait longer. One that
-may stay unanswered is not late.
+A function ends with a response (RFC 7143 11.6.1; SAM-6 clause 7), or with the session, which the
+target may end by itself (TARGET COLD RESET) or lose with its device. The fault's ``armed`` event
+lists the permitted responses, as ``expect``'s "functions": a response, or a function and a
+response; and the clause. The bound is a command's: no fault extends it for a function. A function
+that may stay unanswered is not late.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from results.verdict import Check, Figure, Signature, Verdict
 NAME = "task_management"
 
 UNANSWERED = "unanswered"
-"""What a session's program says of one that it has waited for in vain
+"""Word of a session's program for a function without a response at the end of its wait
 (fixtures.initiator.libiscsi.ledger_guest)."""
 
 
 ONE_STATUS = "SAM-6 5.3.1: a command ends with one status"
-"""The clause that a breach is of."""
+"""The clause that a breach violates."""
 
 
 def check(history: History) -> Check | None:
-    """FAIL for a function with another response, or none in time; None when none was asked for."""
+    """FAIL for a forbidden response, or none in time; None when no function was requested."""
     requested = {int(event.data["number"]): event
                  for event in history.select("workload", "function")}
     if not requested:
@@ -63,7 +63,7 @@ def check(history: History) -> Check | None:
                   if words(event) == UNANSWERED and fits(event)}
     late = [event for number, event in requested.items() if number not in terminated
             and _seconds(event, responses.get(number), timeline) > bound]
-    for found, what, kind in ((wrong, "was answered otherwise than with "
+    for found, what, kind in ((wrong, "had another response than "
                                + " or ".join(allowed), "response"),
                               (late, f"had no response in {bound:g} s", "late")):
         if found:
@@ -81,27 +81,29 @@ def check(history: History) -> Check | None:
                  for each in found])
     if missing := [event for number, event in requested.items() if number not in responses]:
         return Check(NAME, Verdict.UNKNOWN, f"{len(missing)} of {len(requested)} functions had no "
-                     "response when nobody looked any more",
+                     "response when the scenario ended",
                      [_evidence(event) for event in missing[:EVIDENCE_MAX]], figures)
     ending = ", ".join(dict.fromkeys(map(words, responses.values())))
     return Check(NAME, Verdict.PASS, f"{len(responses)} functions ended with {ending}", (), figures)
 
 
 def _broken(history: History) -> str | None:
-    """Return the last words of a job that commands were issued by and that ended badly."""
+    """Return the error of a job that issued functions and ended with a failure, or None."""
     jobs = {event.data["job"] for event in history.select("workload", "function")}
     return next((str(event.data["error"]) for event in history.select("workload", "end")
                  if event.data["job"] in jobs and event.data["exit"]), None)
 
 
 def words(answer: Event) -> str:
-    """Return in words how a function ended."""
+    """Return a function's ending as text."""
     return str(answer.data["error"] or answer.data["response"])
 
 
 def _seconds(requested: Event, answer: Event | None, timeline: Timeline) -> float:
-    """Return how long a function took, or has taken so far, counted from the fault at the
-    earliest: what it waits for may be held until then."""
+    """Return the seconds that a function took, or has taken until the end of the record.
+
+    Counted from the fault at the earliest: commands that it waits for may be held until then.
+    """
     end = timeline.seen_until if answer is None else answer.time
     return end - timeline.since_fault(requested.time)
 

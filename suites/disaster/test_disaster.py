@@ -1,6 +1,8 @@
-"""Verdicts when machine or target die: a target that never ends is FAIL and names the tasks that
-wait; a lost machine is UNKNOWN; neither takes longer than the ladder allows, and the next scenario
-is not harmed."""
+"""Verdicts when the machine or the target dies.
+
+A target whose teardown never ends is FAIL, and the verdict names the waiting tasks. A lost machine
+is UNKNOWN. Neither takes longer than the ladder allows, and the next scenario passes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pytest
 
@@ -18,6 +20,7 @@ from fixtures.plugin import RunPlan
 from fixtures.scenario import Arrangement, Plan
 from fixtures.steps import fault_at_point
 from inject.backend_end import KILL
+from inject.contract import FaultContext
 from inject.fault import ANYTHING, Expected, Held, Needs
 from inject.point import State
 from inject.release import Release
@@ -31,34 +34,33 @@ from results.verdict import Verdict
 from targets.target import Deployment, Device
 
 BOOT_AND_RESTORE = 30.0
-"""Seconds of the host that a scenario may need on top of its ladder: boot, snapshot, judging."""
+"""Seconds on the host that a scenario may need beyond its ladder: boot, snapshot, judging."""
 
 FLOOD_BYTES = 100 << 20
 FLOOD_LINE = "it is getting wet in here: a line that nobody needs, " + 20 * "again and "
 BY_GUEST = 4 << 20
 FLOOD_SECONDS = 90.0
-"""Time that an emulated serial port may need for these: it takes from 0.1 to 1 MB/s; all 100 MiB
-took it from 4 to 10 minutes."""
+"""Seconds that an emulated serial port may need for ``BY_GUEST`` bytes. Measured: 0.1 to 1 MB/s;
+all 100 MiB took 4 to 10 minutes."""
 
 HISTORY_MAX = 64 << 20
-"""Bytes of history.jsonl that a flood may lead to."""
+"""Maximum size of history.jsonl after a flood, in bytes."""
 
 GROWTH_MAX = 256 << 20
-"""Bytes by which this process may grow meanwhile."""
+"""Maximum growth of this process during the flood, in bytes."""
 
 NOTHING = Expected((), "")
-"""Of a fault after which the machine can answer nothing: the tests judge the verdict."""
+"""The expectation for faults after which the machine cannot answer: the tests check the verdict."""
 
 
 @dataclass(frozen=True)
 class MachineKilled:
-    """The host loses the guest: QEMU is killed at the point."""
+    """A fault: the host kills QEMU at the point."""
 
     pool: GuestPool
     name: str = "machine-killed"
     breaks: bool = True
     ends_device: bool = True
-    waits_for_users: bool = False
     held: Held = Held.LOST
     needs: Needs = ANYTHING
 
@@ -68,20 +70,20 @@ class MachineKilled:
         """Return no expectation."""
         return NOTHING
 
-    def fire(self, where: Any, deadline: float) -> None:
-        """Kill the only guest that runs."""
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Kill the only running guest."""
         for guest in self.pool.guests():
             os.kill(guest.pid, signal.SIGKILL)
 
-    def undo(self, where: Any, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Do nothing: the machine has gone."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A call of the guest's agent that harms the guest or ends it.
+    """A fault: a call of the guest's agent that damages or ends the guest.
 
-    ``verb`` and ``args``: the call, which is begun and not waited for.
+    ``verb`` and ``args``: the call. It is begun, and its end is not waited for.
     """
 
     name: str
@@ -89,7 +91,6 @@ class Order:
     args: tuple[str | list[str], ...]
     breaks: bool = True
     ends_device: bool = True
-    waits_for_users: bool = False
     held: Held = Held.LOST
     needs: Needs = ANYTHING
 
@@ -99,40 +100,39 @@ class Order:
         """Return no expectation."""
         return NOTHING
 
-    def fire(self, where: Any, deadline: float) -> None:
+    def fire(self, context: FaultContext, deadline: float) -> None:
         """Begin the call."""
-        deployment: Deployment = where.deployment
+        deployment = cast(Deployment, context.deployment)
         deployment.machine.begin(self.verb, *self.args)
 
-    def undo(self, where: Any, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Do nothing: the machine has gone."""
 
 
 @dataclass(frozen=True)
 class Flood:
-    """A program floods the console that carries the kernel's reports.
+    """A fault: a program floods the console that carries the kernel's reports.
 
-    The held commands are released; the flood is over when all has been written: the guest writes
-    as much as its serial port takes in half a minute, the host writes the rest into the same file.
+    The held commands are released. The flood is over when all of it has been written: the guest
+    writes ``BY_GUEST`` bytes through its serial port, the host appends the rest to the same file.
     """
 
     pool: GuestPool
     name: str = "flood"
     breaks: bool = False
     ends_device: bool = False
-    waits_for_users: bool = False
     held: Held = Held.ANSWERED
     needs: Needs = ANYTHING
 
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Return the control's expectation: nothing is broken."""
+        """Return the expectation of the control (``Release``): nothing is broken."""
         return Release().expected(state, traits, direction)
 
-    def fire(self, where: Any, deadline: float) -> None:
-        """Release the commands, and write all of the flood."""
-        deployment: Deployment = where.deployment
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Release the held commands and write the whole flood."""
+        deployment = cast(Deployment, context.deployment)
         machine = deployment.machine
         deployment.backend.release(deadline)
         (console,) = (guest.console for guest in self.pool.guests() if guest.machine is machine)
@@ -143,14 +143,14 @@ class Flood:
             for _ in range((FLOOD_BYTES - BY_GUEST) // len(block) + 1):
                 file.write(block)
 
-    def undo(self, where: Any, deadline: float) -> None:
+    def undo(self, context: FaultContext, deadline: float) -> None:
         """Do nothing: nothing was broken."""
 
 
 def bounded(
     run_plan: RunPlan, plan: Plan, kernel: str
 ) -> tuple[Judgement, ScenarioRecord]:
-    """Run a plan; assert that it took no longer than the ladder's last rung."""
+    """Run a plan; assert that it ends within the scenario deadline plus ``BOOT_AND_RESTORE``."""
     began = time.monotonic()
     judgement, record = run_plan.recorded(plan, kernel, fault_at_point)
     bound = run_plan.ladder().scenario + BOOT_AND_RESTORE
@@ -159,13 +159,14 @@ def bounded(
 
 
 def passes(run_plan: RunPlan, kernel: str) -> None:
-    """Assert that a healthy scenario passes after the one that was harmed."""
+    """Assert that a healthy scenario passes after the damaged one."""
     after = run_plan(Plan(Release()), kernel, fault_at_point)
     assert after.verdict is Verdict.PASS, after.reason
 
 
 def test_backend_that_died_without_a_timeout(run_plan: RunPlan, kernel_name: str) -> None:
-    """Without a command timeout the kernel waits for ever, and the verdict names the waiters."""
+    """Without a command timeout the kernel waits forever, and the verdict names the waiting tasks.
+    """
     if run_plan.traits.command_timeout_option is None:
         pytest.skip("the target has no timeout for commands in a backend")
     device = Device(options=run_plan.traits.command_timeout(0))
@@ -180,7 +181,7 @@ def test_backend_that_died_without_a_timeout(run_plan: RunPlan, kernel_name: str
 
 
 def test_machine_that_was_killed(run_plan: RunPlan, kernel_name: str) -> None:
-    """QEMU killed while commands are held is UNKNOWN: the target's part is not known."""
+    """QEMU killed while commands are held is UNKNOWN: the target's behaviour is not known."""
     judgement, _ = bounded(run_plan, Plan(MachineKilled(run_plan.pool)), kernel_name)
     assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
     assert "lost" in judgement.reason
@@ -188,7 +189,7 @@ def test_machine_that_was_killed(run_plan: RunPlan, kernel_name: str) -> None:
 
 
 def test_machine_that_panics(run_plan: RunPlan, kernel_name: str) -> None:
-    """A panic is the kernel's failure, and the console, read from outside, has the proof."""
+    """A panic is FAIL; the console, which the host records, is the evidence."""
     fault = Order("panic", "write", ("/proc/sysrq-trigger", "c"))
     judgement, record = bounded(run_plan, Plan(fault), kernel_name)
     assert judgement.verdict is Verdict.FAIL, judgement.reason
@@ -202,7 +203,7 @@ def test_machine_that_panics(run_plan: RunPlan, kernel_name: str) -> None:
 
 
 def test_agent_that_was_killed(run_plan: RunPlan, kernel_name: str) -> None:
-    """Without its agent the guest cannot be observed: that is not the target's failure."""
+    """A guest without its agent cannot be observed: UNKNOWN, not a failure of the target."""
     fault = Order("agent-killed", "run", (["sh", "-c", "kill -9 $PPID"],))
     judgement, _ = bounded(run_plan, Plan(fault), kernel_name)
     assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
@@ -211,9 +212,9 @@ def test_agent_that_was_killed(run_plan: RunPlan, kernel_name: str) -> None:
 
 
 def test_console_that_is_flooded(run_plan: RunPlan, kernel_name: str) -> None:
-    """100 MB of a program's output cost neither the verdict nor the host's memory."""
+    """100 MiB of console output change neither the verdict nor the host's memory use."""
     fault = Flood(run_plan.pool)
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM counts anew (man 5 proc)
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM (man 5 proc)
     before = memory("VmRSS")
     judgement, record = run_plan.recorded(Plan(fault), kernel_name, fault_at_point)
     assert memory("VmHWM") - before < GROWTH_MAX
@@ -226,7 +227,7 @@ def test_console_that_is_flooded(run_plan: RunPlan, kernel_name: str) -> None:
 
 
 def memory(field: str) -> int:
-    """Return one of this process's sizes in bytes (/proc/self/status)."""
+    """Return a size of this process in bytes (a field of /proc/self/status)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) << 10

@@ -1,9 +1,7 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
-"""The ids that every suite collects for a target, and the table of them that is under version
-control.
+"""The scenario ids that every suite collects for a target, and their table under version control.
 
 A scenario's id names it in reports, in known issues, and in the records of earlier runs. After a
-change that is meant to change ids, write the table again from the top of the checkout::
+change that changes ids on purpose, write the table again from the top of the checkout::
 
     python -m suites.selftest.collected > suites/selftest/scenario_ids.tsv
 """
@@ -27,23 +25,23 @@ TABLE = Path(__file__).with_name("scenario_ids.tsv")
 SUITES = tuple(sorted(path.parent.name for path in (TOP / "suites").glob("*/__init__.py")
                       if path.parent.name != "selftest"))
 
-EVERY_MARK = "not sick or conformance or performance or endurance"
+EVERY_MARK = "not detectors or conformance or performance or endurance"
 """Selects tests of all marks: a test of an opt-in mark is left out unless -m names its mark."""
 
 NODE = re.compile(r"suites/(\w+)/\S+?\[(.+)\]")
 NO_PARAMETERS = "NOTSET"
-"""pytest's id of a test whose list of parameters is empty."""
+"""pytest's id of a test whose parameter list is empty."""
 
 Ids = Mapping[str, Sequence[str]]
-"""Ids by suite, in the order of collection."""
+"""Ids by suite, in collection order."""
 
 
 @cache
 def collect(target: str, top: Path = TOP, suites: tuple[str, ...] = SUITES) -> Ids:
-    """Return what is collected for a target on one kernel, in an interpreter of its own.
+    """Return the ids collected for a target on one kernel, by suite, from a separate interpreter.
 
-    ``target``: its name, that of the alias (suites.selftest.alias_plugin) included. ``top``: the
-    checkout. Raises AssertionError with pytest's output when it fails.
+    ``target``: a target's name or the alias's (suites.selftest.alias_plugin). ``top``: the
+    checkout. Raises AssertionError with pytest's output when the collection fails.
     """
     command = [sys.executable, "-m", "pytest", "-p", "suites.selftest.alias_plugin",
                "-p", "no:cacheprovider", "--collect-only", "-q", "--no-header",
@@ -62,13 +60,13 @@ def collect(target: str, top: Path = TOP, suites: tuple[str, ...] = SUITES) -> I
 
 
 def rows(target: str, ids: Ids) -> list[str]:
-    """Return a target's rows of the table: suite, number of ids, SHA-256 of the sorted ids."""
+    """Return a target's rows of the table: target, suite, number of ids, checksum of the ids."""
     return ["\t".join((target, suite, str(len(ids[suite])), checksum(ids[suite])))
             for suite in sorted(ids)]
 
 
 def checksum(ids: Sequence[str]) -> str:
-    """Return the SHA-256 of ids, sorted, a line each."""
+    """Return the SHA-256 of the sorted ids, one per line."""
     return hashlib.sha256("".join(f"{each}\n" for each in sorted(ids)).encode()).hexdigest()
 
 

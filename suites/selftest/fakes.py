@@ -1,6 +1,6 @@
-"""Fakes to stage what real machines do seldom: panic, silence, slowness, a broken backend.
+"""Fakes for rare machine states: panic, silence, slowness, a broken backend.
 
-Only the far end of the agent's line is fake. What speaks to it is the harness's own.
+Only the agent's side of the connection is fake; the host's side is the harness's own code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from results.ladder import Ladder
 from targets.catalogue import traits_of
 
 IMPATIENT = Ladder(command=0.2, teardown=0.3, silence=0.3, scenario=2.0, step=0.2, boot=0.3)
-"""Bounds for machines whose deadlines are meant to be missed."""
+"""Bounds for machines that miss their deadlines on purpose."""
 
 PANIC = ("Kernel panic - not syncing: Fatal exception in interrupt",
          "---[ end Kernel panic - not syncing: Fatal exception in interrupt ]---")
@@ -34,7 +34,7 @@ Script = Callable[["FakeProgram", Mapping[str, Any]], None]
 
 
 class FakeProgram:
-    """A program on a fake machine. ``script`` is called with each message that it is sent."""
+    """A program on a fake machine. ``script`` is called with each message sent to it."""
 
     def __init__(self, machine: FakeMachine, pid: int, script: Script) -> None:
         self.pid = pid
@@ -43,39 +43,40 @@ class FakeProgram:
         self._script = script
 
     def receive(self, message: Mapping[str, Any]) -> None:
-        """Take a message from the test's side."""
+        """Record a message from the host and pass it to the script."""
         self.received.append(message)
         self._script(self, message)
 
     def emit(self, kind: str, **data: Any) -> None:
-        """Write a line."""
+        """Emit an event on the program's output."""
         line = {"t": time.monotonic_ns(), "kind": kind, **data}
         self._machine.emit({"pid": self.pid, "line": line})
 
     def reply(self, message: Mapping[str, Any], result: Any = None) -> None:
-        """Do as one is told."""
+        """Emit a successful reply to a message."""
         self.emit("reply", id=message["id"], ok=True, result=result)
 
     def exit(self, status: int) -> None:
-        """End."""
+        """Emit the program's exit."""
         self._machine.emit({"pid": self.pid, "exit": status, "t": time.monotonic_ns()})
 
 
 def deaf(_program: FakeProgram, _message: Mapping[str, Any]) -> None:
-    """Be a program that answers nothing."""
+    """Ignore every message."""
 
 
 def cooperative(program: FakeProgram, message: Mapping[str, Any]) -> None:
-    """Succeed at every request."""
+    """Reply with success to every message."""
     program.reply(message, True)
 
 
 class FakeMachine:
-    """A machine without a kernel: a real connection to an agent that does what a test stages.
+    """A machine without a kernel: a real connection to an agent with scripted replies.
 
-    ``verbs`` answer requests, by name; a verb that is not there succeeds and returns nothing.
-    ``requested`` keeps every request but pings. ``programs``: those spawned, in order; ``born`` is
-    called with each. It has what a scenario wants of a guest: console, ladder, alive.
+    ``verbs``: functions that answer requests, by verb; a missing verb succeeds and returns nothing.
+    ``requested``: every request but pings. ``programs``: the spawned programs, in order. ``born``
+    is called with each new program. Has the attributes of a guest that a scenario uses: console,
+    ladder, alive.
     """
 
     def __init__(self, console: Path, ladder: Ladder = IMPATIENT) -> None:
@@ -115,55 +116,55 @@ class FakeMachine:
         self.connection.close()
 
     def host_cpu(self) -> tuple[float, float]:
-        """Have had all that it wanted."""
+        """Return fake CPU seconds of the guest: 1.0 run, 0.0 waited."""
         return 1.0, 0.0
 
     @property
     def alive(self) -> bool:
-        """Whether the line is up."""
+        """Whether the connection is up."""
         return self.connection.lost is None
 
     @property
     def running(self) -> bool:
-        """Whether there is a QEMU to look into: never."""
+        """Whether a QEMU can be inspected: always False."""
         return False
 
-    # stages
+    # scripted states
 
     def slow(self, verb: str, seconds: float) -> None:
-        """From now on let a verb take this long."""
+        """Delay a verb's reply by this many seconds from now on."""
         self._delays[verb] = seconds
 
     def fall_silent(self) -> None:
-        """Answer nothing any more; the line stays up, as that of a guest that spins."""
+        """Stop answering; the connection stays up, as with a guest that spins."""
         self._silent = True
 
     def panic(self) -> None:
-        """Write a panic to the console and fall silent: panic=0 keeps a dead guest."""
+        """Write a panic to the console and stop answering: panic=0 keeps a dead guest."""
         for words in PANIC:
             self.write_console(words)
         self.fall_silent()
 
     def vanish(self) -> None:
-        """Close the line, as a killed QEMU does."""
+        """Close the connection, as a killed QEMU does."""
         with suppress(OSError):
             self._line.shutdown(socket.SHUT_RDWR)
 
     def write_console(self, words: str) -> None:
-        """Write a line to the console."""
+        """Append a line with a timestamp to the console."""
         with self.console.open("a") as file:
             file.write(f"[{time.monotonic():12.6f}] {words}\n")
 
     def emit(self, message: Mapping[str, Any]) -> None:
-        """Write a message to the line."""
+        """Send a message on the connection."""
         self.emit_bytes(json.dumps(message).encode() + b"\n")
 
     def emit_bytes(self, data: bytes) -> None:
-        """Write to the line whatever it be."""
+        """Send raw bytes on the connection."""
         with self._lock, suppress(OSError):
             self._line.sendall(data)
 
-    # the agent's part
+    # the agent's side
 
     def _serve(self) -> None:
         with self._line.makefile("rb") as lines:
@@ -218,25 +219,25 @@ class FakeMachine:
 
 @dataclass
 class FakePool:
-    """The guest pool of one fake machine, for a whole scenario; ``target`` deploys on it."""
+    """The guest pool of one fake machine, for a whole scenario; ``target`` is deployed on it."""
 
     guest: FakeMachine
     target: Any
     keep_stalled: bool = False
 
     def recognised(self, judgement: Any, _kernel: str) -> Any:
-        """Know no issue."""
+        """Return the judgement unchanged: no issue is known."""
         return judgement
 
     def progress(self, _words: str) -> None:
-        """Tell nobody."""
+        """Discard the message."""
 
     def entered(self, _phase: str) -> None:
-        """Tell nobody."""
+        """Discard the phase."""
 
     @property
     def accelerator(self) -> Any:
-        """Something with a name."""
+        """A fake accelerator: an object with a name."""
         return type("Fake", (), {"name": "fake"})
 
     @contextmanager
@@ -248,35 +249,36 @@ class FakePool:
 
 @dataclass
 class FakeOperation:
-    """An operation that was begun on a subject (an inject.contract.Running)."""
+    """An operation in progress on a subject (an inject.contract.Running)."""
 
     subject: FakeSubject
     name: str = "operation"
 
     @property
     def done(self) -> bool:
-        """Whether it has ended: one that never waits has, at once."""
+        """Whether the operation has ended: at once if it never waits."""
         return self.subject.waits_after is None
 
     def waits(self) -> bool:
-        """Whether it waits."""
+        """Return whether the operation waits."""
         return self.subject.look()
 
     def finish(self, deadline: float) -> None:
-        """See it end."""
+        """Run the subject's removal to its end and record it."""
         self.subject.removal(self.subject.released)
         self.subject.done.append("ends")
 
 
 @dataclass
 class FakeSubject:
-    """What a fault is done to (an inject.contract.DeployedDevice); keeps what is done, in order.
+    """The object that a fault acts on (an inject.contract.DeployedDevice); records its actions.
 
-    It is its own backend, and that one's process.
-    ``waits_after``: how often the operation is looked at before it waits; None: it never does.
-    ``removal``: what the operation does once it waits, given the event that the release sets.
-    ``results``: what the backend answers to a command, by its name. ``there``: whether the device
-    is.
+    It is also its own backend, and that backend's process. Actions are recorded in order.
+
+    ``waits_after``: number of looks at the operation before it waits; None: it never waits.
+    ``removal``: function that the waiting operation runs, given the event that the release sets.
+    ``results``: functions that compute the backend's results, by request. ``there``: whether the
+    device is present.
     """
 
     waits_after: int | None = 0
@@ -293,32 +295,32 @@ class FakeSubject:
 
     @property
     def deployment(self) -> FakeSubject:
-        """It is the context of a fault, too (an inject.contract.FaultContext)."""
+        """The subject itself, which is also a fault's context (an inject.contract.FaultContext)."""
         return self
 
     @property
     def traits(self) -> TargetTraits:
-        """Those of SCST."""
+        """SCST's traits."""
         return traits_of("scst")
 
     @property
     def network(self) -> FakeSubject:
-        """The network."""
+        """The subject itself, as the network."""
         return self
 
     @property
     def initiators(self) -> FakeSubject:
-        """The initiators."""
+        """The subject itself, as the initiators."""
         return self
 
     @property
     def backend(self) -> FakeSubject:
-        """The backend."""
+        """The subject itself, as the backend."""
         return self
 
     @property
     def process(self) -> FakeSubject:
-        """The backend's process."""
+        """The subject itself, as the backend's process."""
         return self
 
     def _do(self, what: str) -> None:
@@ -327,38 +329,38 @@ class FakeSubject:
     # the backend
 
     def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
-        """Return the result that the test set."""
+        """Record the request; return its configured result."""
         self._do(f"{do} {arguments}" if arguments else do)
         return self.results[do](**arguments) if do in self.results else None
 
     def hold(self, point: str, count: int, **_: Any) -> None:
-        """Hold."""
+        """Record the hold."""
         self._do(f"hold {point}")
 
     pid = 1
 
     def seen(self, kind: str, **data: Any) -> list[Mapping[str, Any]]:
-        """Have seen nothing."""
+        """Return no events."""
         return []
 
     def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
-        """See nothing."""
+        """Return False: no event occurs."""
         return False
 
     def wait_held(self, count: int, deadline: float) -> bool:
-        """Hold as many as are asked for."""
+        """Return True: the count is held at once."""
         return True
 
     def serving(self, deadline: float) -> bool:
-        """Serve as long as the device is there."""
+        """Return whether the backend serves: as long as the LUN is reachable."""
         return self.reachable()
 
     def end(self, deadline: float) -> None:
-        """End."""
+        """Record the end of the backend."""
         self._do("end")
 
     def release(self, deadline: float) -> None:
-        """Let go what is held."""
+        """Record the release and wake the waiting operation."""
         self._do("release")
         self.released.set()
 
@@ -366,130 +368,134 @@ class FakeSubject:
         self, how: str, count: int, *, deadline: float, direction: str | None = None,
         medium: str | None = None,
     ) -> None:
-        """Misbehave."""
+        """Record the misbehaviour."""
         self._do(f"lie {how}")
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:
-        """Have misbehaved at once."""
+        """Return True: the misbehaviour has occurred."""
         return True
 
     def behave(self, deadline: float) -> None:
-        """Behave."""
+        """Record the end of the misbehaviour."""
         self._do("truth")
 
     def close(self, deadline: float) -> None:
-        """Close the device."""
+        """Record the close of the device."""
         self._do("close")
 
     def kill(self) -> None:
-        """Kill the backend."""
+        """Record the kill of the backend."""
         self._do("kill")
 
     def signal(self, number: int) -> None:
-        """Send the backend's process a signal."""
+        """Record the signal to the backend's process."""
         self._do(Signals(number).name)
 
     def wait(self, deadline: float) -> int:
-        """Wait for the process's end."""
+        """Record the wait for the process; return exit status 0."""
         self._do("wait")
         return 0
 
     def end_process(self, pid: int) -> None:
-        """Kill another process."""
+        """Record the kill of another process."""
         self._do(f"end {pid}")
 
     # operations
 
     def begin(self, operation: str) -> FakeOperation:
-        """Begin an operation."""
+        """Record and return a new operation."""
         self._do(f"{operation} begins")
         return FakeOperation(self)
 
     def heal(self, operation: str, deadline: float) -> None:
-        """Undo it."""
+        """Record the undo of an operation."""
         self._do(f"{operation} healed")
 
     # the device
 
     def present(self) -> bool:
-        """Whether the device is there."""
+        """Return whether the device is present."""
         return self.there
 
     def reachable(self) -> bool:
-        """Whether the LUN is there: it goes with the device."""
+        """Return whether the LUN is present: until the device is closed."""
         return "close" not in self.done
 
     def remove_lun(self) -> None:
-        """Remove the LUN, as long as that takes."""
+        """Remove the LUN; blocks as long as ``removal`` does."""
         self._do("remove_lun begins")
         self.removal(self.released)
         self._do("remove_lun ends")
 
     def removal_waits(self) -> bool:
-        """Tell whether the removal waits."""
+        """Return whether the removal waits."""
         return bool(self.done) and self.look()
 
     def look(self) -> bool:
-        """Look once more at whether something waits."""
+        """Count one more look; return whether the operation waits."""
         self.looks += 1
         return self.waits_after is not None and self.looks > self.waits_after
 
     def take_device_away(self) -> None:
-        """End the device."""
+        """Record the removal of the device."""
         self._do("take_device_away")
 
     # the network
 
     def impair(self, how: str, deadline: float) -> None:
-        """Impair it."""
+        """Record the impairment."""
         self._do(f"impair {how}")
 
     def restore(self, deadline: float) -> None:
-        """Restore it."""
+        """Record the restoration of the network."""
         self._do("restore")
 
     def cut(self, partition: Cut, deadline: float) -> None:
-        """Cut it."""
+        """Record the cut."""
         self._do(f"cut {partition.how}")
 
     def mend(self, deadline: float) -> None:
-        """Join it."""
+        """Record the mend."""
         self._do("mend")
 
     def mend_when(self, begun: Callable[[], bool], deadline: float) -> None:
-        """Have it joined later."""
+        """Record the request for a later mend."""
         self._do("mend later")
 
     # the initiators
 
     def begin_login(self, session: str, instead_of: str, deadline: float) -> None:
-        """Begin a login."""
+        """Record the start of a login."""
         self._do(f"login {session} for {instead_of}")
 
     def begin_logout(self, session: str, deadline: float) -> None:
-        """Begin a logout."""
+        """Record the start of a logout."""
         self._do(f"logout {session}")
 
     def drop(self, session: str, deadline: float) -> None:
-        """Hang up."""
+        """Record the drop of a session's connection."""
         self._do(f"drop {session}")
 
     def request(self, session: str, functions: Sequence[str], deadline: float) -> None:
-        """Request functions."""
+        """Record the request for task management functions."""
         self._do(f"request {' '.join(functions)}")
 
+    def end_loads(self) -> None:
+        """Record the end of the loads."""
+        self._do("end loads")
+
     def reach(self, breaks: BrokenSession, deadline: float) -> None:
-        """Bring sessions to a moment."""
+        """Record that sessions reach a moment."""
         self._do(f"reach {breaks.moment}")
 
     def break_sessions(self, deadline: float) -> None:
-        """Break them."""
+        """Record the break of the sessions."""
         self._do("break")
 
     def break_when(self, begun: Callable[[], bool], deadline: float) -> None:
-        """Break them later."""
+        """Record the request for a later break."""
         self._do("break later")
 
     def leave(self, deadline: float) -> None:
-        """Make none anew."""
+        """Record that no sessions are opened again."""
         self._do("leave")

@@ -1,4 +1,4 @@
-"""Each checker on a healthy story, on each way to fail, and with nothing to look at."""
+"""Each checker on a healthy history, on each way to fail, and on an empty history."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LADDER = Ladder()
 
 
 def lose_machine(story: Story, time: float) -> Story:
-    """QEMU is killed: nothing more is heard, and the harness says so a little later."""
+    """Kill QEMU in a history: its events end, and the harness reports the loss 0.2 s later."""
     story.until(time)
     return story.at(time + 0.2, "harness", "lost", what="QEMU was killed by signal 9")
 
@@ -351,7 +351,7 @@ def _busy_throughout(story: Story) -> None:
     ("deadline", _held_elsewhere, "4 commands were held at the fault, but no I/O was in flight"),
     ("deadline", _trace_overrun, "not whole"),
     ("teardown", _no_teardown, "no teardown was begun"),
-    ("kernel_health", _no_console, "the console was not heard"),
+    ("kernel_health", _no_console, "the console has no marker"),
     ("kernel_health", _other_marker, "what was heard has NULL pointer dereference"),
     ("threads", _no_fault, "the fault never fired"),
     ("threads", _no_samples, "no sample of the threads"),
@@ -366,7 +366,7 @@ def _busy_throughout(story: Story) -> None:
     ("machine", _tool_broken, "fio is not there"),
     ("machine", _harness_broken, "KeyError: 'x'"),
     ("machine", _lost, "the machine was lost: QEMU was killed by signal 9"),
-    ("operations", _no_operations, "asked to do nothing"),
+    ("operations", _no_operations, "no operation on the target"),
 ])
 def test_cannot_tell(name: str, change: Change, words: str) -> None:
     story = healthy()
@@ -475,7 +475,7 @@ def test_latency_by_phase() -> None:
 
 
 def test_what_is_under_way_when_a_story_breaks_off_is_not_stuck() -> None:
-    """Nobody follows the trace after an error: only what was late before it is known to be."""
+    """After an error the trace is not recorded: only commands already late by then are stuck."""
     story = healthy()
     story.at(END - 2.0, "harness", "error", family="TargetFailedError", message="it hung up")
     io(story, 90, END - 2.1, None, "read")
@@ -538,7 +538,7 @@ def test_stuck_means_blocked_until_the_end(blocked: list[bool], verdict: Verdict
 
 
 def test_blocked_when_the_record_ends_too_soon_to_tell() -> None:
-    """Found on LIO: the scenario ended 0.6 s after a teardown that was late."""
+    """Found on LIO: the scenario ended 0.6 s after a late teardown."""
     story = healthy().without("sampler", "threads", "blocked", after=15.0)
     for time in (15.2, 15.7, 16.1):
         sample(story, time, blocked={"stf:unlink": ["core_tpg_remove_lun"]})
@@ -612,7 +612,7 @@ def test_a_handle_may_be_used_again() -> None:
     for time, action in ((12.0, "received"), (12.1, "answered"), (12.2, "received"),
                          (12.3, "answered")):
         step(story, time, action, 7)
-    for time in (12.3, 12.4):  # elsewhere an answer may be given again
+    for time in (12.3, 12.4):  # at other points a repeated answer is allowed
         story.at(time, "backend", "step", point="ON_FREE_CMD", action="answered", handle=7)
     for device in ("a", "b"):
         step(story, 12.4, "received", 8, device=device)
@@ -642,7 +642,7 @@ def test_errors_of_the_clean_up_are_not_the_faults() -> None:
 
 
 def with_bystander() -> Story:
-    """Return a healthy story with I/O on a second LUN, of which each takes 0.1 s."""
+    """Return a healthy history with I/O on a second LUN, 0.1 s each."""
     story = healthy().at(11.2, "target", "disk", name="sdc", device="8:32", identity="stf1",
                          role="bystander")
     for serial in range(40):

@@ -1,4 +1,4 @@
-"""Events are declared: those that the code records, and those of the selftests' histories.
+"""Events are declared: those that the code records, and those in the selftests' histories.
 
 ``python -m suites.selftest.event_check PATH`` compares the histories of real runs.
 """
@@ -21,25 +21,24 @@ from suites.selftest.stories import healthy
 
 ROOT = Path(__file__).parents[2]
 
-WRITERS: Mapping[str, tuple[str, str]] = {
-    "note": ("fixtures suites", "harness"),
-    "emit": ("targets", "backend"),
-    "tell": ("fixtures/workload fixtures/workload/pdus_guest.py", "workload"),
-    "report": ("fixtures/workload fixtures/workload/pdus_guest.py", "workload"),
+WRITERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "note": (("fixtures", "harness"), ("suites", "harness")),
+    "emit": (("targets", "backend"), ("fixtures/workload", "workload")),
+    "report": (("fixtures/workload", "workload"),),
 }
-"""Functions that take an event's kind and its data: where they are called, and the source of their
-events."""
+"""Functions that take an event's kind and data: the paths of their callers, and the events'
+source."""
 
 NOT_RECORDED = {"ready"}
-"""Kinds of a workload's messages that its host side keeps for itself."""
+"""Kinds of a workload's messages that its host side does not record."""
 
 OF_PROGRAMS = ("fixtures/workload/chain",)
-"""Guest modules there whose messages become ``program`` events of the harness."""
+"""Guest modules whose messages become ``program`` events of the harness."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call in the code that makes an event."""
+    """A call in the code that records an event."""
 
     where: str
     source: str
@@ -48,7 +47,7 @@ class Call:
 
 
 def literal(node: ast.expr | None) -> str:
-    """Return a string constant, "" for anything else."""
+    """Return a string constant, "" for any other node."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
@@ -58,7 +57,7 @@ def names(keywords: list[ast.keyword]) -> frozenset[str]:
 
 
 def made_by(call: ast.Call, path: str) -> tuple[str, str, frozenset[str]] | None:
-    """Return source, kind and field names of the event that a call makes; None for another call."""
+    """Return source, kind and field names of the event that a call records, None otherwise."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     if name == "record" and len(call.args) >= 3:
         return literal(call.args[1]), literal(call.args[2]), names(call.keywords)
@@ -67,14 +66,14 @@ def made_by(call: ast.Call, path: str) -> tuple[str, str, frozenset[str]] | None
         keys = data.keys if isinstance(data, ast.Dict) else []
         return literal(call.args[1]), literal(call.args[2]), frozenset(filter(None, map(
             literal, filter(None, keys))))
-    places, source = WRITERS.get(name, ("", ""))
-    if call.args and any(path.startswith(place) for place in places.split()):
-        return source, literal(call.args[0]), names(call.keywords)
+    for place, source in WRITERS.get(name, ()) if call.args else ():
+        if path.startswith(place):
+            return source, literal(call.args[0]), names(call.keywords)
     return None
 
 
 def calls() -> Iterator[Call]:
-    """Yield the calls in the code that make events whose source and kind are written out."""
+    """Yield the calls that record events with literal source and kind."""
     for room in ("fixtures", "targets", "inject", "suites"):
         for path in sorted((ROOT / room).rglob("*.py")):
             name = str(path.relative_to(ROOT))

@@ -1,4 +1,4 @@
-"""Faults against a subject that keeps what is done to it: what, in which order, how long."""
+"""Faults on a subject that records actions: which, in which order, how long."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ def test_a_forked_copy_keeps_the_device() -> None:
 
 
 def reply(done: bool, error: str | None = None) -> dict[str, object]:
-    """Return what a backend says of an ioctl."""
+    """Return a backend's result of an ioctl."""
     return {"done": done, "error": error} if done else {"done": done}
 
 
-@pytest.mark.parametrize(("name", "said", "wrong"), [
+@pytest.mark.parametrize(("name", "replies", "wrong"), [
     ("backend-flush-cache", [reply(False), reply(True)], None),
     ("backend-flush-cache", [reply(True)], None),
     ("backend-flush-cache", [reply(False), reply(False)], "it does not end"),
@@ -133,7 +133,7 @@ def test_an_order_that_waits_or_does_not(
 
 
 def answering(*errors: str | None) -> FakeSubject:
-    """Return a subject whose kernel says these to an answer."""
+    """Return a subject whose kernel returns these errors for an answer."""
     return FakeSubject(results={"answer": lambda **_: [{"handle": 1, "errors": list(errors)}]})
 
 
@@ -227,7 +227,7 @@ def test_an_unknown_fault() -> None:
 
 
 def wait_for(released: threading.Event) -> None:
-    """Wait as a removal does for the commands that the backend has."""
+    """Wait for the backend's commands, as a removal does."""
     if not released.wait(DEADLINE):
         raise TargetFailedError("the LUN does not go")
 

@@ -1,5 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
-"""The house: which room may import which, and where facts about targets and faults stand.
+"""The house: the rooms' imports, and the places of facts about targets and faults.
 
 Rooms, from left to right: suites, fixtures, targets and inject, results (architecture in docs/).
 """
@@ -7,12 +6,14 @@ Rooms, from left to right: suites, fixtures, targets and inject, results (archit
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from fixtures.plugin.collection import OPT_IN
 from targets.catalogue import TARGETS
 
 TOP = Path(__file__).parents[2]
@@ -24,11 +25,11 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "inject": frozenset({"inject", "results"}),
     "results": frozenset({"results"}),
 }
-"""Rooms that a room imports from: itself, and what is right of it."""
+"""Rooms that a room may import from: itself, and the rooms to its right."""
 
 CONTRACTS = frozenset({
     "inject", "inject.contract", "inject.fault", "inject.point", "inject.traits", "inject.waiting"})
-"""Modules of inject that targets import: its contracts, and no fault."""
+"""Modules of inject that targets may import: its contracts, and no fault."""
 
 NO_TARGETS: Mapping[tuple[str, str], str] = {
     ("suites/conformance/test_extended_copy.py", "scst"): "SCST's own copy manager, in ids",
@@ -37,7 +38,7 @@ NO_TARGETS: Mapping[tuple[str, str], str] = {
     ("fixtures/plugin/run_session.py", "scst"): "the option --scst",
     ("results/replay.py", "scst"): "the option --scst",
 }
-"""Words outside targets/ that are spelled as a target's name, and mean something else."""
+"""Strings outside targets/ that equal a target's name but have another meaning."""
 
 
 def modules(*rooms: str) -> list[str]:
@@ -61,8 +62,10 @@ def project_module(dotted: str) -> str | None:
 
 
 def imported(name: str) -> Iterator[str]:
-    """Yield the modules of the project that a module imports, dotted: also those that it runs in a
-    guest, by their names in strings."""
+    """Yield the dotted names of the project's modules that a module imports.
+
+    Includes modules that it runs in a guest, named in strings.
+    """
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if project_module(alias.name))
@@ -123,14 +126,14 @@ def kinds_of_faults() -> frozenset[str]:
 
 
 def kinds_in(node: ast.AST, known: frozenset[str]) -> set[str]:
-    """Return the kinds of faults that an expression names."""
+    """Return the fault classes that an expression names."""
     return {each.id if isinstance(each, ast.Name) else each.attr for each in ast.walk(node)
             if isinstance(each, ast.Name | ast.Attribute)
             and (each.id if isinstance(each, ast.Name) else each.attr) in known}
 
 
 def named_kinds(name: str) -> frozenset[str]:
-    """Return the kinds of faults, and a module's own names for tuples of them."""
+    """Return the fault classes, and a module's names for tuples of them."""
     kinds = kinds_of_faults()
     tuples = {target.id for node in tree(name).body if isinstance(node, ast.Assign)
               for target in node.targets if isinstance(target, ast.Name)
@@ -141,7 +144,7 @@ def named_kinds(name: str) -> frozenset[str]:
 
 
 def told_apart(name: str) -> Iterator[str]:
-    """Yield where a module tells kinds of faults apart: isinstance, issubclass, class patterns."""
+    """Yield the lines where a module branches on a fault's class: isinstance, issubclass, match."""
     known = named_kinds(name)
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) \
@@ -156,7 +159,7 @@ def told_apart(name: str) -> Iterator[str]:
 
 
 def test_kinds_of_faults_are_told_apart_in_inject_only() -> None:
-    """What differs between faults is a property or a method of each."""
+    """Each difference between faults is a property or a method of the fault."""
     assert {"TargetOperation", "Release"} <= kinds_of_faults()
     wrong = [words for name in modules("suites", "fixtures", "targets", "results")
              for words in told_apart(name)]
@@ -164,7 +167,7 @@ def test_kinds_of_faults_are_told_apart_in_inject_only() -> None:
 
 
 def test_the_rules_find_what_they_forbid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a house with one module that breaks each rule."""
+    """In a project with one module that breaks each rule, each rule reports it."""
     monkeypatch.setattr(f"{__name__}.TOP", tmp_path)
     for path, text in {
         "results/wrong.py": 'MODULE = "fixtures.wrong"\ndef f():\n    import inject.wrong\n',
@@ -185,3 +188,10 @@ def test_the_rules_find_what_they_forbid(tmp_path: Path, monkeypatch: pytest.Mon
     finally:
         kinds_of_faults.cache_clear()
         tree.cache_clear()
+
+
+def test_suites_that_run_by_their_mark_only_are_declared() -> None:
+    """Otherwise a run of the selftests would boot guests."""
+    found = {name for path in (TOP / "suites").rglob("*.py")
+             for name in re.findall(r"^pytestmark = pytest\.mark\.(\w+)$", path.read_text(), re.M)}
+    assert found == set(OPT_IN)

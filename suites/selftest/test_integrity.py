@@ -1,4 +1,4 @@
-"""Integrity: stamped blocks on each way to be wrong, and on each way to be right."""
+"""Integrity: stamped blocks with each kind of error, and each correct content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from suites.selftest.stories import Story, healthy, seen, stamp
 
 
 def stamped(*found: dict[str, Any]) -> Story:
-    """Return a story with the healthy one's I/O, no stamps but those to come, and these found."""
+    """Return a healthy history without stamps, with these blocks found in the verification."""
     story = healthy().without("workload", "writing", "wrote", "read", "found")
     for each in found:
         story.at(21.0, "workload", "found", **each)
@@ -28,7 +28,7 @@ def read(
 
 
 def integrity(story: Story) -> Check:
-    """Return what the checker says."""
+    """Return the integrity check."""
     return story.check("integrity")
 
 
@@ -47,7 +47,7 @@ FOUND = seen(5, 2, disk="sdb")
 
 
 def written(*found: dict[str, Any]) -> Story:
-    """Return a story in which versions 1 and 2 of block 5 were acknowledged."""
+    """Return a history in which versions 1 and 2 of block 5 were acknowledged."""
     story = stamped(*found)
     stamp(story, 12.0, 5, 1)
     stamp(story, 12.5, 5, 2)
@@ -144,7 +144,7 @@ def test_a_block_that_was_never_written() -> None:
     (12.3, 1, {"version": 1}, Verdict.PASS),
     (12.6, 1, {"version": 1}, Verdict.PASS),  # issued before version 2 was acknowledged
     (12.6, 1, {"version": 2}, Verdict.PASS),
-    (12.505, 1, {"version": 2}, Verdict.PASS),  # version 2 is on its way
+    (12.505, 1, {"version": 2}, Verdict.PASS),  # version 2 is in flight
     (12.6, 2, {"version": 1}, Verdict.FAIL),
     (12.6, 2, {"version": None}, Verdict.FAIL),
     (11.9, 0, {"version": None}, Verdict.PASS),
@@ -164,7 +164,8 @@ def test_reads(time: float, issued_after: int, block: dict[str, Any], verdict: V
 def test_a_stale_read_says_what_was_read() -> None:
     check = integrity(read(written(FOUND), 12.6, 2, version=1))
     assert check.reason == (
-        "stale read: 1, first: block 5 of stf0 was read with version 1, expected version 2")
+        "stale read: 1, first: block 5 of stf0 was read with version 1, expected version 2 (SBC-4, "
+        "READ (10): the device server returns the logical blocks as last written)")
 
 
 def test_the_gravest_is_named_first() -> None:

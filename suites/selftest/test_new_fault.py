@@ -1,8 +1,8 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
-"""A new fault is one module and one line: in a copy of the checkout it comes into the matrix."""
+"""A new fault is one module and one line: in a copy of the checkout it appears in the matrix."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -20,7 +20,8 @@ MECHANISMS: tuple[Fault, ...] = (BackendClose("backend-close-again"),)
 '''
 
 LINE = '    "close_again",\n'
-BEFORE_LINE = "NEWER: tuple[str, ...] = (\n"
+BEFORE_LINE = re.compile(r'(?m)^NEWER: tuple\[str, ...\] = \(\n(    "\w+",\n)*')
+"""A line is appended: the modules registered before it stay in front."""
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +35,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (top / "inject/close_again.py").write_text(MODULE)
     catalogue = top / "inject/catalogue.py"
     text = catalogue.read_text()
-    assert text.count(BEFORE_LINE) == 1
-    catalogue.write_text(text.replace(BEFORE_LINE, BEFORE_LINE + LINE))
+    text, found = BEFORE_LINE.subn(lambda match: match[0] + LINE, text)
+    assert found == 1
+    catalogue.write_text(text)
     return top
 
 
 @pytest.mark.parametrize("target", ["scst", "tgt"])
 def test_a_new_fault_comes_into_the_matrix(target: str, checkout: Path) -> None:
-    """Behind the scenarios that there were, which stay the same."""
+    """The new scenarios follow the existing ones, whose ids do not change."""
     before = list(collect(target)["teardown"])
     after = list(collect(target, checkout, ("teardown",))["teardown"])
     assert after[:len(before)] == before

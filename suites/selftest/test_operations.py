@@ -1,4 +1,4 @@
-"""Operations on a deployed target: what is begun, what waits, what is recorded, what heals."""
+"""Operations on a deployed target: begin, wait, record, heal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from targets.tgt import operations as tgt
 
 
 class StagedDeployment:
-    """A deployment on a staged machine, with its records."""
+    """A deployment on a fake machine, with its records."""
 
     def __init__(self, folder: Path, transport: Transport = Transport.ISCSI,
                  device: Device | None = None) -> None:
@@ -71,11 +71,11 @@ def test_what_an_operation_writes(
     staged = StagedDeployment(tmp_path, transport)
     running = staged.deployment.begin(name)
     running.finish(1.0)
-    running.finish(1.0)  # it has been waited for
+    running.finish(1.0)  # already waited for
     assert staged.machine.log == [begun.replace(f"{SCST}/targets", "")]
     staged.machine.log.clear()
     staged.deployment.heal(name, 1.0)
-    staged.deployment.heal(name, 1.0)  # it has been healed
+    staged.deployment.heal(name, 1.0)  # already healed
     assert staged.machine.log == [line.replace(f"{SCST}/targets", "") for line in healed]
     assert staged.recorded() == [("begin", name, None), ("end", name, None)]
 
@@ -194,7 +194,7 @@ def test_what_there_is_depends_on_the_drivers(
 
 
 def refusing(number: int | None) -> Any:
-    """Return a call on LIO's machine that fails with an errno, or does not."""
+    """Return a finished call on LIO's machine that fails with an errno, or succeeds."""
     return Pending(None if number is None else OSError(number, "no"))
 
 
@@ -226,14 +226,14 @@ def test_a_step_of_lio_that_waits() -> None:
 
 
 def test_faults_name_operations_that_there_are() -> None:
-    """And agree with them on what is left of the device."""
+    """Targets have their faults' operations; a fault ends the device only if the operation does."""
     for fault in FAULTS.values():
         if not isinstance(fault, TargetOperation):
             continue
         for name, known in (("scst", scst.OPERATIONS), ("lio", lio.OPERATIONS),
                             ("tgt", tgt.OPERATIONS)):
             if fault.needs.on(traits_of(name)):
-                every: dict[str, Any] = {**system.OPERATIONS, **storage.ILLNESSES, **known}
+                every: dict[str, Any] = {**system.OPERATIONS, **storage.FAILURES, **known}
                 operation = every[fault.operation]
                 ends = getattr(operation, "ends_device", False)
                 assert ends or not fault.ends_device, fault.name

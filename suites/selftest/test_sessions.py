@@ -1,4 +1,4 @@
-"""Sessions of libiscsi's in a program of their own, against tgtd; how functions are judged."""
+"""Sessions of libiscsi in a separate program, against tgtd; the judgement of functions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DISK = Disk("none", "8:0", "2:0:0:0", "STF x")
 
 @pytest.fixture
 def agent() -> Iterator[LocalAgent]:
-    """Give an agent on this host, whose clock is known."""
+    """Provide an agent on this host with a known clock."""
     with local_agent() as running:
         running.machine.connection.sync(SOON)
         yield running
@@ -35,7 +35,7 @@ def agent() -> Iterator[LocalAgent]:
 
 @pytest.fixture
 def tgtd() -> Iterator[Tgtd]:
-    """Give a target."""
+    """Provide a target."""
     with running_tgtd() as running:
         yield running
 
@@ -65,7 +65,7 @@ def test_commands_and_functions_end_once(
         sessions.stop()
         assert sessions.wait(SOON) is not None
         kinds = [event.kind for event in recorder.history().select("workload")]
-    # tgtd answers the write now and then after the reset that ended it: a breach, and told as one.
+    # tgtd sometimes answers the write after the reset that ended it: a breach, recorded as one.
     assert {kind: kinds.count(kind) for kind in set(kinds) - {"breach"}} == {
         "begin": 1, "command": 5, "answer": 5, "function": 1, "response": 1, "nexus": 2, "end": 1}
 
@@ -83,8 +83,7 @@ def test_a_login_that_is_refused(agent: LocalAgent, tgtd: Tgtd, tmp_path: Path) 
 def test_a_session_ends_with_commands_in_flight(
     agent: LocalAgent, tgtd: Tgtd, tmp_path: Path
 ) -> None:
-    """By a logout and by hanging up: nothing is left without an end, and another initiator's
-    commands end well."""
+    """A logout and a dropped connection end all commands; another initiator's commands succeed."""
     address = Address(Transport.ISCSI, LUN, "STF", None, tgtd.portal, tgtd.iqn)
     port: dict[str, str | int] = {"initiator": "iqn.2026-11.faults.stf:one", "isid": 7}
     with Recorder(tmp_path / "history.jsonl") as recorder:
@@ -110,7 +109,7 @@ def test_a_session_ends_with_commands_in_flight(
 
 
 def managed(*ends: dict[str, object], allowed: tuple[str, ...] = ("FUNC_COMPLETE",)) -> Story:
-    """Return a story with as many functions at the fault (14.0), answered after ``after`` s."""
+    """Return a history with functions at the fault (14.0), answered after ``after`` seconds."""
     story = healthy().without("fault", "armed")
     story.at(13.5, "fault", "armed", fault="close", point="EXEC", count=1, opcodes=None,
              direction="write", expect={"functions": list(allowed)})
@@ -125,7 +124,7 @@ def managed(*ends: dict[str, object], allowed: tuple[str, ...] = ("FUNC_COMPLETE
 
 
 def check(story: Story) -> Check:
-    """Return what the checker of functions says."""
+    """Return the check of task management functions."""
     return story.check("task_management")
 
 
@@ -150,7 +149,7 @@ def test_functions_that_are_answered_pass() -> None:
 def test_another_response_fails(end: dict[str, object]) -> None:
     found = check(managed({"response": "FUNC_COMPLETE"}, end))
     assert found.verdict is Verdict.FAIL
-    assert "1 of 2 functions: LUN_RESET was answered otherwise" in found.reason
+    assert "1 of 2 functions: LUN_RESET had another response" in found.reason
 
 
 @pytest.mark.parametrize(("function", "verdict"), [

@@ -1,4 +1,4 @@
-"""The storage below a handler in the kernel: what it asks of device-mapper, and what it counts."""
+"""The storage below an in-kernel handler: its device-mapper requests, and its counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from targets.lio.target import check
 from targets.machine import Completed
 from targets.storage import (
     BELOW,
-    ILLNESSES,
+    FAILURES,
     LOOP,
     SCSI_DEBUG,
     Counts,
@@ -30,7 +30,10 @@ from targets.target import Device
 
 
 class StagedMachine:
-    """A machine with a device-mapper: it keeps what it was told. ``counts``: of the front."""
+    """A machine with a device-mapper; records scripts and writes.
+
+    ``counts``: reads, writes, and reads and writes in flight, of the front device.
+    """
 
     def __init__(self) -> None:
         self.scripts: list[str] = []
@@ -38,21 +41,21 @@ class StagedMachine:
         self.written: dict[str, str] = {}
 
     def modprobe(self, *modules: str) -> None:
-        """Load modules."""
+        """Accept the modules."""
 
     def run(self, argv: Sequence[str], *, deadline: float | None = None) -> Completed:
-        """Keep a script, and answer as it would."""
+        """Record a script and return its usual output."""
         self.scripts.append(argv[-1] if argv[0] == "sh" else " ".join(argv))
         making = "dmsetup create" in argv[-1]
         output = "/dev/loop0 dm-0 dm-1 dm-2 dm-3\n" if making else ""
         return Completed(tuple(argv), 0, output, "")
 
     def write(self, path: str, text: str, *, deadline: float | None = None) -> None:
-        """Keep what a file is told."""
+        """Record a write to a file."""
         self.written[path] = text
 
     def read(self, path: str) -> str:
-        """Read the front's counts."""
+        """Return the front device's counts."""
         reads, writes, reading, writing = self.counts
         if path == "/sys/class/block/dm-3/inflight":
             return f"{reading:8} {writing:8}\n"
@@ -62,7 +65,7 @@ class StagedMachine:
 
 @pytest.fixture
 def machine() -> Any:
-    """Give a machine."""
+    """Provide a machine."""
     return StagedMachine()
 
 
@@ -79,7 +82,7 @@ def made(machine: Any, disk: str) -> Storage:
 
 @pytest.fixture
 def storage(machine: Any) -> Storage:
-    """Give that of a device over a file."""
+    """Provide the storage of a device over a file."""
     return made(machine, LOOP)
 
 
@@ -102,7 +105,7 @@ def test_a_scsi_disk_takes_the_files_place(machine: Any) -> None:
     machine.scripts.clear()
     prepare(machine, Device(disk=SCSI_DEBUG), 1.0)
     prepare(machine, Device(disk=LOOP), 1.0)
-    assert len(machine.scripts) == 1  # it outlives deployments: what leaks is seen without it
+    assert len(machine.scripts) == 1  # it outlives deployments: leaks are detected without it
     with pytest.raises(WrongUsageError, match="there is no disk 'tape'"):
         made(machine, "tape")
 
@@ -139,33 +142,33 @@ def test_an_illness_has_to_be_felt(
     name: str, unfelt: tuple[int, ...], felt: tuple[int, ...], machine: Any,
 ) -> None:
     storage = made(machine, SCSI_DEBUG)
-    outbreak = storage.fall_ill(name, 1.0)
+    failing = storage.fail(name, 1.0)
     machine.counts = unfelt
-    assert not outbreak.done
+    assert not failing.done
     with pytest.raises(TargetFailedError, match="no 4 I/Os met it"):
-        outbreak.finish(0.05)
+        failing.finish(0.05)
     machine.counts = felt
-    outbreak.finish(0.05)
+    failing.finish(0.05)
 
 
 @pytest.mark.parametrize("disk", BELOW)
-@pytest.mark.parametrize("name", ILLNESSES)
+@pytest.mark.parametrize("name", FAILURES)
 def test_an_illness_is_healed(name: str, disk: str, machine: Any) -> None:
     storage = made(machine, disk)
     if name not in storage.illnesses:
         assert disk == LOOP
         return
-    storage.fall_ill(name, 1.0)
+    storage.fail(name, 1.0)
     opts = [machine.written.get(OPTS, "0")]
     storage.heal(1.0)
     opts.append(machine.written.get(OPTS, "0"))
-    assert opts == [str(ILLNESSES[name].opts), "0"]
+    assert opts == [str(FAILURES[name].opts), "0"]
     assert "load stf-stf0-disk --table '0 2048 linear /dev/loop0 0'" in machine.scripts[-1]
     assert machine.scripts[-1].endswith("resume --noudevrules --noudevsync stf-stf0-disk")
 
 
 def test_counts_are_the_kernels() -> None:
-    """Words of Documentation/block/stat.rst."""
+    """Fields as in Documentation/block/stat.rst."""
     counts = Counts.of("11 0 88 2 22 0 176 9 3 11 11 0 0 0 0 0 0\n", "       1        2\n")
     assert counts == Counts(11, 22, 1, 2)
     assert [counts.in_flight(each) for each in ("read", "write", None)] == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""The teardown matrix: every legal pair is in it, every rule excludes something, and says why."""
+"""The teardown matrix: every legal pair is in it, every rule excludes a pair, with its reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from fixtures.matrix import Matrix
 from inject.point import COMMANDS, State
 from suites.system import matrix as system
-from suites.teardown.matrix import LATER, Cell, matrix
+from suites.teardown.matrix import Cell, matrix
 from targets.catalogue import traits_of
 from targets.scst.user_spec import check_options
 from targets.target import Transport
@@ -22,7 +22,7 @@ MATRIX = matrix(SCST)
 
 @pytest.fixture(scope="module")
 def cells() -> list[Cell]:
-    """Return the cells of one seed."""
+    """Provide the cells of one seed."""
     return pairwise(7)
 
 
@@ -39,7 +39,7 @@ def test_every_legal_pair_is_there(cells: list[Cell]) -> None:
 
 
 def test_a_pair_is_legal_if_and_only_if_some_cell_has_it() -> None:
-    """Against brute force, on the pairs of one state."""
+    """Compared with brute force, on the pairs of one state."""
     chance = random.Random(3)
     wanted = set(MATRIX.legal_pairs(MATRIX.dimensions))
     values = MATRIX.dimensions
@@ -65,7 +65,8 @@ def test_the_seed_decides(cells: list[Cell]) -> None:
 def test_values_that_came_later_leave_the_cells_there_were(
     cells: list[Cell],
 ) -> None:
-    old = {name: [value for value in values if value not in LATER.get(name, ())]
+    old = {name: [value for value in values
+                  if not any(value in each.get(name, ()) for each in MATRIX.later)]
            for name, values in MATRIX.dimensions.items()}
     before = [Cell(**known) for known in Matrix(old, MATRIX.rules).pairwise(7)]
     assert cells[:len(before)] == before

@@ -25,7 +25,7 @@ ADDRESS = Address(Transport.ISCSI, 1, "VENDOR", "serial", "127.0.0.1:3260", "iqn
 
 @dataclass
 class FakeContext:
-    """Keeps what is expected and noted."""
+    """Records expectations and notes."""
 
     traits: TargetTraits = field(default_factory=lambda: traits_of("scst"))
     unmet: list[str] = field(default_factory=list)
@@ -43,9 +43,9 @@ class FakeContext:
 
 
 @pytest.mark.parametrize(("answers", "unmet", "notes"), [
-    ((CRC_ERROR,), 0, 0),  # as it has done
-    ((REJECTED,), 0, 1),   # better than before: noted, and no failure
-    (("nop in",), 1, 1),   # what the standard does not have
+    ((CRC_ERROR,), 0, 0),  # the known behaviour
+    ((REJECTED,), 0, 1),   # better than before: noted, not a failure
+    (("nop in",), 1, 1),   # not in the standard
 ])
 def test_a_target_may_do_better(answers: tuple[str, ...], unmet: int, notes: int) -> None:
     ctx, case = FakeContext(), "data-immediate-data"
@@ -56,7 +56,7 @@ def test_a_target_may_do_better(answers: tuple[str, ...], unmet: int, notes: int
 
 
 class FakeProgram:
-    """A raw initiator that answers orders until the target hangs up, after ``lives`` of them."""
+    """A raw initiator that answers ``lives`` requests before the target drops the connection."""
 
     def __init__(self, lives: int) -> None:
         self.lives = lives
@@ -72,7 +72,7 @@ class FakeProgram:
 
     def order(self, **what: Any) -> None:
         self.orders.append(what)
-        answer = {"put": "put", "hear": "heard"}[what["do"]]
+        answer = {"put": "put", "receive": "received"}[what["do"]]
         self.events.append({"kind": answer if len(self.orders) <= self.lives else "lost"})
 
     def events_of(self, kind: str) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ class FakeProgram:
 
 @pytest.mark.parametrize(("lives", "sent"), [(9, 2), (3, 2), (2, 1), (1, 1), (0, 0)])
 def test_what_was_sent_is_counted(lives: int, sent: int) -> None:
-    """An order and its answer for each PDU, and one more order where an answer is waited for."""
+    """One request and reply per PDU, and one more request where the target's answer is awaited."""
     program = FakeProgram(lives)
     sender = Sender(cast(Program, program), ADDRESS, 0.1)
     steps = (Step(Pdu(Op.SCSI_COMMAND), Op.R2T), Step(Pdu(Op.LOGIN, data=TARGET_NAME)))
@@ -92,7 +92,7 @@ def test_what_was_sent_is_counted(lives: int, sent: int) -> None:
     assert all(sender.put(step) for step in steps) == (lives >= 3)
     assert sender.sent == sent
     sender.hang_up(0.1)
-    assert program.killed == (lives >= 3)  # one that the target hung up on ends by itself
+    assert program.killed == (lives >= 3)  # after the target's drop the program ends by itself
     puts = [order for order in program.orders if order["do"] == "put"]
     assert puts[0]["fields"] == {"LUN": 1 << 48}
     assert all(order["data"] == b"iqn.t".hex() for order in puts[1:])

@@ -1,4 +1,4 @@
-"""Steps of this suite: send single PDUs by a scripted initiator; see that the target serves on."""
+"""Steps of this suite: send single PDUs with a scripted initiator; check the target afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from targets.target import Address, Deployment
 
 @dataclass(frozen=True)
 class Sender:
-    """A scripted initiator that sends PDUs one after the other. ``bound``: seconds for each."""
+    """A scripted initiator that sends PDUs one after the other. ``bound``: seconds for each PDU."""
 
     program: Program
     address: Address
@@ -23,20 +23,20 @@ class Sender:
 
     @property
     def sent(self) -> int:
-        """How many PDUs it has sent."""
+        """Number of steps' PDUs sent so far."""
         return len(self.program.events_of("put"))
 
     @property
     def connected(self) -> bool:
-        """Whether the target has not closed the connection."""
+        """Whether the connection is still open."""
         return not (self.program.events_of("lost") or self.program.events_of(EXIT))
 
     def wait_ready(self) -> bool:
-        """Wait until it has logged in. Return whether it has."""
+        """Wait for the login; return whether it succeeded."""
         return self._wait("ready", 1, self.bound)
 
     def put(self, step: Step) -> bool:
-        """Send a step's PDU, and wait for its response. Return whether the connection is left."""
+        """Send a step's PDU and wait for its response, if any; return whether both succeeded."""
         pdu, count = step.pdu, self.sent + 1
         at = {"LUN": self.address.lun << 48} if pdu.op in OF_A_UNIT else {}
         self.program.order(
@@ -47,16 +47,16 @@ class Sender:
             step.until is None or self.receive(step.until, self.bound))
 
     def receive(self, op: int | None, seconds: float) -> bool:
-        """Receive PDUs for some seconds, or until one with an opcode has come.
+        """Receive PDUs for some seconds, or until one with opcode ``op`` arrives.
 
-        Return whether the connection is left.
+        Return whether the connection is still open.
         """
         count = len(self.program.events_of("received")) + 1
         self.program.order(do="receive", seconds=seconds, op=op)
-        return self._wait("heard", count, self.bound + seconds)
+        return self._wait("received", count, self.bound + seconds)
 
     def hang_up(self, bound: float) -> None:
-        """End it, unless it ends by itself because the target has closed the connection."""
+        """Kill the program if the connection is open; wait until the program has ended."""
         if self.connected:
             self.program.process.signal(9)
         self.program.process.wait(bound)
@@ -68,9 +68,10 @@ class Sender:
 
 
 def send(ctx: ScenarioContext, address: Address, reproducer: Reproducer) -> int:
-    """Send a reproducer's PDUs once, in a session of their own. Return how many were sent.
+    """Send a reproducer's PDUs once, in a new session; return the number of steps sent.
 
-    Not all of them where the target closes the connection, or accepts no login.
+    The number is smaller than that of the steps if the target closes the connection or refuses the
+    login.
     """
     program = scripted.begin(ctx, address, session=reproducer.session, keys=dict(reproducer.keys))
     sender = Sender(program, address, LOGIN + ctx.ladder.step)
@@ -83,7 +84,7 @@ def send(ctx: ScenarioContext, address: Address, reproducer: Reproducer) -> int:
 def must_accept_login(
     ctx: ScenarioContext, deployment: Deployment, seconds: float = 0.0,
 ) -> None:
-    """See that the target has its LUN, accepts a login, and keeps that session for some seconds.
+    """Check that the target has its LUN, accepts a login, and keeps the session for some seconds.
 
     Raises TargetFailedError.
     """

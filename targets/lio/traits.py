@@ -27,18 +27,18 @@ TRAITS = TargetTraits(
     file_devices={},
     reference_handler=None,
     transports=(Transport.ISCSI, Transport.LOOPBACK),
-    operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.ILLNESSES}),
+    operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.FAILURES}),
     in_kernel=True,
     backend_sees_cdbs=True,
     backend_carries_out_copies=False,  # LIO carries EXTENDED COPY out itself
     command_timeout_option="cmd_time_out",
     # LOGICAL UNIT COMMUNICATION FAILURE: TCMU's (tcmu_check_expired_ring_cmd, target_core_user.c).
     backend_gone=("CHECK CONDITION 02/08/00",),
-    # LOGICAL UNIT COMMUNICATION FAILURE, whatever the disk said (iblock_complete_cmd,
+    # LOGICAL UNIT COMMUNICATION FAILURE for any error of the disk (iblock_complete_cmd,
     # target_core_iblock.c; target_complete_cmd and sense_detail_table, target_core_transport.c: NOT
     # READY, so that initiators try again).
     disk_error_sense={"read": "02/08/00", "write": "02/08/00"},
-    # A NOP-In goes out after 15 s and is waited for for 30 (NA_NOPIN_TIMEOUT,
+    # A NOP-In is sent after 15 s and its answer awaited for 30 s (NA_NOPIN_TIMEOUT,
     # NA_NOPIN_RESPONSE_TIMEOUT, iscsi_target_core.h).
     silent_session_ends=45.0,
     teardown_waits_for_data=False,  # it gives the WRITE up after 3 s (NA_DATAOUT_TIMEOUT)
@@ -65,8 +65,8 @@ TRAITS = TargetTraits(
         removal_ends_sessions=False,
     ),
     commands=CommandTraits(
-        # It does not read the CDB's length (passthrough_parse_cdb, target_core_device.c), and a
-        # backend can only report a READ or an INQUIRY that had less, and not nothing
+        # TCMU does not read the CDB's length (passthrough_parse_cdb, target_core_device.c), and a
+        # backend can report a shorter length only for a READ or an INQUIRY, and not a length of 0
         # (TCMU_UFLAG_READ_LEN, tcmu_handle_completion).
         takes_expected_length=True,
         refuses_read_of_no_blocks=False,

@@ -33,7 +33,7 @@ TRAITS = TargetTraits(
     file_devices={},
     reference_handler="vdisk_fileio",
     transports=(Transport.ISCSI, Transport.LOOPBACK),
-    operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.ILLNESSES}),
+    operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.FAILURES}),
     in_kernel=True,
     backend_sees_cdbs=True,
     backend_carries_out_copies=True,  # ext_copy_remap_supported of scst_user
@@ -41,10 +41,10 @@ TRAITS = TargetTraits(
     backend_gone=(),
     # PERIPHERAL DEVICE WRITE FAULT, UNRECOVERED READ ERROR (blockio_endio, scst_vdisk.c).
     disk_error_sense={"write": "03/03/00", "read": "03/11/00"},
-    # A NOP-In goes out after 30 s and is waited for for 30 (NopInInterval, NopInTimeout of
+    # A NOP-In is sent after 30 s and its answer awaited for 30 s (NopInInterval, NopInTimeout of
     # iscsi-scst's README).
     silent_session_ends=60.0,
-    teardown_waits_for_data=True,  # seen
+    teardown_waits_for_data=True,  # observed
     functions=FunctionTraits(
         refused={},
         behind_commands={},
@@ -73,16 +73,16 @@ TRAITS = TargetTraits(
     commands=CommandTraits(
         takes_expected_length=False,
         refuses_read_of_no_blocks=True,
-        # It takes memory for all of an ALLOCATION LENGTH (sgv_check_allowed_mem, scst_mem.c), and a
-        # device may have scst_max_dev_cmd_mem, by default 96 MiB of the guests' memory.
+        # SCST allocates memory for the whole ALLOCATION LENGTH (sgv_check_allowed_mem, scst_mem.c),
+        # and a device may use scst_max_dev_cmd_mem, by default 96 MiB of the guests' memory.
         busy_for_long_allocations=True,
         options={},
     ),
     wire=WireTraits(
         digest_session=dict.fromkeys(DIGESTS, "CRC32C,None"),
-        # SCST (3.11.0-pre) answers nothing to a NOP-Out.
+        # SCST (3.11.0-pre) does not answer a NOP-Out.
         digest_answers=DigestAnswers(("closed",), (CRC_ERROR,), {"data-nop": ()}),
-        # RspTimeout's default, 90, is longer than any bound of a teardown.
+        # The default of RspTimeout, 90 s, is longer than any bound of a teardown.
         silent_peer_session={"RspTimeout": 4, "NopInTimeout": 4},
         partial_write_keeps=True,  # it begins to write when it has all data
         avoided_pdus=("empty-name", "empty-extended-cdb", "negative-read", "write-with-ahs",

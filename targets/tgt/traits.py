@@ -27,17 +27,17 @@ TRAITS = TargetTraits(
     file_devices={"file": {"backing": "file"}},
     reference_handler=None,
     transports=(Transport.ISCSI,),
-    operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.ILLNESSES}),
+    operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.FAILURES}),
     in_kernel=False,
     backend_sees_cdbs=False,  # READs and WRITEs of the network block device
     backend_carries_out_copies=False,
     command_timeout_option=None,
-    # UNRECOVERED READ ERROR, of WRITEs too: that of a disk which errs (set_medium_error,
+    # UNRECOVERED READ ERROR, for WRITEs too: as for a disk that errs (set_medium_error,
     # usr/bs_rdwr.c).
     backend_gone=("CHECK CONDITION 03/11/00",),
     disk_error_sense={"read": "03/11/00", "write": "03/11/00"},
     silent_session_ends=None,  # tgt sends no NOP-In unless it is configured to
-    teardown_waits_for_data=False,  # its backing store does not know of the WRITE yet
+    teardown_waits_for_data=False,  # its backing store does not have the WRITE yet
     functions=FunctionTraits(
         # iscsi_tm_execute (usr/iscsi/iscsid.c).
         refused={"CLEAR_TASK_SET": Response.NOT_SUPPORTED,
@@ -47,7 +47,7 @@ TRAITS = TargetTraits(
         behind_commands={"ABORT_TASK": Response.NO_TASK, "ABORT_TASK_SET": Response.COMPLETE,
                          "LUN_RESET": Response.COMPLETE},
         terminates_others=False,
-        points={},  # functions wait behind the commands: storms and sessions have that
+        points={},  # functions wait behind the commands: the storm and session scenarios cover that
     ),
     nexus=NexusTraits(
         option_sets=({},), always_task_aborted=False, aborted_may_be_good=False),
@@ -55,15 +55,15 @@ TRAITS = TargetTraits(
         several=False,
         virtual_lun_0=False,
         changes_by_message=False,
-        # tgtd refuses to delete a LUN that is in use, so initiators are shut out first, as
-        # tgt-admin does it (targets.tgt.operations).
+        # tgtd refuses to delete a LUN in use, so sessions are ended first, as tgt-admin does
+        # (targets.tgt.operations).
         removal_ends_sessions=True,
     ),
     commands=CommandTraits(
         takes_expected_length=False,
         refuses_read_of_no_blocks=False,
         busy_for_long_allocations=False,
-        # tgt's own VERIFY fails on a device that it has open with O_DIRECT, as the network block
+        # tgt's own VERIFY fails on a device that is open with O_DIRECT, such as the network block
         # device: its buffer is not aligned, and it reports MEDIUM ERROR (bs_rdwr_request,
         # usr/bs_rdwr.c).
         options={"backing": "file"},

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from fixtures.guest_pool import GuestPool
 from fixtures.machine.connection import Request
 from fixtures.machine.remote import RemoteMachine
+from inject.contract import FaultContext
 from inject.fault import ANYTHING, Expected, Held, Needs
 from inject.point import State
 from inject.release import Release
@@ -22,27 +23,29 @@ from results.kernel_log import Kind
 from results.ladder import Ladder
 from results.verdict import Verdict
 from suites.selftest.detectors.build import NAME
+from targets.target import Deployment
 
 PARAMETERS = f"/sys/module/{NAME}/parameters"
 STALL_TIMEOUT = "/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout"
 
 STALL_SECONDS = 5
-"""Instead of the kernel's 21 (CONFIG_RCU_CPU_STALL_TIMEOUT), which no other bound comes near."""
+"""RCU stall timeout in seconds. The kernel's default is 21 (CONFIG_RCU_CPU_STALL_TIMEOUT); no other
+bound is near 5."""
 
 FLOOD_LINE = "a line that nobody needs, " + 20 * "again and "
 
 LOOK_EVERY = 0.1
-"""Seconds between two looks at the console."""
+"""Seconds between two reads of the console."""
 
 
 @dataclass(frozen=True)
 class Defect:
     """One defect: its name in stf_test.c, and the expected verdict.
 
-    ``seconds``: how long it lasts unless stopped, by the ladder. ``text``: the scenario
-    stays with it until the console has this text, then stops it; None: the scenario goes on.
-    ``kind``: of the kernel's report, if there is one. ``words``: in the check's reason.
-    ``bound``: seconds within which the check must be able to tell, by the ladder.
+    ``seconds``: duration of the defect unless stopped, from the ladder. ``text``: the scenario
+    waits for this text on the console, then stops the defect; None: the scenario continues at once.
+    ``kind``: of the kernel's report, if there is one. ``words``: substrings of the check's reason.
+    ``bound``: seconds within which the check must be able to detect it, from the ladder.
     """
 
     name: str
@@ -68,7 +71,7 @@ def reported(
 
 
 def watchdog_period(ladder: Ladder) -> float:
-    """Return the seconds between two looks of the soft lockup detector (kernel/watchdog.c)."""
+    """Return the period of the soft lockup detector in seconds (kernel/watchdog.c)."""
     return 2.0 * ladder.watchdog_thresh / 5
 
 
@@ -85,7 +88,7 @@ DEFECTS = (
            seconds=lambda ladder: ladder.scenario, bound=lambda ladder: ladder.teardown),
     reported("park", Kind.HUNG_TASK, f"task hung in {NAME}_park", name="park-long",
              text="blocked for more than", seconds=lambda ladder: 2 * ladder.hung_task,
-             bound=lambda ladder: ladder.hung_task + 3),  # khungtaskd looks every second
+             bound=lambda ladder: ladder.hung_task + 3),  # khungtaskd checks every second
     reported("warn", Kind.WARNING),
     reported("oops", Kind.NULL_DEREFERENCE),
     reported("bug", Kind.BUG, f"kernel BUG in {NAME}_bug"),
@@ -98,11 +101,11 @@ DEFECTS = (
 
 @dataclass
 class PlantedDefect:
-    """The fault: the held commands go on, and the kernel's defect begins.
+    """The fault: the held commands are released, and the kernel's defect begins.
 
-    ``pool``: of its guest. ``settings``: of the kernel, by path. ``talk``: lines that a
-    program writes to /dev/kmsg. ``flood``: bytes that one writes to the console meanwhile.
-    ``began``: when the word was written, in seconds of the guest's clock.
+    ``pool``: the guests' pool. ``settings``: kernel settings, by path. ``talk``: lines that a
+    program writes to /dev/kmsg. ``flood``: bytes that a program writes to the console during the
+    defect. ``began``: time of the write to the trigger, in seconds of the guest's clock.
     """
 
     pool: GuestPool
@@ -116,7 +119,6 @@ class PlantedDefect:
     """Part of the scenarios' ids."""
     breaks: bool = False
     ends_device: bool = False
-    waits_for_users: bool = False
     held: Held = Held.ANSWERED
     needs: Needs = ANYTHING
     began: float | None = field(default=None, init=False)
@@ -124,13 +126,13 @@ class PlantedDefect:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Return the control's expectation: the commands go on."""
+        """Return the expectation of the control fault: the held commands are executed."""
         return Release().expected(state, traits, direction)
 
-    def fire(self, where: Any, deadline: float) -> None:
-        """Release the commands, infect, and wait for the kernel's report if there is to be one."""
-        machine = cast(RemoteMachine, where.deployment.machine)
-        where.deployment.backend.release(deadline)
+    def fire(self, context: FaultContext, deadline: float) -> None:
+        """Release the commands, trigger the defect; with ``text``, wait for the kernel's report."""
+        machine = cast(RemoteMachine, cast(Deployment, context.deployment).machine)
+        context.deployment.backend.release(deadline)
         for path, value in self.settings.items():
             machine.write(path, value)
         for line in self.talk:
@@ -148,7 +150,7 @@ class PlantedDefect:
             pending.result(self.seconds)
 
     def _flood(self, machine: RemoteMachine, console: Path, offset: int) -> Request | None:
-        """Begin to flood; return when half of it is there."""
+        """Start flooding the console; return when half of the bytes have arrived."""
         if not self.flood:
             return None
         pending = machine.begin("run", [
@@ -158,12 +160,12 @@ class PlantedDefect:
             time.sleep(LOOK_EVERY)
         return pending
 
-    def undo(self, where: Any, deadline: float) -> None:
-        """Only restoring the snapshot undoes most defects."""
+    def undo(self, context: FaultContext, deadline: float) -> None:
+        """Do nothing: most defects are undone only by restoring the snapshot."""
 
 
 def wait_text(console: Path, offset: int, text: str, deadline: float) -> None:
-    """Wait until the console says something after an offset, or the deadline passes."""
+    """Wait until the console contains the text after an offset, or the deadline passes."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:
         with console.open("rb") as file:
@@ -174,10 +176,10 @@ def wait_text(console: Path, offset: int, text: str, deadline: float) -> None:
 
 
 def first_word(history: History, name: str) -> float | None:
-    """Return the time of the event with which a check could say FAIL first, or None.
+    """Return the time of the first event with which a check can report FAIL, or None.
 
-    A check that can say so once can say so with everything that comes later. What the kernel
-    says has the time of printk's clock, up to 20 ms off (seen on 6.1 and 6.12 under TCG).
+    Assumes that a check that fails on a prefix of the history fails on every longer one. Kernel
+    messages carry printk's clock, up to 20 ms off (seen on 6.1 and 6.12 under TCG).
     """
     def fails(count: int) -> bool:
         found = CHECKERS[name](History(history.events[:count]))

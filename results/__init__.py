@@ -1,1 +1,1 @@
-"""What was seen, and what it means: histories, checkers, verdicts. Touches no machine."""
+"""Histories of scenarios, the checkers that judge them, and verdicts. Touches no machine."""

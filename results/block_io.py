@@ -1,4 +1,4 @@
-"""The block layer's own account of the I/O on the target's disks, from issue to completion."""
+"""The block layer's record of the I/O on the target's disks, from issue to completion."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ BYSTANDER = "bystander"
 """Role of a disk that the fault does not concern."""
 
 DATA_OPS = frozenset({"read", "write", "flush"})
-"""Operations that no healthy disk fails; others (discard, write same) are also probed for."""
+"""Operations that no healthy disk fails. Others (discard, write same) also serve as probes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Io:
-    """One I/O. Times in seconds of the guest's clock; ``completed`` None while it is open.
+    """One I/O. Times in seconds of the guest's clock; ``completed`` is None while it is open.
 
-    ``sector``: of 512 bytes, as the block layer counts. ``error``: errno name, or None.
+    ``sector``: in units of 512 bytes, as the block layer counts. ``error``: errno name, or None.
     """
 
     disk: str
@@ -33,15 +33,15 @@ class Io:
     error: str | None = None
 
     def seconds(self, until: float) -> float:
-        """Return how long it took, or how long it had been open at ``until``."""
+        """Return the I/O's duration in seconds, or its age at ``until`` while it is open."""
         return (until if self.completed is None else self.completed) - self.issued
 
     def describe(self) -> str:
-        """Name it as a person would look for it."""
+        """Return operation, size, sector and disk as one phrase for a reason or report."""
         return f"{self.op} of {self.bytes} bytes at sector {self.sector} of {self.disk}"
 
     def evidence(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the I/O as JSON."""
         return {
             "disk": self.disk, "io": self.serial, "op": self.op, "sector": self.sector,
             "bytes": self.bytes, "issued": self.issued, "completed": self.completed,
@@ -51,13 +51,13 @@ class Io:
 
 @dataclass
 class Account:
-    """What was issued and what came back.
+    """The I/Os issued and their completions.
 
-    ``bystanders``: those of ``disks`` that the fault does not concern.
-    ``strays``: completions that no issue matches. ``refused``: I/Os that the block layer ended
-    before the disk's driver saw them. ``twice``: completions of an I/O that had
-    ended already. ``reissued``: I/Os issued again while open, and ``overrun``: events that the
-    trace lost; either means that the record, not the target, is at fault.
+    ``bystanders``: members of ``disks`` that the fault does not concern. ``strays``: completions
+    that match no issue. ``refused``: I/Os that the block layer ended before the disk's driver
+    received them. ``twice``: completions of an I/O that had already ended. ``reissued``: I/Os
+    issued again while open. ``overrun``: number of events that the trace lost. The last two mean
+    that the record is at fault, not the target.
     """
 
     disks: frozenset[str] = frozenset()
@@ -76,7 +76,7 @@ class Account:
 
     @property
     def trusted(self) -> bool:
-        """Whether the record is whole."""
+        """Whether the record is complete."""
         return not self.reissued and not self.overrun
 
 
@@ -135,7 +135,7 @@ class BusyTimes:
                 self._ends.append(end)
 
     def within(self, start: float, end: float) -> float:
-        """Return for how many seconds between two times any I/O was in flight."""
+        """Return the seconds between two times during which any I/O was in flight."""
         seconds = 0.0
         for at in range(bisect_right(self._ends, start), len(self._starts)):
             if self._starts[at] >= end:

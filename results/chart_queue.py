@@ -1,7 +1,7 @@
-"""A queue of charts: draws those of finished scenarios during the run, one at a time.
+"""A queue of charts: draws the charts of finished scenarios during the run, one at a time.
 
-Drawing takes seconds of CPU; it runs in programs of its own at the lowest priority, so that it
-does not disturb what is being measured.
+Drawing takes seconds of CPU. It runs in separate processes at the lowest priority, so that it does
+not disturb the measurements.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import Self
 
 BOUND = 120.0
-"""Seconds after which a drawing is given up: a tool's bound, not a target's."""
+"""Seconds until a drawing is abandoned: a tool's bound, not a target's."""
 
 
 class ChartQueue:
     """A context manager that draws in a thread; its exit waits for the queued charts.
 
-    ``failures``: path, words.
+    ``failures``: path and message of each failed drawing.
     """
 
     def __init__(self) -> None:
@@ -42,16 +42,16 @@ class ChartQueue:
         self._thread.join()
 
     def add(self, folder: Path) -> None:
-        """Have the charts of a scenario's directory drawn, some time."""
+        """Queue the charts of a scenario's directory for drawing."""
         self._queue.put(folder)
 
     def abandon(self) -> None:
-        """Draw nothing any more but what is being drawn: the user wants to leave."""
+        """Finish the current drawing and drop the rest: the user wants to leave."""
         self._abandoned = True
 
     @property
     def left(self) -> int:
-        """About how many scenarios wait for their charts."""
+        """Approximate number of scenarios whose charts are still queued."""
         return self._queue.qsize()
 
     def _draw_all(self) -> None:

@@ -1,9 +1,9 @@
-"""Charts of a scenario's latency: fio-plot's ordinary one, and one that shows the fault.
+"""Charts of a scenario's latency: fio-plot's own chart, and one that shows the fault.
 
-fio-plot has no interface but its command line, so it runs as a program. Where the entries of a
-log lie more than 1 s apart on average it rewrites their values (fio_plot/fiolib/dataimport.py,
-parse_raw_csv_data): such logs are refused, and the chart with the fault is drawn from the
-history instead.
+fio-plot has no interface but its command line, so it runs as a program. It rewrites the values of a
+log whose entries are more than 1 s apart on average (fio_plot/fiolib/dataimport.py,
+parse_raw_csv_data). Such logs are refused; the chart with the fault is drawn from the history
+instead.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from results.store import HISTORY
 from results.timeline import Timeline, ladder
 
 SPARSE = 1000
-"""Mean gap in ms between two entries of a log from which on fio-plot rewrites it."""
+"""Mean gap in ms between two log entries above which fio-plot rewrites the values."""
 
 FIO_PLOT_BOUND = 60.0
-"""Seconds after which fio-plot is given up: a tool's bound, not a target's."""
+"""Seconds until fio-plot is abandoned: a tool's bound, not a target's."""
 
 JOB = "load"
 FIO_LOGS = "fio-load_lat*.log"
-"""The per-I/O latency logs of that job, as the harness keeps them beside the history: one, or
-one for each of fio's threads."""
+"""The job's per-I/O latency logs, which the harness keeps beside the history: one, or one for
+each of fio's threads."""
 
 OPS = {"write": "tab:blue", "read": "tab:green", "flush": "tab:purple"}
 OTHER_OP = "tab:gray"
 
 
 def draw(folder: Path) -> list[Path]:
-    """Draw both charts of a recorded scenario into its directory; return what was drawn.
+    """Draw both charts of a recorded scenario into its directory; return their paths.
 
-    The one for which there is no data is left out. Raises MachineLostError as ``fio_chart``.
+    A chart without data is left out. Raises MachineLostError as ``fio_chart`` does.
     """
     history = History.load(folder / HISTORY)
     drawn = []
@@ -61,11 +61,10 @@ def draw(folder: Path) -> list[Path]:
 def fio_chart(
     logs: Sequence[Path], path: Path, title: str, options: Mapping[str, Any],
 ) -> Path:
-    """Have fio-plot draw the per-I/O latency logs of a job, and return ``path``.
+    """Draw a job's per-I/O latency logs with fio-plot; return ``path``.
 
-    ``options``: the job's, of which rw, iodepth and numjobs are looked at. Raises
-    MachineLostError with fio-plot's last words when it draws nothing, or when the log would be
-    drawn wrongly.
+    ``options``: the job's; rw, iodepth and numjobs are used. Raises MachineLostError with
+    fio-plot's last line of output when it draws nothing, or when it would alter the log's values.
     """
     entries = merged(logs)
     if gap(entries) > SPARSE:
@@ -83,18 +82,18 @@ def fio_chart(
 
 
 def log_name(options: Mapping[str, Any]) -> str:
-    """Return the name by which fio-plot knows the latency log of a job with such options."""
+    """Return the file name that fio-plot expects for the latency log of a job with such options."""
     return (f"{options['rw']}-iodepth-{options['iodepth']}-numjobs-{options['numjobs']}"
             "_lat.1.log")
 
 
 def merged(logs: Sequence[Path]) -> list[str]:
-    """Return the entries of a job's latency logs, one for each of its threads, by time."""
+    """Return the entries of a job's latency logs (one log for each thread), sorted by time."""
     return sorted((line for log in logs for line in _entries(log)), key=_milliseconds)
 
 
 def _entries(log: Path) -> list[str]:
-    """Return the whole lines of a log; the last may be cut."""
+    """Return the complete lines of a log; the last line may be cut."""
     return [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
@@ -126,8 +125,8 @@ def _fio_plot(*arguments: str) -> None:
 def fault_chart(history: History, path: Path) -> Path:
     """Draw every I/O's latency over the time of its issue, with the fault and the deadline.
 
-    Seconds on both axes; time is counted from the fault, or from the beginning without one.
-    Raises KeyError when the history has no ladder.
+    Both axes are in seconds. Time 0 is the fault, or the scenario's begin without a fault. Raises
+    KeyError when the history has no ladder.
     """
     timeline = Timeline.of(history)
     origin = timeline.begin if timeline.fired is None else timeline.fired
@@ -169,7 +168,7 @@ def _scatter(axes: Axes, ios: Iterable[Io], timeline: Timeline, origin: float) -
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Draw the charts of the scenarios whose directories are named."""
+    """Draw the charts of the scenarios in the given directories."""
     try:
         for folder in arguments:
             draw(Path(folder))

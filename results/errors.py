@@ -1,7 +1,7 @@
-"""The three families of errors that may cross a room's door, and no others.
+"""The three families of errors; no others cross a package's boundary.
 
-What went wrong decides what a scenario's verdict can be: a target's failure is FAIL, a
-lost machine or a broken tool is UNKNOWN, and wrong usage never becomes a verdict at all.
+The family limits the scenario's verdict: a target's failure is FAIL, a lost machine or a broken
+tool is UNKNOWN, and wrong usage yields no verdict.
 """
 
 
@@ -10,12 +10,12 @@ class StfError(Exception):
 
 
 class TargetFailedError(StfError):
-    """The target under test did what it must not, or did not do what it must: FAIL."""
+    """The target under test broke a requirement, by doing or by omitting something: FAIL."""
 
 
 class WrongUsageError(StfError):
-    """The test or its user asked for something that cannot be: exit status 4, no verdict."""
+    """The test or its user requested something impossible: exit status 4, no verdict."""
 
 
 class MachineLostError(StfError):
-    """The machine, the agent or a tool the suite relies on is gone or broken: UNKNOWN."""
+    """The machine, the agent or a tool that the suite needs is gone or broken: UNKNOWN."""

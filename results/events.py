@@ -1,8 +1,8 @@
 """The events of a history: for each source and kind, the fields of its data.
 
-One TypedDict per kind declares what ``Event.data`` holds; ``Annotated`` gives a field's meaning
-and unit, ``NotRequired`` marks one that may be absent. ``describe`` yields all of it for the
-documentation, ``problems`` compares a recorded event with its declaration. Recorders do not
+One TypedDict per kind declares the fields of ``Event.data``; ``Annotated`` gives a field's meaning
+and unit, ``NotRequired`` marks a field that may be absent. ``describe`` yields all of it for the
+documentation; ``problems`` compares a recorded event with its declaration. Recorders do not
 validate while a scenario runs: the selftests do, and ``suites.selftest.event_check`` on the
 histories of any run.
 """
@@ -61,13 +61,13 @@ SOURCES: Mapping[str, str] = {
     "sampler": "kernel threads, blocked tasks, I/O in flight and resources, sampled",
     "workload": "fio, stamped I/O, chosen commands, sessions and PDUs",
 }
-"""What each source of events reports on."""
+"""Subject of each source's events."""
 
 
 def kind(
     source: str, *names: str, allow_more: bool = False,
 ) -> Callable[[Declared], Declared]:
-    """Register a TypedDict as the data of some kinds of one source."""
+    """Register a TypedDict as the data of the given kinds of one source."""
     def register(fields: Declared) -> Declared:
         for name in names:
             KINDS[source, name] = Kind(source, name, fields, allow_more)
@@ -174,7 +174,7 @@ class ClockData(TypedDict):
 
 @kind("harness", "host_cpu")
 class HostCpuData(TypedDict):
-    """What a guest has had of the host's CPUs since it booted."""
+    """A guest's use of the host's CPUs since it booted."""
 
     machine: Annotated[str, "target or initiator"]
     at: Annotated[Literal["begin", "fault", "end"], "when it was read"]
@@ -223,7 +223,7 @@ class ExpectationData(TypedDict):
 
 @kind("harness", "otherwise")
 class OtherwiseData(TypedDict):
-    """A target answered a wrong digest differently from what its traits state."""
+    """A target answered a wrong digest differently from its traits."""
 
     case: Annotated[str, "name of the case"]
     said: Annotated[list[str], "the answers observed"]
@@ -269,7 +269,7 @@ class DiskData(TypedDict):
 # fault
 
 class ExpectData(TypedDict, total=False):
-    """What a fault may lead to."""
+    """The permitted consequences of a fault."""
 
     errors: Annotated[list[str] | None, "names of the errnos with which I/O may fail; absent: any"]
     patience: Annotated[float, "s that are added to the command bound"]
@@ -457,7 +457,7 @@ class LiedData(TypedDict):
 @kind("backend", "closed", "flushed", "registered", "unregistered", "capacity_changed",
       "options_set", "preallocated", "threads", "multi")
 class OperationData(TypedDict):
-    """A requested operation of the backend that may block ended."""
+    """An operation of the backend, requested by the test and possibly blocking, ended."""
 
     error: NotRequired[Errors]
     words: NotRequired[Annotated[str, "the error's message"]]
@@ -477,7 +477,7 @@ class GoneData(TypedDict):
 
 @kind("backend", "text")
 class TextData(TypedDict):
-    """A line that the backend printed and that is no event: a traceback, mostly."""
+    """A line that the backend printed and that is no event: usually a traceback."""
 
     text: Annotated[str, "the line"]
 
@@ -642,7 +642,7 @@ class InflightData(TypedDict):
 
 @kind("sampler", "resources")
 class ResourcesData(TypedDict):
-    """What the target holds, before anything is deployed and after all was removed."""
+    """The target's resources, before anything is deployed and after all was removed."""
 
     when: Annotated[Literal["baseline", "after"], "baseline: loaded and nothing deployed; after: "
                                                   "behind the last removal, before the unload"]
@@ -851,7 +851,7 @@ def describe() -> Iterator[Row]:
 
 
 def problems(event: Event) -> list[str]:
-    """Return how an event differs from its declaration; empty where it does not."""
+    """Return an event's differences from its declaration; empty when it conforms."""
     declared = KINDS.get((event.source, event.kind))
     if declared is None:
         return [f"{event.source}/{event.kind} is not declared"]
@@ -865,7 +865,7 @@ def _hints(fields: type) -> dict[str, Any]:
 
 
 def _optional(fields: type, hint: Any) -> bool:
-    """Return whether a field may be absent (``__required_keys__`` reads no string annotation)."""
+    """Return whether a field may be absent (``__required_keys__`` ignores string annotations)."""
     return get_origin(hint) is NotRequired or not getattr(fields, "__total__", True)
 
 
@@ -888,7 +888,7 @@ JSON_NAMES: Mapping[Any, str] = {
 
 
 def type_name(hint: Any) -> str:
-    """Return a type as the documentation shows it."""
+    """Return a type's name for the documentation."""
     if is_typeddict(hint):
         return "object"
     origin, arguments = get_origin(hint), get_args(hint)
@@ -917,7 +917,7 @@ def _differences(
 
 
 def _mismatch(value: Json, hint: Any, where: str) -> list[str]:
-    """Return why a JSON value is not of a type."""
+    """Return the reasons why a JSON value does not fit a type."""
     if is_typeddict(hint):
         return _differences(value, hint, where) if isinstance(value, dict) else [
             f"{where} is no object"]

@@ -1,14 +1,14 @@
-"""The history of a scenario: everything it did and saw, time-stamped, append-only.
+"""The history of a scenario: its actions and observations, time-stamped, append-only.
 
 One JSON object per line in ``history.jsonl``::
 
     {"time": 12.345678, "source": "backend", "kind": "step", "data": {...}}
 
-``time`` is seconds of the CLOCK_MONOTONIC of the target's machine. Times of another machine and of
-the host are converted with the offsets measured when the scenario began (the event ``clock``).
+``time`` is in seconds of the CLOCK_MONOTONIC of the target's machine. Times of another machine and
+of the host are converted with the offsets measured when the scenario began (the event ``clock``).
 
-``results.events`` declares every source and kind with the fields of its data; the documents list
-them (docs/events.md).
+``results.events`` declares every source and kind with the fields of its data; the documentation
+lists them (docs/events.md).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import IO, Any, Self
 from results.errors import MachineLostError
 
 Json = Any
-"""A JSON value; ``Any`` because mypy cannot follow a recursive one through ``json.loads``."""
+"""A JSON value. ``Any``: mypy cannot follow a recursive type through ``json.loads``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. ``time``: seconds of the guest's CLOCK_MONOTONIC."""
+    """One event. ``time``: seconds of the guest's CLOCK_MONOTONIC."""
 
     time: float
     source: str
@@ -72,16 +72,17 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> History:
-        """Read ``history.jsonl``. A last line cut short by a crash is dropped, others raise."""
+        """Read ``history.jsonl``. Drop a last line that a crash cut short; raise for any other."""
         lines = path.read_text(errors="replace").split("\n")
-        complete = lines[:-1]  # what follows the last newline was never finished
+        complete = lines[:-1]  # the part after the last newline is incomplete
         return cls.of(Event.from_json(line) for line in complete if line)
 
     @classmethod
     def salvage(cls, path: Path, wanted: Callable[[bytes], bool] | None = None) -> Salvage:
-        """Read what can be read of ``history.jsonl``, line by line: what is no event is counted.
+        """Read ``history.jsonl`` line by line; count lines that are no events instead of raising.
 
-        ``wanted`` is asked of each line before it is parsed. Raises OSError only.
+        ``wanted``: predicate on a raw line; lines that it rejects are not parsed. Raises OSError
+        only.
         """
         events = []
         broken = 0
@@ -97,18 +98,18 @@ class History:
         return Salvage(cls.of(events), broken)
 
     def select(self, source: str, *kinds: str) -> Iterator[Event]:
-        """Yield the events of one source, of the given kinds (of any when none is named)."""
+        """Yield the events of one source, of the given kinds (of any kind when none is given)."""
         return (
             event for event in self.events
             if event.source == source and (not kinds or event.kind in kinds)
         )
 
     def first(self, source: str, *kinds: str) -> Event | None:
-        """Return the first such event, or None."""
+        """Return the first event that ``select`` yields, or None."""
         return next(self.select(source, *kinds), None)
 
     def last(self, source: str, *kinds: str) -> Event | None:
-        """Return the last such event, or None."""
+        """Return the last event that ``select`` yields, or None."""
         found = None
         for found in self.select(source, *kinds):  # noqa: B007
             pass
@@ -117,7 +118,7 @@ class History:
 
 @dataclass(frozen=True)
 class Salvage:
-    """What a history file held. ``broken``: its whole lines that are no events."""
+    """The events of a history file. ``broken``: number of complete lines that are no events."""
 
     history: History
     broken: int
@@ -154,13 +155,13 @@ class Recorder:
     def extend(self, events: Iterable[Event]) -> None:
         """Append several events, all of them or none.
 
-        Raises MachineLostError when they cannot be written, as on a full disk: that is not the
-        target's doing.
+        Raises MachineLostError when they cannot be written, for example on a full disk: that is not
+        the target's failure.
         """
         batch = list(events)
         text = "".join(event.to_json() + "\n" for event in batch)
         with self._lock:
-            if self._file.closed:  # late words of a machine whose scenario is over
+            if self._file.closed:  # late events of a machine whose scenario is over
                 return
             self._events.extend(batch)
             try:
@@ -172,14 +173,14 @@ class Recorder:
     def _write(self, data: bytes) -> None:
         begin = os.fstat(self._file.fileno()).st_size
         try:
-            while data:  # a disk that is nearly full takes a part
+            while data:  # an almost full disk accepts only a part
                 data = data[self._file.write(data):]
         except OSError:
             os.ftruncate(self._file.fileno(), begin)
             raise
 
     def history(self) -> History:
-        """Return what has been recorded so far."""
+        """Return the events recorded so far."""
         with self._lock:
             return History.of(self._events)
 

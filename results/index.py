@@ -1,8 +1,8 @@
 """The index: the verdicts of all runs of a results directory, for queries, in SQLite.
 
-The raw files are the truth. What is here is read from every run's run.json and its scenarios'
-verdict.json, is brought up to date whenever it is opened, and is made anew when it is damaged or
-of another layout: ``RESULTS/index.sqlite`` may be removed at any time.
+The raw files are authoritative. The index is read from every run's run.json and its scenarios'
+verdict.json, brought up to date whenever it is opened, and rebuilt when it is damaged or has
+another layout. ``RESULTS/index.sqlite`` may be removed at any time.
 """
 
 from __future__ import annotations
@@ -48,26 +48,27 @@ from results.verdict import Verdict
 INDEX = "index.sqlite"
 
 LAYOUT = 3
-"""Raise it when the tables below change, or what is read into them: older indexes are remade."""
+"""Increase it when the tables below or the values read into them change: older indexes are
+rebuilt."""
 
 FIGURES = (
     "service_p25", "latency_before_p50", "latency_before_p99", "latency_during_p50",
     "latency_during_max", "latency_after_p50", "latency_after_p99", "longest_command",
     "teardown_time", "wall_time", SPIN, IN_SPINS, WAIT,
 )
-"""Of verdict.json's figures those that runs are compared by; all but UNITLESS are seconds."""
+"""The figures of verdict.json by which runs are compared; all but UNITLESS are in seconds."""
 
 UNITLESS = frozenset({IN_SPINS, WAIT})
 
 SETTLED = 24 * 3600.0
-"""Seconds without a change after which a run that never said it ended is not looked at again."""
+"""Seconds without a change after which a run without a recorded end is not read again."""
 
 BATCH = 5000
-"""Rows that are written at once."""
+"""Rows per write."""
 
 CACHE_KIB = 128 << 10
-"""Of SQLite's pages, while they are needed: names come in any order, and its 2 MiB would have
-each page of their index written again and again."""
+"""Maximum of SQLite's page cache in KiB. Names come in any order: with the default of 2 MiB each
+page of their index would be written again and again."""
 
 PATIENCE = 60.0
 """Seconds to wait for another program that writes the index."""
@@ -120,8 +121,8 @@ rows = Table(
 def opened(results: Path, *, rebuild: bool = False) -> Iterator[Connection]:
     """Provide a connection to the index of a results directory, brought up to date.
 
-    It lies beside the runs; where it cannot be written, in memory. Another program may write it
-    at the same time. ``rebuild``: make it anew.
+    The index lies beside the runs, or in memory where it cannot be written. Another program may
+    write it at the same time. ``rebuild``: discard the old index first.
     """
     path = results / INDEX
     if rebuild:
@@ -129,7 +130,7 @@ def opened(results: Path, *, rebuild: bool = False) -> Iterator[Connection]:
             path.unlink(missing_ok=True)
     try:
         engine = _current(path, results)
-    except (OSError, DatabaseError):  # cannot be written: a full disk, somebody else's runs
+    except (OSError, DatabaseError):  # cannot be written: a full disk, another user's runs
         engine = _in_memory(_found(results))
     try:
         with engine.connect() as connection:
@@ -143,7 +144,7 @@ def opened(results: Path, *, rebuild: bool = False) -> Iterator[Connection]:
 
 @contextmanager
 def alone(run: Path) -> Iterator[Connection]:
-    """Provide a connection to an index of one run, which lies wherever its user has put it."""
+    """Provide a connection to an index of one run, wherever its directory lies."""
     engine = _in_memory({run.name: run})
     try:
         with engine.connect() as connection:
@@ -164,7 +165,7 @@ def _in_memory(found: Mapping[str, Path]) -> Engine:
 
 
 def _current(path: Path, results: Path) -> Engine:
-    """Return an engine of the index on disk: of this layout, whole and up to date."""
+    """Return an engine of the index on disk, with this layout, undamaged and up to date."""
     if path.exists():
         engine = _engine(f"sqlite:///{path.absolute()}")
         try:
@@ -181,13 +182,13 @@ def _current(path: Path, results: Path) -> Engine:
 
 
 def _made(path: Path, results: Path) -> Engine:
-    """Make the index beside its place and put it there whole; the last of several stays."""
+    """Build the index in a temporary file and rename it; the last of several builders wins."""
     for stale in path.parent.glob(f".{path.name}.*"):  # of a program that was killed
         if time.time() - stale.stat().st_mtime > SETTLED:
             stale.unlink(missing_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     engine = _engine(f"sqlite:///{beside.absolute()}", "PRAGMA synchronous = OFF",
-                     "PRAGMA journal_mode = OFF")  # nobody sees it before it is whole
+                     "PRAGMA journal_mode = OFF")  # not in use before it is complete
     try:
         _fill(engine, _found(results))
         engine.dispose()
@@ -223,7 +224,7 @@ def _layout(engine: Engine) -> int:
 
 
 def _fill(engine: Engine, found: Mapping[str, Path]) -> None:
-    """Bring the tables up to date with the folders of runs, by name."""
+    """Bring the tables up to date with the runs' folders, by name."""
     with engine.connect() as connection:
         there = connection.dialect.has_table(connection, runs.name)
         known = _stamps(connection) if there else {}
@@ -250,10 +251,10 @@ def _stamps(connection: Connection) -> dict[str, tuple[int, str]]:
 
 
 def _stamp(run: Path, known: str) -> str:
-    """Return what changes when a run must be looked at again. ``known``: what it was before.
+    """Return a stamp of a run; a different stamp means that the run must be read again.
 
-    A run that ended never changes. Of one that did not, every verdict is looked for until nothing
-    has been added for a day.
+    ``known``: its previous stamp. A run with a recorded end never changes. For a run without one,
+    every verdict's time is read until nothing has been added for a day.
     """
     record = (run / RUN).stat().st_mtime_ns
     if known == f"ended {record}" or _read(run / RUN).get("ended"):
@@ -273,7 +274,7 @@ def _entries(run: Path, name: str) -> Iterator[Path]:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    """Return a JSON object that ought to be in a file; an empty one when it is not."""
+    """Return the JSON object in a file; an empty one when there is none."""
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -283,7 +284,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A scenario on record in the index: its row, and when its verdict was written."""
+    """A scenario in the index: its row, and the modification time of its verdict (ns)."""
 
     row: int
     seen: int
@@ -304,7 +305,7 @@ class _Writer:
         self._connection.execute(delete(runs).where(runs.c.id == number))
 
     def enter(self, path: Path, stamp: str) -> None:
-        """Enter a run, or what is new in it."""
+        """Enter a run, or its new scenarios."""
         record = _read(path / RUN)
         number = self._run(path.name, stamp, record)
         before = {row.folder: _Seen(row.id, row.seen) for row in self._connection.execute(
@@ -368,19 +369,19 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has been gathered."""
+        """Write the gathered rows."""
         if self._batch:
             self._connection.execute(insert(rows), self._batch)
             self._batch.clear()
 
 
 def _repetition(folder: os.DirEntry[str]) -> tuple[str, int, str]:
-    """Return what folders are sorted by, so that "~10" stands behind "~9"."""
+    """Return a sort key of folders that puts "~10" behind "~9"."""
     return folder.name.partition("~")[0], len(folder.name), folder.name
 
 
 def _judgement(record: Mapping[str, Any], there: bool) -> dict[str, Any]:
-    """Return the columns that verdict.json fills, whatever it holds."""
+    """Return the columns that verdict.json fills; UNKNOWN for an unreadable one."""
     verdict = _text(record, "verdict")
     if verdict not in Verdict.__members__:
         reason = "its verdict cannot be read" if there else UNJUDGED
@@ -399,7 +400,7 @@ def _judgement(record: Mapping[str, Any], there: bool) -> dict[str, Any]:
 
 
 def _releases(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the run's kernels: release, by the name that scenarios' ids have in them."""
+    """Return the releases of the run's kernels, by the name that scenarios' ids contain."""
     return {str(kernel.get("name")): str(kernel.get("release"))
             for kernel in _objects(record.get("kernels"))}
 

@@ -1,4 +1,4 @@
-"""The judge: runs every checker over a history and says what verdict.json will hold.
+"""The judge: runs every checker over a history; the result is the content of verdict.json.
 
 ::
 
@@ -48,10 +48,10 @@ from results.verdict import (
 )
 
 Checker = Callable[[History], Check | None]
-"""From a history to a check; to None when the scenario did not ask that question."""
+"""From a history to a check, or to None when the check does not apply to the scenario."""
 
 BY_ROUND = frozenset({outcome.NAME, task_management.NAME, teardown.NAME})
-"""What is asked of each round of a story that is told several times (results.rounds)."""
+"""Checkers that judge each round of a repeated scenario by itself (results.rounds)."""
 
 CHECKERS: Mapping[str, Checker] = {
     module.NAME: in_rounds(module.check) if module.NAME in BY_ROUND else module.check
@@ -62,17 +62,18 @@ CHECKERS: Mapping[str, Checker] = {
     )
 }
 """In the order in which they name the cause: of several with the scenario's verdict the first
-decides. ``machine`` never says FAIL; a kernel's own report names a function; wrong data outweigh
-a missing answer; then the ladder; what is left over explains a module that cannot be unloaded."""
+decides. ``machine`` never returns FAIL. Then: a kernel report, because it names a function;
+wrong data before a missing reply; the ladder's bounds; leftover resources, which explain a
+module that cannot be unloaded."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What all checkers said of one scenario.
+    """The results of all checkers for one scenario.
 
-    ``measured``: figures that no history holds, such as the host's ``wall_time`` from before
-    the restore until the verdict. ``known``: the known issue that a FAIL is, or that was
-    expected where the verdict is PASS (``results.known_issues.apply``).
+    ``measured``: figures that no history contains, such as the host's ``wall_time`` from before the
+    restore until the verdict. ``known``: the known issue that explains a FAIL, or that was expected
+    when the verdict is PASS (``results.known_issues.apply``).
     """
 
     scenario: str
@@ -87,7 +88,7 @@ class Judgement:
 
     @property
     def outcome(self) -> Outcome:
-        """What the verdict means for the run: a known issue does not fail it."""
+        """The verdict's meaning for the run: a known issue does not fail it."""
         if self.known is None or self.verdict is Verdict.UNKNOWN:
             return Outcome(self.verdict.value)
         return Outcome.KNOWN if self.verdict is Verdict.FAIL else Outcome.FIXED
@@ -99,13 +100,13 @@ class Judgement:
 
     @property
     def reason(self) -> str:
-        """One line that says which check decided, and why."""
+        """One line: the deciding check and its reason."""
         check = self.decided_by
         return f"{check.name}: {check.reason}" if check else "nothing was checked"
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """The figures of all checks, and those the harness measured."""
+        """The figures of all checks, and the harness's measurements."""
         checked = {name: figure for check in self.checks for name, figure in check.figures.items()}
         return {**checked, **self.measured}
 
@@ -132,10 +133,10 @@ class Judgement:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Judgement:
-        """Read what ``to_json`` wrote; the figures come back with the first check, and of a
-        known issue its id and link.
+        """Return the judgement that ``to_json`` wrote.
 
-        Raises KeyError or ValueError for anything else.
+        The first check carries all figures; a known issue has only its id and link. Raises KeyError
+        or ValueError for anything else.
         """
         figures = {
             name: Figure(figure["value"], figure["unit"])
@@ -154,7 +155,7 @@ class Judgement:
 
 
 def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judgement:
-    """Run the checkers. One that raises says UNKNOWN; only what was not asked is left out."""
+    """Run the checkers. One that raises yields UNKNOWN; one that does not apply is left out."""
     scenario = history.first("harness", "scenario")
     name = str(scenario.data.get("id", "?")) if scenario else "?"
     found = (_run(key, check, history) for key, check in checkers.items())
@@ -162,14 +163,14 @@ def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judge
 
 
 def interrupted(scenario: str, reason: str) -> Judgement:
-    """Return the judgement of a scenario that has no history to judge."""
+    """Return the judgement of a scenario without a history to judge."""
     return Judgement(scenario, (Check(machine.NAME, Verdict.UNKNOWN, reason),))
 
 
 def _run(name: str, check: Checker, history: History) -> Check | None:
     try:
         return check(history)
-    except Exception as error:  # whatever it is, it must not become a pass or hide the others
+    except Exception as error:  # any error: it must not become a PASS or hide the other checks
         return Check(name, Verdict.UNKNOWN, f"the checker crashed: {type(error).__name__}: {error}",
                      _where(error))
 

@@ -1,8 +1,8 @@
-"""Known issues: failures that have been understood, by what is seen of them.
+"""Known issues: understood failures, recognised by their signatures.
 
-``suites/known_issues.toml`` holds the entries and says how to write one. A failure is known by
-its signature alone: which check found what, and where. A scenario's name can say only that an
-issue is expected in it, so that its absence is noticed.
+``suites/known_issues.toml`` holds the entries and explains their format. A failure is recognised by
+its signature alone: the check, the kind of failure and the place. A scenario's name can only state
+that an issue is expected in it, so that its absence is noticed.
 """
 
 from __future__ import annotations
@@ -33,26 +33,27 @@ if TYPE_CHECKING:
     from results.judge import Judgement
 
 WILDCARDS = "*?[]!"
-"""Of these alone an anchor cannot be made: it would match everything."""
+"""An anchor of these characters alone is refused: it would match everything."""
 
 
 ILL_MEMORY = frozenset(map(str, (
     Kind.PAGE_FAULT, Kind.NULL_DEREFERENCE, Kind.GENERAL_PROTECTION, Kind.OOPS, Kind.BUG,
     Kind.LIST_CORRUPTION, Kind.SLAB_CORRUPTION, Kind.REFCOUNT, Kind.BAD_PAGE, Kind.PANIC,
     Kind.KASAN, Kind.KFENCE)))
-"""Reports of a kernel whose memory was written over."""
+"""Kinds of reports of a kernel whose memory was overwritten."""
 
 MAY_FOLLOW = frozenset((
     kernel_health.NAME, threads.NAME, ledger.NAME, deadline.NAME, integrity.NAME, teardown.NAME,
     recovery.NAME, resources.NAME, operations.NAME))
-"""Checks that find what becomes of such a kernel. What a story states of itself is none of it."""
+"""Checkers that may fail as a consequence of overwritten memory. A scenario's own expectations
+are not among them."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """What a signature of a check must look like.
+    """The required form of a check's signature.
 
-    ``kinds``: one of them is its kind. ``anchors``: fnmatch patterns, each of which must match one
+    ``kinds``: its kind is one of these. ``anchors``: fnmatch patterns, each of which must match one
     of the signature's anchors.
     """
 
@@ -61,7 +62,7 @@ class Pattern:
     anchors: tuple[str, ...]
 
     def matches(self, check: str, signature: Signature) -> bool:
-        """Tell whether this is how a check's signature looks."""
+        """Return whether a check's signature has this form."""
         return check == self.check and signature.kind in self.kinds and all(
             _any_matches((pattern,), signature.anchors) for pattern in self.anchors
         )
@@ -69,16 +70,16 @@ class Pattern:
 
 @dataclass(frozen=True)
 class KnownIssue:
-    """A failure that has been understood.
+    """An understood failure.
 
-    ``signature``: all of these are seen when it strikes. ``also``: may be seen with them, and
-    means nothing alone. ``versions``, ``kernels``, ``expected``: fnmatch patterns of the
-    target's versions and the kernel's releases that have it (none: all), and of the scenarios
-    that are expected to show it. ``only``: of the scenarios in which the signature means it; in
-    others the same may have another cause (none: any). ``link``: an address or a commit.
-    ``wild``: it writes over memory that is not its own, so that anything may fail: what shows
-    it, in the scenarios of ``only``, is a report of the kernel's of one of ``ILL_MEMORY``, and
-    what follows is its doing. It has no signature then.
+    ``signature``: all of these patterns match when it occurs. ``also``: patterns that may match
+    beside them and mean nothing alone. ``versions``, ``kernels``: fnmatch patterns of the affected
+    versions of the target and releases of the kernel (none: all). ``expected``: patterns of the
+    scenarios that are expected to show it. ``only``: patterns of the scenarios in which the
+    signature means this issue; elsewhere the same signature may have another cause (none: any
+    scenario). ``link``: an address or a commit. ``wild``: the issue overwrites memory of others, so
+    anything may fail. It then has no signature: in the scenarios of ``only``, a kernel report of a
+    kind in ``ILL_MEMORY`` shows it, and explains the failures of the checkers in ``MAY_FOLLOW``.
     """
 
     id: str
@@ -94,10 +95,10 @@ class KnownIssue:
     wild: bool = False
 
     def applies(self, target: str, target_version: str | None, kernel_release: str) -> bool:
-        """Tell whether a target on a kernel has it.
+        """Return whether a target on a kernel has the issue.
 
-        A pattern of ``versions`` may match the whole version or a word of it: a commit. A
-        version that is not known has no issue that is confined to some.
+        A pattern of ``versions`` may match the whole version or a word of it: a commit. A target of
+        unknown version has no issue that is limited to some versions.
         """
         version = target_version or ""
         return (
@@ -107,11 +108,11 @@ class KnownIssue:
         )
 
     def means(self, scenario: str) -> bool:
-        """Tell whether the signature means this issue in a scenario."""
+        """Return whether the signature means this issue in a scenario."""
         return not self.only or _any_matches(self.only, (scenario,))
 
     def explains(self, checks: Sequence[Check]) -> bool:
-        """Tell whether the checks that say FAIL show this issue, all of it and nothing else."""
+        """Return whether the checks with FAIL show this issue, all of it and nothing else."""
         failed = [check for check in checks if check.verdict is Verdict.FAIL]
         found = [(check.name, each) for check in failed for each in check.signatures]
         if self.wild:
@@ -148,10 +149,10 @@ def apply(
     judgement: Judgement, issues: Sequence[KnownIssue], target: str, target_version: str | None,
     kernel_release: str,
 ) -> Judgement:
-    """Return the judgement with the known issue that it is, or that it shows to be fixed.
+    """Return the judgement with the known issue that explains it, or that it shows to be fixed.
 
-    ``target``: its name ("scst"). ``target_version``: as its ``describe`` says, version and
-    commit with a blank between, or None. ``kernel_release``: uname -r.
+    ``target``: its name ("scst"). ``target_version``: version and commit separated by a blank, as
+    the target's ``describe`` reports them, or None. ``kernel_release``: uname -r.
     """
     concerned = [each for each in issues if each.applies(target, target_version, kernel_release)]
     known: KnownIssue | None = None

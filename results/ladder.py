@@ -1,7 +1,7 @@
 """The timeout ladder: one table of bounds, ordered so that the most precise one fires first.
 
-One stall can surface as a late command, a spinning thread, an RCU stall, a soft lockup or a
-hung task. Nothing else in the project states a bound of its own.
+One stall can surface as a late command, a spinning thread, an RCU stall, a soft lockup or a hung
+task. No other part of the project states a bound of its own.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from dataclasses import asdict, dataclass, replace
 from math import ceil
 
 TCG_SCALE = 1.5
-"""How much longer things may take without hardware virtualization. Boot and deployment are
-10 times slower under TCG, but the bounds below are made of the target's own timers (which
-do not scale) and little computation (which does)."""
+"""Factor of the bounds without hardware virtualization. Boot and deployment are 10 times slower
+under TCG, but the bounds below consist of the target's own timers (which do not scale) and
+little computation (which does)."""
 
 
 @dataclass(frozen=True)
 class Ladder:
     """Bounds in seconds of guest time, lowest rung first.
 
-    ``command``: an I/O in flight at the fault must have ended. ``spin_window``: how long a
-    thread must burn a CPU, with no command in flight, to be called spinning. ``teardown``:
-    the device must be gone. ``watchdog_thresh``: the sysctl; the soft lockup detector speaks
-    at twice its value (kernel/watchdog.c). ``hung_task``: kernel.hung_task_timeout_secs.
-    ``silence``: the agent must have answered. ``scenario``: all of it, restore to verdict.
-    ``step``: one healthy operation of deployment, login or clean-up. ``slack``: by how much what a
-    sum of timers bounds may be late. ``boot``: kernel start to agent. ``evidence``: reading a
-    stalled guest's memory.
+    ``command``: for the end of an I/O in flight at the fault. ``spin_window``: CPU time of a
+    thread, without a command in flight, from which it counts as spinning. ``teardown``: for the
+    removal of the device. ``watchdog_thresh``: the sysctl; the soft lockup detector reports at
+    twice its value (kernel/watchdog.c). ``hung_task``: kernel.hung_task_timeout_secs. ``silence``:
+    for a reply of the agent. ``scenario``: for the whole scenario, restore to verdict. ``step``:
+    for one healthy operation of deployment, login or clean-up. ``slack``: allowed lateness of an
+    event whose bound is a sum of timers. ``boot``: kernel start to agent. ``evidence``: for reading
+    a stalled guest's memory.
     """
 
     command: float = 5.0
@@ -43,7 +43,7 @@ class Ladder:
 
     @property
     def soft_lockup(self) -> float:
-        """When the soft lockup detector speaks: twice watchdog_thresh (kernel/watchdog.c)."""
+        """Seconds until the soft lockup report: twice watchdog_thresh (kernel/watchdog.c)."""
         return 2.0 * self.watchdog_thresh
 
     def scaled(self, factor: float) -> Ladder:
@@ -55,8 +55,11 @@ class Ladder:
         return Ladder(**bounds)
 
     def extended(self, seconds: float) -> Ladder:
-        """Return the ladder with a teardown of as many seconds more: that rung, and those
-        above it that are of who waits. (A CPU that spins waits for nothing.)"""
+        """Return the ladder with a teardown of as many seconds more.
+
+        The rungs of waiting above it (hung task, silence, scenario) move too; the soft lockup rung
+        does not: a spinning CPU does not wait.
+        """
         return replace(self, teardown=self.teardown + seconds,
                        hung_task=self.hung_task + ceil(seconds), silence=self.silence + seconds,
                        scenario=self.scenario + seconds)

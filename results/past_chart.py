@@ -1,4 +1,4 @@
-"""The chart of a scenario's past: a time over runs, by outcome, and where versions change."""
+"""The chart of a scenario's past: a duration over runs, by outcome, with changes of version."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ COLOURS = {
 }
 
 MARKERS = "osD^vP*X"
-"""One for each kernel, in turn."""
+"""Markers, one for each kernel in turn."""
 
 LABELS_MAX = 30
-"""Runs up to which each has its date below it."""
+"""Maximum number of runs with each date shown on the axis."""
 
 
 def draw(past: Sequence[Past], title: str, figure: str, path: Path) -> None:
     """Draw a figure of a scenario's recorded runs, in its unit, into a file.
 
-    Raises WrongUsageError when the file cannot be written, or is of no known kind.
+    Raises WrongUsageError when the file cannot be written or its kind is not supported.
     """
     runs = list(dict.fromkeys(each.run for each in past))
     place = {run: number for number, run in enumerate(runs)}
@@ -63,12 +63,12 @@ def _points(
         if found:
             axes.scatter([run for run, _ in values], [value for _, value in values], s=28,
                          color=colour, marker=marker, label=f"{outcome}, {kernel}")
-        for run in (run for run, value in found if value is None):  # nothing to measure
+        for run in (run for run, value in found if value is None):  # no measured value
             axes.axvline(run, color=colour, linestyle=":", alpha=0.6)
 
 
 def _versions(axes: Axes, past: Sequence[Past], place: Mapping[str, int]) -> None:
-    """Draw a line before each run whose target is of another version than the last's."""
+    """Draw a line before each run whose target has another version than the run before."""
     last = None
     for each in past:
         if last is not None and each.version != last:

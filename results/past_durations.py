@@ -10,13 +10,13 @@ from pathlib import Path
 from results.store import LATEST, RUN, VERDICT
 
 RUNS_MAX = 10
-"""Past runs that are read: older ones predict less."""
+"""Number of past runs that are read: older ones predict less."""
 
 WALL_TIME = re.compile(r'"wall_time":\s*\{\s*"value":\s*(?P<seconds>\d+(?:\.\d+)?)')
 
 
 def wall_times(results: Path, scenarios: Iterable[str]) -> dict[str, float]:
-    """Return seconds of wall time by scenario, of those that any of the last runs has judged."""
+    """Return the wall time in seconds of each scenario that any of the last runs has judged."""
     missing = set(scenarios)
     found: dict[str, float] = {}
     for run in _runs(results):

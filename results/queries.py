@@ -14,16 +14,16 @@ from results.index import FIGURES, names, rows, runs
 from results.verdict import Outcome
 
 PAST = 50
-"""The newest runs, of which flaky scenarios are reported."""
+"""Number of newest runs that are searched for flaky scenarios."""
 
 JOINED = rows.join(runs, rows.c.run == runs.c.id).join(names, rows.c.name == names.c.id)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What two runs must have in common for their times to be compared, but for the kernels.
+    """The conditions, besides the kernels, under which the times of two runs are comparable.
 
-    ``append``: more words for the guests' kernel command line; "" for none.
+    ``append``: additional parameters of the guests' kernel command line; "" for none.
     """
 
     target: str | None
@@ -53,7 +53,8 @@ class Past:
 class Disagreement:
     """A scenario with more than one outcome on the same target, version and kernel.
 
-    ``chance``: that two of its runs, picked at random, differ. ``outcomes``: how often each.
+    ``chance``: probability that two of its runs, picked at random, differ. ``outcomes``: number of
+    runs by outcome.
     """
 
     scenario: str
@@ -64,7 +65,7 @@ class Disagreement:
 
     @property
     def times(self) -> int:
-        """How often it ran."""
+        """Number of its runs."""
         return sum(self.outcomes.values())
 
 
@@ -82,7 +83,7 @@ def conditions(connection: Connection, run: str) -> Conditions:
 
 
 def earlier(connection: Connection, run: str, *, besides: Sequence[str]) -> list[Sample]:
-    """Return the scenarios of the newest runs under a run's conditions that ended."""
+    """Return the scenarios of the newest completed runs with the same conditions as a run."""
     wanted = conditions(connection, run)
     alike = (
         select(runs.c.id)
@@ -109,8 +110,7 @@ def _samples(connection: Connection, where: ColumnElement[bool]) -> list[Sample]
 
 
 def outcome(word: str) -> Outcome:
-    """Return an outcome by its name; one of a later time, that is not known here, counts as
-    UNKNOWN."""
+    """Return an outcome by its name; UNKNOWN for a name that only a later version defines."""
     return OUTCOMES.get(word, Outcome.UNKNOWN)
 
 
@@ -122,7 +122,7 @@ def _figures(row: Any) -> dict[str, float | None]:
 
 
 def history(connection: Connection, pattern: str) -> list[Past]:
-    """Return the past of the scenarios that a pattern of the shell's names, the oldest first."""
+    """Return the past of the scenarios whose ids match a shell pattern, oldest first."""
     found = connection.execute(
         select(runs.c.name.label("run_name"), runs.c.started, runs.c.version, names.c.scenario,
                rows.c.folder, rows.c.kernel, rows.c.outcome, rows.c.decided_by, rows.c.reason,
@@ -136,7 +136,7 @@ def history(connection: Connection, pattern: str) -> list[Past]:
 
 
 def scenarios(connection: Connection, beginning: str) -> list[str]:
-    """Return the ids of scenarios that begin so."""
+    """Return the ids of scenarios with the given beginning."""
     return list(connection.scalars(
         select(names.c.scenario).where(names.c.scenario.startswith(beginning, autoescape=True))
         .order_by(names.c.scenario)))
@@ -146,10 +146,9 @@ def disagreements(
     connection: Connection, *, target: str | None = None, last: int = PAST,
     besides: Sequence[str] = (),
 ) -> list[Disagreement]:
-    """Return the flaky scenarios of the newest runs, most often flaky first, without some runs.
+    """Return the flaky scenarios of the newest runs (without ``besides``), most flaky first.
 
-    A failure that is known counts as a failure, and a known one that was not seen as a pass.
-    UNKNOWN counts for neither.
+    KNOWN counts as a failure and FIXED as a pass. UNKNOWN counts as neither.
     """
     newest = select(runs.c.id).where(runs.c.name.not_in(besides)).order_by(
         runs.c.started.desc()).limit(last)
@@ -171,11 +170,11 @@ def disagreements(
 
 
 def chance_to_differ(outcomes: Mapping[str, int]) -> float:
-    """Return how probable it is that of two runs one failed and one did not."""
+    """Return the probability that of two runs exactly one failed."""
     failed = sum(times for word, times in outcomes.items() if word in FAILED)
     times = sum(outcomes.values())
     return 2 * failed * (times - failed) / (times * (times - 1)) if times > 1 else 0.0
 
 
 FAILED = frozenset({Outcome.FAIL, Outcome.KNOWN})
-"""Outcomes of a verdict that says FAIL."""
+"""Outcomes of a FAIL verdict."""

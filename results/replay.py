@@ -8,15 +8,14 @@ from typing import Any
 
 SHAPING: Mapping[str, Any] = {
     "append": "", "full": False, "matrix_seed": 1, "rounds": 5, "pdus": 300, "pdu": None}
-"""Options that decide which scenarios there are, or what one of them does, and what each is where
-it was not given."""
+"""Options that select the scenarios or change the steps of one, with their default values."""
 
 
 def command(options: Mapping[str, Any], kernel: str, seed: int | None, scenario: str) -> str:
-    """Return it for a shell.
+    """Return the command line, quoted for a shell.
 
-    ``options``: of the run, by the names that run.json has them under: target, scst, accel, and
-    those of ``SHAPING``. ``scst`` is None for a target that is not made from a prefix.
+    ``options``: the run's, by their names in run.json: target, scst, accel, and those of
+    ``SHAPING``. ``scst`` is None for a target that is not made from a prefix.
     """
     words = ["python", "-m", "pytest", "suites", "--target", str(options["target"])]
     if options.get("scst"):

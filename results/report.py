@@ -1,6 +1,7 @@
-"""The report of one scenario: plain text from which a kernel developer can go on.
+"""The report of one scenario: plain text from which a kernel developer can continue.
 
-Its first line names the cause as far as it was seen: who spins or waits, and for which command.
+Its first line names the cause as far as it was observed: the spinning or waiting tasks, and the
+commands that they wait for.
 """
 
 from __future__ import annotations
@@ -26,20 +27,21 @@ from results.verdict import Verdict
 STALLS = frozenset({
     Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK, Kind.RCU_STALL, Kind.WORKQUEUE_LOCKUP,
 })
-"""Reports that only say that something stands still; others may say why."""
+"""Kinds of reports that only show a stall; reports of other kinds may show its cause."""
 
 LINES_MAX = 40
-"""Lines of each list; history.jsonl and console.log have all of them."""
+"""Lines of each list; history.jsonl and console.log contain all of them."""
 
 NONE = (None, "", 0, "0", "0x0", "NULL")
-"""How a pointer that is NULL or a flag that is not set may be written in a table."""
+"""Possible values in a table for a NULL pointer or a flag that is not set."""
 
 Row = Mapping[str, Any]
 """A row of a table read from the guest's memory (fixtures.evidence).
 
 A stuck command of scst_user has handle, state, ref, sent_to_user, cmd; one of LIO tag, opcode,
-state, transport_state, refcount and perhaps waiters (names of tasks); rows with neither handle
-nor tag (rings) are shown and not named. A waiter has task, pid, state, waits_in, stack, modules.
+state, transport_state, refcount and perhaps waiters (names of tasks). Rows with neither handle nor
+tag (rings) are shown, but not named in the cause. A waiter has task, pid, state, waits_in, stack,
+modules.
 """
 
 
@@ -50,10 +52,10 @@ def text(
 ) -> str:
     """Return the report, ending with a newline.
 
-    ``stuck``, ``waiters``: the target's commands, and the tasks that wait or run, as read from
-    the guest's memory. ``missing``: evidence that could not be had, each with how to get it.
-    ``files``: what lies beside the report. ``command``: the command line that runs the scenario
-    again, where one is known.
+    ``stuck``, ``waiters``: the target's commands, and the tasks that wait or run, as read from the
+    guest's memory. ``missing``: unavailable evidence, each with the way to get it. ``files``: the
+    files beside the report. ``command``: the command line that runs the scenario again, where one
+    is known.
     """
     sections = (
         ("Verdict", _verdict(judgement)),
@@ -77,7 +79,7 @@ def cause(
     judgement: Judgement, stuck: Sequence[Row] = (), waiters: Sequence[Row] = (),
     facts: TargetFacts = NO_FACTS,
 ) -> str:
-    """Return one line: what the kernel says broke, and who spins or waits for which command."""
+    """Return one line: the kernel's reports, the spinning or waiting tasks and their commands."""
     if judgement.verdict is not Verdict.FAIL:
         return f"{judgement.verdict}: {judgement.reason}"
     broken = [each["title"] for each in quoted(judgement) if each["kind"] not in STALLS]
@@ -92,9 +94,10 @@ def cause(
 
 @dataclass(frozen=True)
 class Standstill:
-    """A task that does not get on.
+    """A task that makes no progress.
 
-    ``where``: the function that says most, or "". ``modules``: those its stack goes through.
+    ``where``: the most informative function of its stack, or "". ``modules``: the modules in its
+    stack.
     """
 
     comm: str
@@ -105,22 +108,22 @@ class Standstill:
 
     @property
     def name(self) -> str:
-        """Its name in full, where the kernel cut it and it is known."""
+        """The task's full name if the kernel truncated it and it is known, otherwise its comm."""
         known = (name for name in self.facts.long_names if name[:COMM_MAX] == self.short)
         return next(known, self.comm)
 
     @property
     def short(self) -> str:
-        """Its comm as the console has it; /proc shows more of a kernel thread's."""
+        """The comm as the console shows it; /proc shows more of a kernel thread's."""
         return self.comm[:COMM_MAX]
 
     @property
     def family(self) -> str:
-        """What the names of threads that work together begin with: "scst_usr"."""
+        """Common prefix of the names of threads that work together: "scst_usr"."""
         return self.short.rpartition("_")[0]
 
     def waits_for(self, row: Row) -> bool:
-        """Tell whether it is known to wait for a stuck command."""
+        """Return whether the task is known to wait for a stuck command."""
         if "handle" in row:
             return self.name == self.facts.cleaner
         names = [str(each) for each in row.get("waiters") or ()]
@@ -130,7 +133,7 @@ class Standstill:
 
 
 def _spinning(judgement: Judgement) -> list[Standstill]:
-    """Return who spins, by the samples or, where there were none any more, by the console."""
+    """Return the spinning tasks, by the samples or, where these had ended, by the console."""
     comms = [str(each["spinning"]["comm"]) for each in _evidence(judgement, threads.NAME)
              if "spinning" in each]
     comms += [str(each["task"]) for each in quoted(judgement)
@@ -140,9 +143,10 @@ def _spinning(judgement: Judgement) -> list[Standstill]:
 
 
 def _waiting(judgement: Judgement, waiters: Sequence[Row]) -> list[Standstill]:
-    """Return who sits in D state: by the samples, by the console, or by the guest's memory.
+    """Return the tasks in D state, by the samples, the console and the guest's memory.
 
-    Of the last only those who are in a module: others wait for a disk, or for nothing.
+    Of those in the guest's memory only tasks with a module in their stack count: others wait for a
+    disk, or for no event.
     """
     found: dict[str, Standstill] = {}
     for task in _blocked(judgement):
@@ -189,7 +193,7 @@ def _sentences(tasks: Sequence[Standstill], stuck: Sequence[Row]) -> Iterator[st
 
 
 def _commands(rows: Sequence[Row]) -> str:
-    """Name stuck commands, the first with its state; "" when there are none."""
+    """Return a description of stuck commands, the first with its state; "" for none."""
     if not rows:
         return ""
     row = rows[0]
@@ -290,7 +294,7 @@ def _reports(judgement: Judgement) -> Iterator[str]:
 
 
 def in_flight(history: History) -> Iterator[str]:
-    """Yield lines on what was open at the end, at the block layer and in the backend."""
+    """Yield lines on the I/Os and commands still open, at the block layer and in the backend."""
     open_ios = account(history).open
     yield from (f"{io.describe()}, issued at {io.issued:.3f} s" for io in open_ios[:LINES_MAX])
     if len(open_ios) > LINES_MAX:
@@ -311,11 +315,11 @@ def in_flight(history: History) -> Iterator[str]:
 
 
 PARTICULAR = re.compile(": (?:tag|number) ")
-"""Where the words of the time line come to what is one command's own."""
+"""Separates the text that events share from the number of one command."""
 
 
 def _ending(data: Mapping[str, Any]) -> str:
-    """Say how a command ended: its error, or else its status."""
+    """Return a command's error, or else its status."""
     if data.get("error") or data.get("status") is None:
         return str(data.get("error") or "done")
     return f"status {data['status']:#04x}"
@@ -349,7 +353,7 @@ WORDS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("workload", "end"): lambda data: f"{data['job']} ends: {data['ios']} I/Os, "
                                       f"{data['errors']} errors, exit {data['exit']}",
 }
-"""What the time line says of the events that it shows."""
+"""Text of each kind of event that the time line shows."""
 
 
 @dataclass(frozen=True)
@@ -362,12 +366,12 @@ class Moment:
 
     @property
     def group(self) -> str:
-        """What it has in common with others that only differ in the command they name."""
+        """The source and the text without a command's number: the same for all repetitions."""
         return f"{self.source}: {PARTICULAR.split(self.words, maxsplit=1)[0]}"
 
 
 def moments(judgement: Judgement, history: History) -> list[Moment]:
-    """Return the key events of a scenario in order, what repeats three times and then counted."""
+    """Return a scenario's key events in order; from the fourth on, repetitions are only counted."""
     shown = [
         Moment(event.time, event.source, WORDS[event.source, event.kind](event.data))
         for event in history.events if (event.source, event.kind) in WORDS
@@ -385,7 +389,7 @@ def moments(judgement: Judgement, history: History) -> list[Moment]:
 
 
 def zero(timeline: Timeline) -> float:
-    """Return the time from which a scenario's times are counted: the fault, or else the begin."""
+    """Return the origin of a scenario's times: the fault, or else the begin."""
     return timeline.begin if timeline.fired is None else timeline.fired
 
 
@@ -401,7 +405,7 @@ def _times(judgement: Judgement, history: History) -> list[str]:
 
 
 def _thinned(shown: Sequence[Moment]) -> Iterator[Moment]:
-    """Leave out all but the first three of events that repeat but for their last words."""
+    """Yield the first three events of each group, then the group's total if there are more."""
     counts: Counter[str] = Counter()
     for moment in shown:
         counts[moment.group] += 1
@@ -414,7 +418,7 @@ def _thinned(shown: Sequence[Moment]) -> Iterator[Moment]:
 
 
 def _replay(history: History, command: str | None) -> Iterator[str]:
-    """Yield what it takes to run the scenario again: its id, its seed, and a command line."""
+    """Yield the means to run the scenario again: its id, its seed, and a command line."""
     scenario = history.first("harness", "scenario")
     if scenario is None:
         return
@@ -440,7 +444,7 @@ def quoted(judgement: Judgement) -> list[Mapping[str, Any]]:
 
 
 def _blocked(judgement: Judgement) -> list[Mapping[str, Any]]:
-    """Return the tasks in D state, each once: those that stayed, and those of the teardown."""
+    """Return the tasks in D state, each once: of the threads check and of the teardown check."""
     tasks = [each["blocked"] for each in _evidence(judgement, threads.NAME) if "blocked" in each]
     tasks += [each for each in _evidence(judgement, teardown.NAME) if "comm" in each]
     return list({(task["pid"], task["comm"]): task for task in reversed(tasks)}.values())[::-1]

@@ -1,9 +1,9 @@
-"""Rounds: a story that was told several times on one machine, each time judged by itself.
+"""Rounds: a scenario whose steps are repeated on one machine, each repetition judged by itself.
 
-The harness's ``round`` events say where each begins; a round ends where the next begins, or where
-the device is deployed for the last time (phase "recover"). What came before the first (the
-scenario, its fault) belongs to every round; the kernel's health, the threads and what is left over
-belong to the whole.
+The harness's ``round`` events mark the beginnings. A round ends where the next begins, or where the
+device is deployed for the last time (phase "recover"). The events before the first round (the
+scenario, its fault) belong to every round. The kernel's health, the threads and leftover resources
+belong to the whole scenario.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from results.verdict import PRIORITY, Check, Figure, Verdict
 Checker = Callable[[History], Check | None]
 
 REASONS_SHOWN = 4
-"""Different words of rounds that passed which a reason repeats."""
+"""Number of different reasons of passed rounds up to which all are quoted."""
 
 
 def rounds(history: History) -> list[History]:
-    """Return a history of each round; empty: the story was told once, without rounds."""
+    """Return a history of each round; empty when the steps ran once, without rounds."""
     begins = [event.time for event in history.select("harness", "round")]
     if not begins:
         return []
@@ -32,7 +32,7 @@ def rounds(history: History) -> list[History]:
     over = phase(history, "recover")
     last = history.events[-1].time if over is None else over
     parts = [_part(history, common, begin, end) for begin, end in pairwise([*begins, last])]
-    if over is None:  # it broke off in the last round: what came after belongs to that
+    if over is None:  # aborted in the last round: later events belong to it
         parts[-1] = History.of(
             [*common, *(event for event in history.events if event.time >= begins[-1])])
     return parts
@@ -44,7 +44,7 @@ def _part(history: History, common: Sequence[Event], begin: float, end: float) -
 
 
 def in_rounds(check: Checker) -> Checker:
-    """Return a checker that has each round judged, where there are rounds."""
+    """Return a checker that judges each round by itself, where there are rounds."""
     def judge_rounds(history: History) -> Check | None:
         parts = rounds(history)
         if not parts:
@@ -55,10 +55,10 @@ def in_rounds(check: Checker) -> Checker:
 
 
 def merge(checks: Sequence[Check]) -> Check:
-    """Make one check of several rounds': the worst verdict, and of how many.
+    """Merge the checks of several rounds into one: the worst verdict, and its number of rounds.
 
-    Counts are added up; of what has another unit the greatest is kept. The figures NAME_rounds and
-    NAME_rounds_failed count the rounds.
+    Counts are added up; of figures in another unit the greatest is kept. The figures NAME_rounds
+    and NAME_rounds_failed count the rounds.
     """
     name = checks[0].name
     verdict = next(each for each in PRIORITY if any(check.verdict is each for check in checks))

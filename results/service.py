@@ -1,9 +1,9 @@
-"""The backend's own time for a command, from having it to answering it.
+"""The backend's own time for a command, from its receipt to its answer.
 
-Of all that can be measured of a target it depends least on how busy the machine is: between
-runs of the same smoke suite on a host with changing load the quartile moved by a tenth, the
-completion latency by half (results.comparison.noise). In units of a piece of work that the backend
-did beside the same command (results.calibration) it depends on the host's speed even less.
+Of all times measured on a target it depends least on the machine's load: between runs of the same
+smoke suite on a host with changing load the quartile moved by a tenth, the completion latency by
+half (results.comparison.noise). In units of the fixed work that the backend did beside the same
+command (results.calibration) it depends on the host's speed even less.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ IN_SPINS = "service_spins"
 
 @dataclass(frozen=True)
 class Service:
-    """A command that was not held. ``seconds`` it took; ``spin``: what the work beside it took, in
-    seconds, or None."""
+    """A command that was not held, with its times in seconds.
+
+    ``seconds``: the backend's time for it. ``spin``: time of the fixed work done beside it, or
+    None.
+    """
 
     seconds: float
     spin: float | None
@@ -50,8 +53,7 @@ def services(history: History) -> list[Service]:
 
 
 def service_figures(history: History) -> Mapping[str, Figure]:
-    """Return the lower quartile and the median of the service times, and their number; the lower
-    quartile in spins."""
+    """Return lower quartile, median and number of the service times, and the quartile in spins."""
     commands = services(history)
     seconds = sorted(each.seconds for each in commands)
     spins = sorted(each.seconds / each.spin for each in commands if each.spin)

@@ -1,9 +1,9 @@
-"""A host that had no CPU for its guests: what was late then may be the host's doing.
+"""A host without enough CPU for its guests: lateness may then be the host's fault.
 
-QEMU's threads say how long they ran and how long they waited for a CPU of the host's
+QEMU's threads account the time that they ran and the time that they waited for a CPU of the host
 (/proc/PID/task/TID/schedstat, Documentation/scheduler/sched-stats.rst). A guest that waits as long
-as it runs is half as fast as the ladder takes it to be. A FAIL of nothing but lateness is UNKNOWN
-then: to be asked again on a quiet host, not to be believed.
+as it runs is half as fast as the ladder assumes. A FAIL that consists only of lateness then becomes
+UNKNOWN: it has to be repeated on a quiet host.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from results.judge import Judgement
 from results.verdict import Check, Figure, Outcome, Signature, Verdict
 
 SHARE_MAX = 0.5
-"""Of a guest's time on the host's CPUs, what it may wait for them. On two cores a guest with two
-CPUs that is alone waits for 0.13 of it (0.11 to 0.18), two or three for 0.5 to 0.6, four for 0.7
-to 0.8."""
+"""Bound of the share of its time on the host's CPUs that a guest may wait for them. On two cores
+a guest with two CPUs waits for 0.13 of it (0.11 to 0.18) when alone, for 0.5 to 0.6 when two or
+three run, for 0.7 to 0.8 when four run."""
 
 WAIT = "host_cpu_wait"
 """The figure's name in verdict.json: the share."""
@@ -26,23 +26,22 @@ WAIT = "host_cpu_wait"
 LATE = frozenset({
     "late", "bystander late", "open", "stuck", "reported late", "redeploy endless", "soft lockup",
     "hung task", "RCU stall", "workqueue lockup"})
-"""Kinds of signatures that more time might have done without. A spinning thread, an oops, a wrong
-status, lost data are none of them."""
+"""Kinds of signatures that more time might have avoided. A spinning thread, an oops, a wrong
+status and lost data are not among them."""
 
 SEEN_MIN = 1.0
-"""Seconds of running and waiting that a share is told of; of less it is chance."""
+"""Minimum of running plus waiting, in seconds, for which a share is given; below it is chance."""
 
 WAITED = re.compile(r"\bN s\b|does not end")
-"""How an operation's error says that something was waited for, and for how long: without numbers
-(results.kernel_log.titles.normalised)."""
+"""Matches an operation's error that reports a timeout with its duration, after numbers have
+become N (results.kernel_log.titles.normalised)."""
 
 
 def share(history: History, since: str = "begin") -> float | None:
-    """Return the greatest share of any guest's time in which it waited for a CPU; None where that
-    was not seen at both ends.
+    """Return the greatest share of time that any guest waited for a CPU.
 
-    ``since``: "begin", of the scenario, or "fault", that has fired for the first time, until the
-    end.
+    ``since``: "begin" of the scenario, or "fault": when it first fired; up to the end. None where
+    no guest was measured at both ends.
     """
     shares = []
     looks = list(history.select("harness", "host_cpu"))
@@ -59,10 +58,9 @@ def share(history: History, since: str = "begin") -> float | None:
 
 
 def doubted(judgement: Judgement, history: History) -> Judgement:
-    """Return a judgement with what the host's want of CPUs makes of it.
+    """Return a judgement in which a FAIL of lateness alone is UNKNOWN if a guest was starved.
 
-    A FAIL that is a known issue stays one, and so does a FAIL in which anything is wrong but
-    lateness.
+    A FAIL that is a known issue stays one, and so does a FAIL with anything wrong besides lateness.
     """
     over_all, later = share(history), share(history, "fault")
     if over_all is None:
@@ -81,12 +79,12 @@ def doubted(judgement: Judgement, history: History) -> Judgement:
 
 
 def only_late(check: Check) -> bool:
-    """Tell whether a check found nothing wrong but that something took too long."""
+    """Return whether everything that a check found wrong is lateness."""
     return bool(check.signatures) and all(map(_late, check.signatures))
 
 
 def _late(signature: Signature) -> bool:
-    if signature.kind == "endless":  # unless somebody is seen to wait in the kernel
+    if signature.kind == "endless":  # unless a task was observed to wait in the kernel
         return len(signature.anchors) == 1
     return signature.kind in LATE or (
         signature.kind == "error" and any(map(WAITED.search, signature.anchors)))

@@ -1,4 +1,4 @@
-"""The store: where a run's records lie, each written so that an interruption loses nothing.
+"""The store: the layout of a run's records, each written so that an interruption loses nothing.
 
 ::
 
@@ -51,7 +51,7 @@ class ScenarioRecord:
 
     @property
     def initiators_console(self) -> Path:
-        """What the initiator's own machine wrote to its console, where it has one."""
+        """Path of the console log of the initiator's own machine, where it has one."""
         return self.path / "console-initiator.log"
 
     @property
@@ -61,7 +61,7 @@ class ScenarioRecord:
 
     @property
     def report(self) -> Path:
-        """Path of report.txt, which a scenario that did not pass has."""
+        """Path of report.txt, which exists for a scenario that did not pass."""
         return self.path / REPORT
 
     @property
@@ -70,7 +70,7 @@ class ScenarioRecord:
         return self.path / VERDICT
 
     def save(self, judgement: Judgement) -> Path:
-        """Write verdict.json whole or not at all, and return its path."""
+        """Write verdict.json atomically, and return its path."""
         write_json(self.verdict, judgement.to_json())
         return self.verdict
 
@@ -101,12 +101,12 @@ class Run:
         return run
 
     def record(self) -> dict[str, Any]:
-        """Return what run.json says."""
+        """Return the content of run.json."""
         record: dict[str, Any] = json.loads((self.path / RUN).read_text())
         return record
 
     def note(self, **facts: Any) -> None:
-        """Add facts to run.json, for what is known only later (the accelerator, the end)."""
+        """Add facts to run.json that are known only later (the accelerator, the end)."""
         write_json(self.path / RUN, {**self.record(), **facts})
 
     def scenario(self, identity: str) -> ScenarioRecord:
@@ -130,7 +130,7 @@ class Run:
 
 
 def find_run(results: Path, name: str) -> Run:
-    """Return the run that a user means: "latest", an id or what it begins with, or a folder.
+    """Return the run that a user names: "latest", an id or its beginning, or a folder.
 
     Raises WrongUsageError when there is none, or more than one.
     """
@@ -166,17 +166,17 @@ def _unwritable(results: Path, error: OSError) -> WrongUsageError:
 
 
 def run_id() -> str:
-    """Return a name for a run that sorts by time: UTC to the second, then something random."""
+    """Return a name for a run that sorts by time: UTC to the second, then random digits."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def kernel_in_id(name: str) -> str:
-    """Return how a kernel's name, which may be a path, stands in a scenario's id."""
+    """Return the form in which a kernel's name, which may be a path, appears in a scenario's id."""
     return name.strip("/").replace("/", "_")[-KERNEL_IN_ID:]
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     with whole(path) as file:
         json.dump(value, file, indent=2, default=str)
         file.write("\n")
@@ -184,7 +184,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[IO[str]]:
-    """Provide a text file that is there whole or not at all: it takes its name when it is."""
+    """Provide a text file that replaces ``path`` atomically when the context ends."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with beside.open("w", encoding="utf-8") as file:
@@ -197,7 +197,7 @@ def whole(path: Path) -> Iterator[IO[str]]:
 
 
 def point(link: Path, target: str) -> None:
-    """Point a symbolic link at a name beside it, without a moment in which there is none."""
+    """Point a symbolic link at a name in its directory, atomically."""
     beside = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
     beside.symlink_to(target)
     try:

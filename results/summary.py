@@ -1,4 +1,4 @@
-"""The closing table of a run: scenario, outcome, longest command, teardown time, and why not."""
+"""The closing table of a run: scenario, outcome, longest command, teardown time, and reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def show(judgements: Sequence[Judgement], console: Console) -> None:
 
 
 def lines(judgements: Sequence[Judgement]) -> list[str]:
-    """Return the table as aligned plain text, never cut: a reason is as long as it is."""
+    """Return the table as aligned plain text; no reason is cut."""
     rows = [HEADINGS, *(row(judgement) for judgement in judgements)]
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEADINGS))]
     aligned = (
@@ -55,13 +55,13 @@ def row(judgement: Judgement) -> tuple[str, str, str, str, str]:
 
 
 def tally(judgements: Sequence[Judgement]) -> str:
-    """Return how many of each outcome there are: "5 PASS, 1 FAIL"."""
+    """Return the number of scenarios of each outcome: "5 PASS, 1 FAIL"."""
     counts = Counter(judgement.outcome for judgement in judgements)
     return counted(counts) or "no scenario was judged"
 
 
 def counted(counts: Mapping[Outcome, int]) -> str:
-    """Return counts of outcomes in words, the best outcome first; "" of none."""
+    """Return counts of outcomes as text, the best outcome first; "" without any."""
     shown = [f"{counts[outcome]} {outcome}" for outcome in STYLE if counts.get(outcome)]
     return ", ".join(shown)
 

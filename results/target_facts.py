@@ -11,10 +11,10 @@ from results.history import History
 class TargetFacts:
     """Names by which a report connects a task that spins or waits with a stuck command.
 
-    ``cleaner``: the kernel thread that frees the commands of a closed backend ("" for none): rows
-    with a ``handle`` are what it waits for. ``long_names``: kernel threads whose names are longer
-    than a comm (15 characters), in full. ``command_modules``: a task that sleeps below one of
-    these modules waits for a command, or for what holds one up.
+    ``cleaner``: the kernel thread that frees the commands of a closed backend ("" for none); it
+    waits for the rows with a ``handle``. ``long_names``: full names of kernel threads that are
+    longer than a comm (15 characters). ``command_modules``: a task that sleeps below one of these
+    modules waits for a command, or for its cause of delay.
     """
 
     cleaner: str = ""
@@ -23,11 +23,11 @@ class TargetFacts:
 
 
 NO_FACTS = TargetFacts()
-"""For a target of which nothing is known."""
+"""The facts of a target without any."""
 
 
 def facts_of(history: History) -> TargetFacts:
-    """Return the facts that a history's ``scenario`` has, NO_FACTS when it has none."""
+    """Return the facts in a history's ``scenario`` event, NO_FACTS without any."""
     scenario = history.first("harness", "scenario")
     facts = scenario.data.get("facts") if scenario else None
     if not isinstance(facts, dict):

@@ -1,7 +1,7 @@
-"""When things happened in a scenario: its begin, the fault, the fault's end, its own end.
+"""The times of a scenario's marks: its begin, the fault, the fault's end, its own end.
 
-A scenario whose machine was lost is judged only up to its last sign of life: what the harness
-noted later (operations that failed, deadlines that passed) says nothing about the target.
+A scenario whose machine was lost is judged only up to its last sign of life: later records of the
+harness (failed operations, missed deadlines) prove nothing about the target.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from results.verdict import Figure
 MACHINE_SOURCES = frozenset({"backend", "block", "scsi", "sampler"})
 """Sources whose events come from the machine itself, through its agent: its signs of life.
 
-Not the console: a kernel whose agent was killed goes on talking, but nobody tells any more how
-the I/O ends.
+The console is not among them: a kernel whose agent was killed still logs, but the end of an I/O is
+no longer reported.
 """
 
 LOST = "MachineLostError"
-"""Family of errors that say nothing about the target (results.errors)."""
+"""Family of errors that prove nothing about the target (results.errors)."""
 
 OVER = frozenset({"drain", "recover", "cleanup"})
 """Phases that begin when the fault is over."""
@@ -30,11 +30,11 @@ OVER = frozenset({"drain", "recover", "cleanup"})
 
 @dataclass(frozen=True)
 class Timeline:
-    """The marks of a scenario, in seconds of the guest's clock; None: it never came to that.
+    """The marks of a scenario, in seconds of the guest's clock; None for a mark not reached.
 
-    ``fired``: the fault fired. ``over``: the fault is over: the teardown ended, or a later
-    phase began. ``end``: the scenario ran to its end. ``lost``: the first word of a lost
-    machine. ``seen_until``: up to here the history shows what the machine did.
+    ``fired``: the fault fired. ``over``: the fault is over: the teardown ended, or a later phase
+    began. ``end``: the scenario ran to its end. ``lost``: the first event that reports a lost
+    machine. ``seen_until``: end of the time for which the history shows the machine's activity.
     """
 
     begin: float
@@ -64,7 +64,7 @@ class Timeline:
         )
 
     def witnessed(self, time: float) -> bool:
-        """Tell whether the machine was still heard at that time."""
+        """Return whether the machine was still sending events at that time."""
         return self.lost is None or time <= self.seen_until
 
     def since_fault(self, time: float) -> float:
@@ -72,9 +72,10 @@ class Timeline:
         return max(time, self.fired) if self.fired is not None else time
 
     def detected(self, check: str, time: float | None) -> dict[str, Figure]:
-        """Return how many seconds after the fault a check had its first evidence, as a figure.
+        """Return the seconds from the fault to a check's first evidence, as a figure.
 
-        ``time``: when the history first held it. What was there before the fault has none.
+        ``time``: of the first evidence in the history. Evidence from before the fault yields no
+        figure.
         """
         if self.fired is None or time is None or time < self.fired:
             return {}
@@ -82,7 +83,7 @@ class Timeline:
 
 
 def phase(history: History, name: str) -> float | None:
-    """Return when the harness first entered a phase, or None."""
+    """Return the time at which the harness first entered a phase, or None."""
     return next(
         (event.time for event in history.select("harness", "phase") if event.data["name"] == name),
         None,
@@ -98,13 +99,13 @@ def ladder(history: History) -> Ladder:
 
 
 def expected(history: History) -> Mapping[str, Any]:
-    """Return what the fault may lead to, as its ``armed`` event says; empty: it says nothing."""
+    """Return the fault's permitted consequences, from its ``armed`` event; empty without any."""
     armed = history.first("fault", "armed")
     return (armed.data.get("expect") or {}) if armed else {}
 
 
 def command_bound(history: History) -> float:
-    """Return how many seconds a command may take: the ladder's rung, and what the fault adds.
+    """Return the bound of a command in seconds: the ladder's rung plus the fault's extension.
 
     A fault that swallows commands (``armed``'s expect.patience) leaves them to the initiator's
     timers and error handling. Raises KeyError or TypeError when no ladder was recorded.
@@ -124,14 +125,14 @@ def operation(history: History, name: str, after: float) -> tuple[Event | None, 
 
 
 def reports_loss(event: Event) -> bool:
-    """Tell whether the harness says that the machine can no longer be relied on."""
+    """Return whether an event of the harness reports that the machine is no longer reliable."""
     return event.kind == "lost" or (event.kind == "error" and event.data["family"] == LOST)
 
 
 def _fired(history: History) -> float | None:
-    """Return when the fault fired: not before the backend said that the commands are held.
+    """Return the time of the fault, but not before the backend reported the commands as held.
 
-    The harness waits for that word; its clock is off from the guest's by some milliseconds.
+    The harness waits for that report; its clock differs from the guest's by some milliseconds.
     """
     fired = history.first("fault", "fired")
     held = history.first("backend", "held")

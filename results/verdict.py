@@ -1,7 +1,7 @@
 """Verdicts: PASS, FAIL or UNKNOWN, of one check and of a scenario.
 
-A scenario's verdict composes its checks by priority, FAIL over UNKNOWN over PASS, and says
-which check decided. Its outcome is what the run makes of that verdict, knowing what is known.
+A scenario's verdict composes its checks by priority, FAIL over UNKNOWN over PASS, and names the
+deciding check. Its outcome is the meaning of that verdict for the run, given the known issues.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """PASS: looked, and it was right. FAIL: it was wrong. UNKNOWN: could not tell."""
+    """PASS: checked and correct. FAIL: found wrong. UNKNOWN: could not be determined."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -21,9 +21,9 @@ class Verdict(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a verdict means for the run.
+    """A verdict's meaning for the run.
 
-    KNOWN: a FAIL that is a known issue's. FIXED: a PASS where a known issue was expected.
+    KNOWN: a FAIL that a known issue explains. FIXED: a PASS where a known issue was expected.
     Neither fails the run.
     """
 
@@ -35,12 +35,12 @@ class Outcome(StrEnum):
 
 
 PRIORITY = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.PASS)
-"""Which verdict of several decides, first of these that occurs."""
+"""Priority of verdicts: of several checks', the first in this order decides."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value with its unit ("s", "1", "B"; None when there was nothing to measure)."""
+    """A measured value with its unit ("s", "1", "B"); None when there was nothing to measure."""
 
     value: float | None
     unit: str
@@ -50,8 +50,8 @@ class Figure:
 class Signature:
     """One thing that a check found wrong, named alike in every run and on every kernel.
 
-    ``kind``: what it is ("soft lockup", "spinning", "open"). ``anchors``: where it is: titles,
-    functions, task names without their instance, operations. No number of one run is in them.
+    ``kind``: its kind ("soft lockup", "spinning", "open"). ``anchors``: its place: titles,
+    functions, task names without their instance, operations. Neither contains numbers of one run.
     """
 
     kind: str
@@ -59,17 +59,17 @@ class Signature:
 
     @classmethod
     def of(cls, kind: str, *anchors: str | None) -> Signature:
-        """Make a signature of the anchors there are, each once, in this order."""
+        """Make a signature of the anchors that are not empty, each once, in this order."""
         return cls(kind, tuple(dict.fromkeys(anchor for anchor in anchors if anchor)))
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one checker says. ``reason``: one sentence a person can act on.
+    """The result of one checker. ``reason``: one sentence a person can act on.
 
-    ``evidence``: what the reason rests on, as JSON values (event excerpts, task names, log
-    lines). ``figures``: name to measured value. ``signatures``: of a FAIL, everything that was
-    found wrong, not only what the reason names.
+    ``evidence``: the facts behind the reason, as JSON values (event excerpts, task names, log
+    lines). ``figures``: name to measured value. ``signatures``: for a FAIL, everything that was
+    found wrong, not only the subject of the reason.
     """
 
     name: str

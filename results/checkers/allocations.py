@@ -1,4 +1,4 @@
-"""Allocations: whether any failed that were to. What a target makes of it, others see."""
+"""Allocations: an injected allocation failure occurred. Other checkers judge the target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NAME = "allocations"
 
 
 def check(history: History) -> Check | None:
-    """UNKNOWN when allocations were to fail and none did; None when none were to."""
+    """UNKNOWN when no injected allocation failure occurred; None when none was injected."""
     events = list(history.select("fault", "injected"))
     if not events:
         return None

@@ -1,8 +1,8 @@
-"""Completion latency: what was in flight at the fault, or came later, ended within its bound.
+"""Completion latency: every I/O in flight at the fault or issued later ended within its bound.
 
-The bound of a command runs from its issue or from the fault, whichever is later: before the
-fault the test itself may hold commands. The same bound holds on a LUN that the fault does not
-concern, where moreover nothing may fail: the blast radius.
+The bound of a command runs from its issue or from the fault, whichever is later: before the fault
+the test itself may hold commands. The same bound holds on a LUN that the fault does not concern;
+there, moreover, no I/O may fail: the blast radius.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAME = "deadline"
 
 
 def check(history: History) -> Check:
-    """FAIL for an I/O longer than the ladder's command bound, or a bystander's that failed."""
+    """FAIL for an I/O longer than the ladder's command bound, or for a bystander's failed I/O."""
     book = account(history)
     timeline = Timeline.of(history)
     figures = {**latency_figures(_tested(book), timeline), **service_figures(history),
@@ -54,7 +54,7 @@ def check(history: History) -> Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was wrong. ``seen``: when the history first showed it."""
+    """One violation. ``seen``: time at which the history first showed it."""
 
     reason: str
     evidence: Sequence[Mapping[str, Any]]
@@ -78,7 +78,7 @@ def _concerned(ios: Sequence[Io], timeline: Timeline) -> list[Io]:
 
 
 def _seen(book: Account, ios: Sequence[Io]) -> list[Io]:
-    """Return those whose end was seen, or would have been: not so in a trace with holes."""
+    """Return the I/Os with a recorded end; all of them when the trace is complete."""
     return [io for io in ios if book.trusted or io.completed is not None]
 
 
@@ -102,7 +102,7 @@ def _late(
 
 
 def _failed_aside(history: History, book: Account, timeline: Timeline) -> Iterator[Finding]:
-    """Find what failed on a bystander between the fault and the clean-up."""
+    """Yield a finding on the I/Os that failed on a bystander between fault and clean-up."""
     until = phase(history, "cleanup") or timeline.seen_until
     failed = [
         io for io in _concerned(_aside(book), timeline)
@@ -131,7 +131,7 @@ def _failed_aside(history: History, book: Account, timeline: Timeline) -> Iterat
 NOT_WAITED_FOR = frozenset({
     "BACKGROUND", "ON_FREE_CMD", "ON_CACHED_MEM_FREE", "TASK_MGMT_RECEIVED", "TASK_MGMT_DONE",
     "ATTACH_SESS", "DETACH_SESS"})
-"""Points at which what is held is no I/O that its initiator waits for."""
+"""Points at which a held request is no I/O that its initiator waits for."""
 
 
 def _refusal(event: Event) -> str:
@@ -165,7 +165,7 @@ def _not_late(
 
 
 def overdue(io: Io, timeline: Timeline, bound: float) -> bool:
-    """Tell whether an I/O exceeded ``bound`` seconds, as far as the record goes."""
+    """Return whether an I/O exceeded ``bound`` seconds, as far as the record goes."""
     ended = timeline.seen_until if io.completed is None else io.completed
     return ended - timeline.since_fault(io.issued) > bound
 
@@ -173,7 +173,7 @@ def overdue(io: Io, timeline: Timeline, bound: float) -> bool:
 def latency_figures(ios: Sequence[Io], timeline: Timeline) -> Mapping[str, Figure]:
     """Return count, p50, p99 and max before, during and after the fault, and the longest.
 
-    Seconds from issue to completion as the initiator's block layer saw them. ``longest_command``
+    Seconds from issue to completion, measured in the initiator's block layer. ``longest_command``
     counts an I/O that never completed with its age at the end of the record.
     """
     figures: dict[str, Figure] = {}
@@ -189,7 +189,7 @@ def latency_figures(ios: Sequence[Io], timeline: Timeline) -> Mapping[str, Figur
 
 
 def phases(ios: Sequence[Io], timeline: Timeline) -> dict[str, list[Io]]:
-    """Sort I/Os into those that ended before the fault, those during it, those issued after."""
+    """Group I/Os by their end before the fault, overlap with it, or issue after it."""
     groups: dict[str, list[Io]] = {"before": [], "during": [], "after": []}
     for io in ios:
         groups[_phase(io, timeline)].append(io)
@@ -205,7 +205,7 @@ def _phase(io: Io, timeline: Timeline) -> str:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """Return the nearest-rank percentile of an ascending sequence, None of an empty one."""
+    """Return the nearest-rank percentile of an ascending sequence, None for an empty one."""
     if not ordered:
         return None
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)]

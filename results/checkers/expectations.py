@@ -1,4 +1,4 @@
-"""Expectations: what only this scenario's story can know, as it stated it."""
+"""Expectations: the conditions that the scenario itself stated and checked held."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAME = "expectations"
 
 
 def check(history: History) -> Check | None:
-    """FAIL when one was not met while the machine was heard; None when none was stated."""
+    """FAIL for one that was not met before the machine was lost; None when none was stated."""
     stated = list(history.select("harness", "expectation"))
     if not stated:
         return None

@@ -1,4 +1,4 @@
-"""Whether the scenario ran to its end on a machine that could be relied on."""
+"""Machine: the scenario ran to its end on a reliable machine."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Outcome: the commands that were at the point of the fault ended as the standard lets them.
+"""Outcome: the commands that were at the point of the fault ended as the standard permits.
 
-Judged from commands issued by SG_IO, of which status and sense data are known. The fault's
-``armed`` event says with what they may end, in words: a status of SAM-6 5.3.1 ("GOOD", "BUSY"),
-for CHECK CONDITION with sense key/ASC/ASCQ in hexadecimal ("CHECK CONDITION 05/25/00"), "host
-NAME" for a command that the initiator ended by itself, the errno for one that it refused. Where
-each command may end otherwise, its own event says with what. A residual (RFC 7143 11.4.5) is asked
-for behind the words: "GOOD residual 512" (underflow), "GOOD residual -512" (overflow). A FAIL cites
-the clause that the same event has.
+Judged from commands issued by SG_IO, whose status and sense data are known. The fault's ``armed``
+event lists the permitted endings as text: a status of SAM-6 5.3.1 ("GOOD", "BUSY"), for CHECK
+CONDITION with sense key/ASC/ASCQ in hexadecimal ("CHECK CONDITION 05/25/00"), "host NAME" for a
+command that the initiator ended by itself, the errno for one that it refused. Where one command may
+end differently, its own event lists its endings. A residual (RFC 7143 11.4.5) is required by a
+suffix: "GOOD residual 512" (underflow), "GOOD residual -512" (overflow). A FAIL cites the clause in
+the event that lists the endings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from results.verdict import Check, Figure, Signature, Verdict
 NAME = "outcome"
 
 AT_FAULT = "commands"
-"""The job whose commands are judged: a plan's. Those of others prepare."""
+"""The job whose commands are judged: a plan's. The commands of other jobs are preparation."""
 
 STATUSES = {
     0x00: "GOOD", 0x02: "CHECK CONDITION", 0x04: "CONDITION MET", 0x08: "BUSY",
@@ -41,7 +41,7 @@ HOSTS = {
 
 
 def check(history: History) -> Check | None:
-    """FAIL for a command that ended otherwise, or not at all; None when nothing was asked."""
+    """FAIL for a command with a forbidden ending or none; None when no ending was prescribed."""
     expect = expected(history)
     for_all: list[str] = list(expect.get("commands") or ())
     issued = {number: event for number, event in _by_number(history, "command").items()
@@ -73,12 +73,12 @@ def check(history: History) -> Check | None:
 
 
 def status_word(status: int) -> str:
-    """Return a status in words; one that the standard does not have by its number."""
+    """Return the name of a status; its number if the standard does not define it."""
     return STATUSES.get(status, f"status {status:#04x}")
 
 
 def outcome(data: Mapping[str, Any]) -> str:
-    """Return in words how a command ended, by the data of its ``answer``."""
+    """Return a command's ending as text, from the data of its ``answer``."""
     if data.get("error"):
         return str(data["error"])
     if data.get("host"):
@@ -99,7 +99,7 @@ def _allowed(event: Event, allowed: list[str]) -> bool:
 
 
 def _clause(command: Event, expect: Mapping[str, Any]) -> object:
-    """Return the clause that a command's end rests on: its own, or the fault's."""
+    """Return the clause that prescribes a command's ending: its own, or the fault's."""
     return command.data.get("clause") if command.data.get("allowed") else expect.get("clause")
 
 

@@ -1,8 +1,8 @@
-"""Partition: what came of a network that was cut is what the initiator's timers make of it.
+"""Partition: the effects of a network cut agree with the initiator's timers.
 
-The history's ``cut`` says what was to come: whether the session is kept, and after how many
-seconds what waits is reported to fail. That nothing fails when it heals in time is the ledger's
-affair, by what the fault allows.
+The history's ``cut`` event states the expected effects: whether the session survives, and after how
+many seconds a waiting I/O is reported as failed. The ledger judges whether any I/O may fail when
+the network heals in time, by the fault's permitted errors.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from results.verdict import Check, Figure, Signature, Verdict
 NAME = "partition"
 
 SESSION_LOST = "detected conn error"
-"""What the initiator's kernel says that drops a connection (iscsi_conn_error_event,
+"""Kernel message of an initiator that drops a connection (iscsi_conn_error_event,
 scsi_transport_iscsi.c)."""
 
 LEFT_OVER = 0.25
-"""Seconds after the cut in which what had come before it may still end."""
+"""Seconds after the cut in which responses that arrived before it may still end I/Os."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A cut of the network, from ``time`` until it was ``mended``, and what came of it."""
+    """A cut of the network, from ``event`` until ``mended``, and its effects."""
 
     event: Event
     mended: float
@@ -38,34 +38,34 @@ class Cut:
 
     @property
     def waiting(self) -> list[Io]:
-        """I/Os that were open at some time during it, and could not end well."""
+        """I/Os that were open at some time during the cut, and could not succeed then."""
         return [io for io in self.ios if io.issued < self.mended
                 and (io.completed is None or io.completed > self.event.time + LEFT_OVER)]
 
     @property
     def crossed(self) -> list[Io]:
-        """I/Os that ended well during it, which none can."""
+        """I/Os that succeeded during the cut, which is impossible."""
         return [io for io in self.ios if io.error is None and io.completed is not None
                 and self.event.time + LEFT_OVER < io.completed < self.mended]
 
     @property
     def failed(self) -> list[Io]:
-        """I/Os that failed after it, the first first."""
+        """I/Os that failed after the cut, earliest first."""
         failed = [io for io in self.ios if io.error and io.completed is not None
                   and io.completed >= self.event.time]
         return sorted(failed, key=lambda io: io.completed or 0.0)
 
     @property
     def resumed(self) -> float | None:
-        """When the first I/O ended well after it, or None."""
+        """Time of the first success after the network was mended, or None."""
         return min((io.completed for io in self.ios if io.completed is not None
                     and io.error is None and io.completed >= self.mended), default=None)
 
 
 def check(history: History) -> Check | None:
-    """FAIL when a partition is not reported in time, or costs a session that it must not cost.
+    """FAIL for a partition reported too late, or a lost session that had to survive.
 
-    UNKNOWN when nothing shows that the network was cut; None when it was not to be.
+    UNKNOWN when nothing shows that the network was cut; None when no cut was planned.
     """
     event = history.first("fault", "cut")
     if event is None:

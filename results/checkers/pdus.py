@@ -1,7 +1,8 @@
-"""Malformed PDUs: whether they were sent, and what the target made of them.
+"""Malformed PDUs: most of the planned ones were sent.
 
-That a target answers, rejects, hangs up or says nothing is its right; what it may not do is seen by
-others: die, spin, forget what it holds, let another session suffer.
+A target is free to answer, to reject, to close the connection or to remain silent. Other checkers
+detect the forbidden reactions: a crash, a spinning thread, leaked resources, damage to another
+session.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from results.verdict import Check, Figure, Verdict
 NAME = "pdus"
 
 UNREACHABLE = "unreachable"
-"""Outcome of what could not be sent (fixtures.workload.pdus_guest)."""
+"""Outcome of a PDU that could not be sent (fixtures.workload.pdus_guest)."""
 
 
 def check(history: History) -> Check | None:
-    """UNKNOWN when most could not be sent, or the sender broke; None when none were to be."""
+    """UNKNOWN when most were not sent, or the sender failed; None when none was planned."""
     job = next((event for event in history.select("workload", "begin")
                 if event.data["job"] == NAME), None)
     if job is None:

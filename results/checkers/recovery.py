@@ -1,4 +1,4 @@
-"""Recovery: after the fault the device can be deployed again, at once, and keeps what it gets."""
+"""Recovery: after the fault the device can be deployed again, at once, and keeps its data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from results.verdict import Check, Signature, Verdict
 NAME = "recovery"
 
 VERIFY_JOBS = frozenset({"verify", "read-back"})
-"""The workloads of which the harness runs at least one on the redeployed device: fio with verify,
-or the stamped blocks, read, written and read again (what they hold is integrity's affair)."""
+"""The workloads of which the harness runs at least one on the redeployed device: fio with
+verify, or the stamped blocks: read, written and read again (the integrity checker judges their
+content)."""
 
 
 def check(history: History) -> Check:
-    """FAIL when the device could not be deployed again or did not give back what was written."""
+    """FAIL when the device could not be deployed again or did not return the data written."""
     timeline = Timeline.of(history)
     after = timeline.begin if timeline.fired is None else timeline.fired
     begin, end = operation(history, "redeploy", after)
@@ -73,7 +74,10 @@ def _went_wrong(end: Mapping[str, Any]) -> bool:
 def _failed(
     timeline: Timeline, kind: str, seen: float, reason: str, data: Mapping[str, Any] | None = None,
 ) -> Check:
-    """``kind``: of the signature; the errors in ``data``, without their numbers, are anchors."""
+    """Return a FAIL with one signature.
+
+    ``kind``: of the signature; the error in ``data``, without its numbers, is an anchor.
+    """
     words = normalised(str(data["error"])) if data and data["error"] else None
     return Check(
         NAME, Verdict.FAIL, reason, [dict(data)] if data else (), timeline.detected(NAME, seen),

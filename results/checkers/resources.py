@@ -14,16 +14,16 @@ from results.verdict import Check, Figure, Signature, Verdict
 NAME = "resources"
 
 MEMORY_LOST_KIB = 48 << 10
-"""How much less memory may be free. Per-CPU lists, the page tables and stacks of programs that
-ran, and slab pages that other caches keep: in 208 healthy scenarios (LIO and SCST, 6.1 and 6.12)
-the median was 8 MiB, the most 27.5. What a target forgets of this size is a device's memory, not a
-command's (those are slab objects)."""
+"""Permitted decrease of free memory. Its causes: per-CPU lists, the page tables and stacks of
+programs that ran, and slab pages that other caches keep. In 208 healthy scenarios (LIO and SCST,
+6.1 and 6.12) the median was 8 MiB, the maximum 27.5. A leak of this size is a device's memory,
+not a command's (a command consists of slab objects)."""
 
 STALLS = frozenset({
     Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK, Kind.RCU_STALL, Kind.WORKQUEUE_LOCKUP,
     Kind.OUT_OF_MEMORY, Kind.SCST_CRITICAL,
 })
-"""Reports that leave no taint, but for the soft lockup's own."""
+"""Kinds of reports that leave no taint, except the soft lockup's own."""
 
 TAINTS = (
     ("P", "a proprietary module was loaded"),
@@ -52,7 +52,7 @@ TAINTS = (
 
 @dataclass(frozen=True)
 class Excess:
-    """One thing there is too much of."""
+    """One resource above its baseline."""
 
     words: str
     signature: Signature
@@ -88,7 +88,7 @@ def check(history: History) -> Check | None:
 
 
 def taint_letters(taint: int) -> list[str]:
-    """Return the letters of a taint value, lowest bit first; of a bit without one its number."""
+    """Return a taint value's letters, lowest bit first; for a bit without a letter its number."""
     return [letter for letter, _ in _bits(taint)]
 
 

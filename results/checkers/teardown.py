@@ -48,7 +48,7 @@ def check(history: History) -> Check:
 
 @dataclass(frozen=True)
 class Stall:
-    """How a teardown went wrong, and when that could be seen. ``seconds``: what it took."""
+    """A teardown's failure. ``seen``: time of its first evidence. ``seconds``: its duration."""
 
     kind: str
     seen: float
@@ -76,7 +76,7 @@ def blocked_tasks(history: History, timeline: Timeline) -> list[dict[str, Any]]:
 
 
 def name_task(task: Mapping[str, Any]) -> str:
-    """Name a task with what it waits in: "comm:pid (wait_for_completion < f < kthread)"."""
+    """Return a task's name and stack: "comm:pid (wait_for_completion < f < kthread)"."""
     where = " < ".join(stack_of(task)[:FRAMES_SHOWN]) or task.get("wchan") or ""
     return f"{task['comm']}:{task['pid']}" + (f" ({where})" if where else "")
 
@@ -87,7 +87,7 @@ def stack_of(task: Mapping[str, Any]) -> list[str]:
 
 
 def anchors_of(task: Mapping[str, Any]) -> list[str]:
-    """Return a task's name without its instance, and the functions it was called through."""
+    """Return a task's name without its instance, and its stack without the machinery."""
     frames = [frame for frame in stack_of(task) if not is_machinery(frame)]
     return [instance_free(str(task["comm"])), *frames]
 

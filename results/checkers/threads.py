@@ -16,18 +16,18 @@ from results.verdict import Check, Figure, Signature, Verdict
 NAME = "threads"
 
 SPINNING = 0.9
-"""Share of a CPU from which on a thread is said to spin (DESIGN.md, timeout ladder)."""
+"""Share of a CPU from which on a thread counts as spinning (DESIGN.md, timeout ladder)."""
 
 SPINNING_LEAST = 0.25
-"""Share that it must have got, however long it waited for a CPU."""
+"""Minimum share of a spinning thread, however long it waited for a CPU."""
 
 NEAR = 1 - 1e-6
-"""Sums of intervals that make up a window may be off by so much."""
+"""Tolerance factor for the sum of intervals that make up a window."""
 
 
 @dataclass(frozen=True)
 class Idler:
-    """Kernel threads that wait in D state while all is well. ``frame``: their top frame."""
+    """Kernel threads that wait in D state in normal operation. ``frame``: their top frame."""
 
     frame: str
     reason: str
@@ -41,9 +41,9 @@ IDLERS = (
 
 @dataclass(frozen=True)
 class Spin:
-    """A thread that burnt a CPU. Times in seconds; ``share`` of one CPU over ``seconds``.
+    """A thread that spun. Times in seconds; ``share`` of one CPU over ``seconds``.
 
-    ``seen``: when it had done so for the whole window. ``stack``: functions, if they were sampled.
+    ``seen``: when the spell had lasted for the whole window. ``stack``: functions, if sampled.
     """
 
     pid: int
@@ -55,14 +55,14 @@ class Spin:
     stack: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """Name the thread and what it burnt."""
+        """Return the thread's name with its share of a CPU and the duration."""
         return (
             f"{self.comm}:{self.pid} burnt {self.share:.0%} of a CPU for {self.seconds:.1f} s "
             "with no command in flight that was not overdue"
         )
 
     def signature(self) -> Signature:
-        """Return what it is known by."""
+        """Return the signature: kind "spinning", with name and stack as anchors."""
         return Signature.of("spinning", *anchors_of(asdict(self)))
 
 
@@ -74,7 +74,7 @@ class Stuck:
     seen: float
 
     def signature(self) -> Signature:
-        """Return what it is known by."""
+        """Return the signature: kind "stuck", with name and stack as anchors."""
         return Signature.of("stuck", *anchors_of(self.task))
 
 
@@ -146,9 +146,9 @@ def _missing(
 
 
 def _until_overdue(ios: Sequence[Io], timeline: Timeline, bound: float) -> Iterator[Io]:
-    """Yield the I/Os as if they had ended when they were overdue.
+    """Yield the I/Os as if they had ended when they became overdue.
 
-    Nobody has a reason to burn a CPU for a command that is lost: the ladder's next rung.
+    No thread has a reason to use a CPU for a lost command: the ladder's next rung.
     """
     for io in ios:
         due = timeline.since_fault(io.issued) + bound
@@ -157,7 +157,10 @@ def _until_overdue(ios: Sequence[Io], timeline: Timeline, bound: float) -> Itera
 
 
 def _busy_seconds(sample: Event, fired: float, busy: BusyTimes) -> float:
-    """Return how much of a sample a thread may have worked: before the fault, and for commands."""
+    """Return the seconds of a sample in which a thread may have worked.
+
+    These lie before the fault, or at times with a command in flight.
+    """
     interval = float(sample.data["interval"])
     begin = sample.time - interval
     seconds = max(0.0, fired - begin) + busy.within(max(begin, fired), sample.time)
@@ -166,7 +169,10 @@ def _busy_seconds(sample: Event, fired: float, busy: BusyTimes) -> float:
 
 @dataclass(frozen=True)
 class Burnt:
-    """What a thread burnt in one sample: seconds of CPU, and how many of them for nothing."""
+    """A thread's CPU use in one sample.
+
+    ``cpu``: seconds used. ``idle``: seconds of the sample without work for the thread.
+    """
 
     sample: Event
     cpu: float
@@ -174,10 +180,10 @@ class Burnt:
 
 
 def spinning(samples: Sequence[tuple[Event, float]], window: float) -> list[Spin]:
-    """Return the threads that burnt a CPU for ``window`` idle seconds in consecutive samples.
+    """Return the threads that used a CPU for ``window`` idle seconds in consecutive samples.
 
-    ``samples``: each with the seconds of it in which a thread may have worked. Each thread is
-    returned once, with its longest spell.
+    ``samples``: each with its seconds in which a thread may have worked. Each thread is returned
+    once, with its longest spell.
     """
     spells: dict[tuple[int, str], list[Burnt]] = {}
     found: dict[tuple[int, str], Spin] = {}
@@ -217,10 +223,10 @@ def _share(thread: Mapping[str, Any], interval: float) -> float:
 
 
 def _never_rests(thread: Mapping[str, Any], interval: float, busy: float) -> bool:
-    """Tell whether a thread ran whenever a CPU was to be had, and one mostly was.
+    """Return whether a thread ran almost all the time in which a CPU was available to it.
 
-    Where others want the CPUs too, one that spins and gives way (cond_resched) gets less. What
-    it can have worked for commands (``busy`` seconds) is not held against it.
+    A spinning thread that yields (cond_resched) gets less of a CPU when others want it too. The
+    ``busy`` seconds, in which it may have worked for commands, do not count.
     """
     over, waited = float(thread.get("over", interval)), float(thread.get("waited", 0))
     return (_share(thread, interval) >= SPINNING_LEAST
@@ -241,7 +247,7 @@ def _spin(
 
 
 def _settled_from(history: History, timeline: Timeline) -> float | None:
-    """Return from when on nobody has a reason to wait: the teardown's end or its deadline."""
+    """Return the time from which no task has a reason to wait: the teardown's end or deadline."""
     begin, end = operation(history, "teardown", timeline.begin)
     if begin is None:
         return timeline.fired

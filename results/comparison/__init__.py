@@ -1,1 +1,1 @@
-"""What changed between two runs: verdicts, and times as far as noise lets them be told apart."""
+"""Changes between two runs: of verdicts, and of times as far as they exceed the noise."""

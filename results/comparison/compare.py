@@ -1,4 +1,4 @@
-"""The comparison of two runs that the index knows."""
+"""The comparison of two indexed runs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from results.verdict import Outcome
 
 @dataclass(frozen=True)
 class Comparison:
-    """What changed from one run to another.
+    """The changes from one run to another.
 
-    ``common``: how many scenarios both have. ``notes``: what makes them hard to compare, in words.
+    ``common``: number of scenarios in both. ``notes``: conditions that limit the comparison, as
+    text.
     """
 
     before: str
@@ -39,9 +40,9 @@ class Comparison:
 
 
 def compare(old: Connection, before: Run, new: Connection, after: Run) -> Comparison:
-    """Compare two runs, each in its index; of different kernels, question by question.
+    """Compare two runs, each in its index; runs of different kernels, scenario by scenario.
 
-    What is noise, and who is flaky, the later one's index knows.
+    Noise and flaky scenarios are taken from the later run's index.
     """
     one, two = before.path.name, after.path.name
     was, is_ = queries.samples(old, one), queries.samples(new, two)
@@ -54,7 +55,7 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
     both = {each.scenario for each in was} & {each.scenario for each in is_}
     waits = tuple(wait_of([each for each in run if each.scenario in both]) for run in (was, is_))
     if waits[0] and waits[1] and abs(waits[1] - waits[0]) > BUSIER:
-        past = []  # what they differ in when nothing changed was never seen
+        past = []  # the noise between hosts of different load was never measured
         notes.append(f"the guest waited for the host's CPUs for {waits[0]:.0%} of its time, then "
                      f"for {waits[1]:.0%}: times are compared as between an idle and a busy host")
     elif waits[1]:
@@ -74,13 +75,16 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
 
 
 BUSIER = 0.15
-"""Shares of the time that differ by more are of hosts that are not as busy: alone a guest waits for
-0.11 to 0.18 of it, beside two others for 0.5 to 0.7 (results.starvation)."""
+"""Difference of the shares of waiting time above which two hosts do not count as equally busy:
+alone a guest waits for 0.11 to 0.18 of its time, beside two others for 0.5 to 0.7
+(results.starvation)."""
 
 
 def _as_busy(past: Sequence[Sample], wait: float, of: Container[str]) -> list[Sample]:
-    """Return the samples of runs on a host as busy, by the scenarios they are compared for; what a
-    run does not say is taken to be so."""
+    """Return the samples of runs on an equally busy host.
+
+    ``of``: the scenarios compared. A run without the figure counts as equally busy.
+    """
     def alike(run: Sequence[Sample]) -> bool:
         theirs = wait_of([each for each in run if each.scenario in of])
         return theirs is None or abs(theirs - wait) <= BUSIER
@@ -89,7 +93,7 @@ def _as_busy(past: Sequence[Sample], wait: float, of: Container[str]) -> list[Sa
 
 
 def _speed_note(faster: float) -> list[str]:
-    """Say of a guest that was faster, or slower, by more than a tenth how its times are told."""
+    """Return a note on the converted times if the guest's speed changed by more than a tenth."""
     if abs(log(faster)) < MATTERS:
         return []
     return [f"the guest was {faster:.2f} times as fast in the later run: service and median "
@@ -113,6 +117,6 @@ def _only_kernel(run: Run) -> str:
 
 
 def _anywhere(samples: Sequence[Sample], kernel: str) -> list[Sample]:
-    """Return samples whose scenarios no longer say on which kernel they ran."""
+    """Return samples with the kernel's name in the scenarios' ids replaced by "*"."""
     return [replace(each, scenario=each.scenario.replace(f"-{kernel}-", "-*-", 1))
             for each in samples]

@@ -1,10 +1,9 @@
-"""How much times differ between runs in which nothing changed.
+"""The spread of times between runs in which nothing changed.
 
-Repetitions in one run share its moment; two runs do not: the host was busier, the caches
-colder. A test that only looks at the repetitions' spread finds a difference in every pair of
-runs. So the spread between runs is measured, on earlier runs of the same target, kernel,
-accelerator and host, and until there are enough of them it is what was measured while this was
-written.
+Repetitions in one run share its conditions; two runs do not: the host was busier, the caches
+colder. A test that uses only the repetitions' spread finds a difference in every pair of runs. So
+the spread between runs is measured, on earlier runs of the same target, kernel, accelerator and
+host. Until there are enough of them, a table measured during development is used.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from results.comparison.ranks import MEDIAN_COST, robust_spread
 from results.comparison.sample import FINE, Sample
 
 RUNS_MIN = 6
-"""Earlier runs from which on their spread is believed."""
+"""Number of earlier runs from which on their spread is used."""
 
 RUNS_MAX = 20
-"""Earlier runs that are looked at, the newest."""
+"""Number of earlier runs that are read, the newest."""
 
 FLOOR = 0.02
-"""Spread that is taken for granted: two runs that agree by chance do not make the third wrong."""
+"""Minimum spread: chance agreement of two runs does not make a third an outlier."""
 
 
 @dataclass(frozen=True)
 class Noise:
     """Standard deviations of the natural logarithm of a time.
 
-    ``repetition``: of repetitions in a run. ``run``: of what all a run's scenarios share.
-    ``runs``: how many runs that was learned from; 0: it is the table's below.
+    ``repetition``: of repetitions in a run. ``run``: of the effect that all of a run's scenarios
+    share. ``runs``: number of runs that these were estimated from; 0: from the table below.
     """
 
     repetition: float
@@ -47,18 +46,19 @@ MEASURED: Mapping[str, Noise] = {
     "longest_command": Noise(0.50, 0.40),
     "teardown_time": Noise(0.44, 0.26),
 }
-"""Of 698 smoke scenarios that passed in 34 runs on LIO and SCST within eight hours, on a host of
-two cores with QEMU's TCG, that was idle to three times overloaded. Robust: quartiles, medians."""
+"""From 698 smoke scenarios that passed in 34 runs on LIO and SCST within eight hours, on a host
+of two cores with QEMU's TCG, from idle to three times overloaded. Robust: quartiles, medians."""
 
 
 MEASURED_CALIBRATED: Mapping[str, Noise] = {**MEASURED, "service_p25": Noise(0.06, 0.07)}
-"""The same for calibrated times (results.comparison.sample): of 85 smoke scenarios in
-10 runs on LIO, on a host that was idle or had two more guests; in seconds it is 0.16 and 0.08 for
-these. Median latencies are queues more than work: 0.14 and 0.61, 0.21 and 0.49, hence as above."""
+"""The same for calibrated times (results.comparison.sample): from 85 smoke scenarios in 10 runs
+on LIO, on a host that was idle or had two more guests. In seconds service_p25 has 0.16 and 0.08
+there. Median latencies are queueing more than work: 0.14 and 0.61, 0.21 and 0.49, hence as
+above."""
 
 
 def learned(name: str, earlier: Sequence[Sample], usual: Mapping[str, Noise] = MEASURED) -> Noise:
-    """Return the noise of a figure as earlier runs show it, or as it usually is."""
+    """Return the noise of a figure in earlier runs; the usual noise when these are too few."""
     logs: dict[str, dict[str, list[float]]] = {}
     for sample in earlier:
         if sample.outcome in FINE and (value := sample.figure(name)):
@@ -79,7 +79,7 @@ def learned(name: str, earlier: Sequence[Sample], usual: Mapping[str, Noise] = M
             for run, found in logs.items() if run in effects
             for scenario, values in found.items() if scenario in middle for value in values]
     repetition = max(FLOOR, robust_spread(rest))
-    # What the repetitions alone make a run's effect differ by is not the run's.
+    # The part of the runs' effects that the repetitions' spread explains is not the runs' own.
     sampled = fmean(MEDIAN_COST ** 2 * repetition ** 2 / len(logs[run]) * fmean(
         1 / len(values) for values in logs[run].values()) for run in effects)
     between = stdev(effects.values()) ** 2 - sampled

@@ -1,7 +1,7 @@
-"""Statistics of two samples by their ranks, and the correction for asking many questions.
+"""Statistics of two samples by their ranks, and the correction for multiple tests.
 
-Small and without a library: importing scipy.stats takes a second, which is what an answer may
-take. The project's tests compare these with scipy's.
+Small and without a library: importing scipy.stats takes a second, which is the time allowed for a
+comparison. The project's tests compare these functions with scipy's.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from math import exp, lgamma, log, pi, sqrt
 from statistics import NormalDist, median
 
 EXACT_MAX = 12
-"""Observations of each sample up to which the distribution of U is counted out."""
+"""Observations of each sample up to which the distribution of U is counted exactly."""
 
 
 def shift(before: Sequence[float], after: Sequence[float]) -> float:
-    """Return the Hodges-Lehmann estimate of how far ``after`` lies above ``before``."""
+    """Return the Hodges-Lehmann estimate of the shift from ``before`` to ``after``."""
     return median(late - early for early in before for late in after)
 
 
 def cliffs_delta(before: Sequence[float], after: Sequence[float]) -> float:
-    """Return how much more often ``after`` is greater than smaller: -1 to 1 (Cliff, 1993)."""
+    """Return Cliff's delta (1993): -1 to 1, positive when ``after`` is more often greater."""
     signs = sum((late > early) - (late < early) for early in before for late in after)
     return signs / (len(before) * len(after))
 
@@ -31,8 +31,8 @@ def cliffs_delta(before: Sequence[float], after: Sequence[float]) -> float:
 def mann_whitney(before: Sequence[float], after: Sequence[float]) -> float:
     """Return the two-sided p-value of the Mann-Whitney U test.
 
-    Exact for small samples without ties, else by the normal approximation, corrected for ties
-    and continuity.
+    Exact for small samples without ties, else by the normal approximation, corrected for ties and
+    continuity.
     """
     one, two = len(before), len(after)
     greater = sum((late > early) + (late == early) / 2 for early in before for late in after)
@@ -52,7 +52,7 @@ def mann_whitney(before: Sequence[float], after: Sequence[float]) -> float:
 
 @cache
 def _ways(one: int, two: int, u: int) -> int:
-    """Return in how many orders of the observations U has this value (Mann, Whitney 1947)."""
+    """Return the number of orders of the observations with this value of U (Mann, Whitney 1947)."""
     if u < 0 or u > one * two:
         return 0
     if one == 0 or two == 0:
@@ -61,7 +61,7 @@ def _ways(one: int, two: int, u: int) -> int:
 
 
 def tail(score: float, freedom: float | None = None) -> float:
-    """Return how probable a score as high or higher is: of Student's t, or of the normal.
+    """Return the probability of a score as high or higher: of Student's t, or of the normal.
 
     ``freedom``: degrees of freedom; None: the spread is known, not estimated.
     """
@@ -81,7 +81,7 @@ def tail(score: float, freedom: float | None = None) -> float:
 
 
 def corrected(values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number as Benjamini and Hochberg (1995) do it."""
+    """Return p-values corrected for their number by Benjamini and Hochberg's method (1995)."""
     order = sorted(range(len(values)), key=lambda place: values[place], reverse=True)
     found, least = [0.0] * len(values), 1.0
     for rank, place in zip(range(len(values), 0, -1), order, strict=True):
@@ -92,7 +92,7 @@ def corrected(values: Sequence[float]) -> list[float]:
 
 
 def robust_spread(values: Sequence[float]) -> float:
-    """Return the standard deviation that the median absolute deviation stands for."""
+    """Return the standard deviation estimated from the median absolute deviation."""
     if len(values) < 2:
         return 0.0
     middle = median(values)
@@ -100,20 +100,20 @@ def robust_spread(values: Sequence[float]) -> float:
 
 
 def centre(values: Sequence[float]) -> float:
-    """Return the Hodges-Lehmann estimate of where they lie; of very many, their median."""
+    """Return the Hodges-Lehmann estimate of the values' centre; of very many, their median."""
     if len(values) > WALSH_MAX:
         return median(values)
     return median((one + two) / 2 for one, two in combinations_with_replacement(values, 2))
 
 
 WALSH_MAX = 300
-"""Values up to which all their averages in pairs are formed."""
+"""Number of values up to which all their averages in pairs are formed."""
 
 MEDIAN_COST = 1.2533
-"""Standard error of a median in those of a mean, for normal data: the root of pi/2."""
+"""Standard error of a median as a multiple of a mean's, for normal data: the root of pi/2."""
 
 CENTRE_COST = 1.0233
-"""That of the Hodges-Lehmann estimate: the root of pi/3."""
+"""The same for the Hodges-Lehmann estimate: the root of pi/3."""
 
 NORMAL_MAD = 1.4826
-"""A normal distribution's standard deviation, in its median absolute deviations."""
+"""A normal distribution's standard deviation as a multiple of its median absolute deviation."""

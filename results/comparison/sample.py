@@ -1,4 +1,4 @@
-"""What a comparison looks at: one scenario of one run, as the index has it."""
+"""The unit of a comparison: one scenario of one run, as recorded in the index."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from results.verdict import Outcome
 SERVICE = "service_p25"
 
 CALIBRATED = frozenset({SERVICE, "latency_before_p50", "latency_after_p50"})
-"""Figures that are a CPU's work and little else: twice as fast a guest takes half as long. What a
-command or a teardown takes at most is mostly a timeout, which no CPU makes shorter."""
+"""Figures that consist almost only of CPU work: a guest twice as fast takes half as long. The
+maximum of a command or a teardown is mostly a timeout, which no CPU shortens."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,21 @@ class Sample:
     figures: Mapping[str, float | None] | None = None
 
     def figure(self, name: str) -> float | None:
-        """Return a figure that says how long something took; None where nothing did."""
+        """Return a duration by its name; None where nothing was measured."""
         value = (self.figures or {}).get(name)
         return value if value and value > 0 else None
 
 
 def spin_of(samples: Iterable[Sample]) -> float | None:
-    """Return how many seconds a spin took in a run's scenarios, the median; None where none of
-    them says."""
+    """Return the median duration of a spin in a run's scenarios, in seconds.
+
+    None where no scenario has the figure.
+    """
     return _usual(SPIN, samples)
 
 
 def wait_of(samples: Iterable[Sample]) -> float | None:
-    """Return for what share of its time a run's guest waited for the host's CPUs, likewise."""
+    """Return the median share of time that a run's guest waited for the host's CPUs, or None."""
     return _usual(WAIT, samples)
 
 
@@ -52,10 +54,10 @@ def _usual(name: str, samples: Iterable[Sample]) -> float | None:
 
 
 def calibrated(samples: Sequence[Sample], to_spin: float) -> list[Sample]:
-    """Return samples as they had been in guests in which a spin takes ``to_spin`` seconds.
+    """Return samples converted to guests in which a spin takes ``to_spin`` seconds.
 
-    One that does not say what its own took was as fast as its run; where that does not say either
-    there are no times of CPU work any more.
+    A sample without a spin of its own is converted with its run's; where the run has none either,
+    its times of CPU work are dropped.
     """
     usual = {run: spin_of(each) for run, each in by_run(samples).items()}
     return [_calibrated(sample, to_spin, sample.figure(SPIN) or usual[sample.run])
@@ -74,12 +76,12 @@ def _calibrated(sample: Sample, to_spin: float, spin: float | None) -> Sample:
 
 
 def by_run(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
-    """Group what ran together."""
+    """Group samples of the same run."""
     return _grouped(samples, lambda sample: sample.run)
 
 
 def by_scenario(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
-    """Group repetitions."""
+    """Group repetitions of the same scenario."""
     return _grouped(samples, lambda sample: sample.scenario)
 
 
@@ -91,10 +93,10 @@ def _grouped(samples: Iterable[Sample], key: Callable[[Sample], str]) -> dict[st
 
 
 def figures_of(samples: Sequence[Sample], name: str) -> list[float]:
-    """Return a figure of the repetitions that passed; a failure's times tell of the failure."""
+    """Return a figure of the repetitions that passed; a failure's times depend on the failure."""
     found = (sample.figure(name) for sample in samples if sample.outcome in FINE)
     return [value for value in found if value is not None]
 
 
 FINE = frozenset({Outcome.PASS, Outcome.FIXED})
-"""Outcomes of scenarios that ran as they should."""
+"""Outcomes of scenarios that ran correctly."""

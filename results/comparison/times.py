@@ -1,10 +1,10 @@
-"""How the times of two runs differ, and whether that is more than noise.
+"""The differences in time between two runs, and whether they exceed the noise.
 
-Asked of each measure over all scenarios that passed in both runs, and of each scenario that was
-repeated often enough to be asked by itself. A difference is told when it is improbable between
-runs that are alike (``results.comparison.noise``), corrected for the number of questions; when,
-in a scenario by itself, the repetitions' ranks say so too, whatever their distribution; and when
-it is large enough to matter.
+Computed for each measure over all scenarios that passed in both runs, and for each scenario with
+enough repetitions by itself. A difference is reported under three conditions. It is improbable
+between equal runs (``results.comparison.noise``), corrected for the number of tests. For a single
+scenario, the repetitions' ranks confirm it for any distribution. It is large enough to
+matter.
 """
 
 from __future__ import annotations
@@ -34,28 +34,29 @@ MEASURES: Mapping[str, str] = {
     "longest_command": "longest command",
     "teardown_time": "teardown",
 }
-"""What is compared; less is better."""
+"""The measures that are compared; less is better."""
 
 SIGNIFICANT = 0.01
 """Corrected probability below which a difference is no noise."""
 
 MATTERS = log(1.10)
-"""A difference below a tenth is not worth a word."""
+"""Minimum logarithm of a ratio that is reported: a tenth."""
 
 ENOUGH = 5
-"""Repetitions in each run from which on a scenario is asked by itself: of fewer the ranks cannot
-be that improbable (5 and 5: 2 of 252 orders)."""
+"""Repetitions in each run from which on a scenario is tested by itself: of fewer the ranks
+cannot be that improbable (5 and 5: 2 of 252 orders)."""
 
 
 @dataclass(frozen=True)
 class TimeChange:
-    """How one measure differs: over all scenarios (``scenario`` None), or in one.
+    """The difference of one measure: over all scenarios (``scenario`` None), or in one.
 
-    ``before``, ``after``: medians in seconds. ``log_ratio``: natural logarithm of how many times
-    longer it takes. ``delta``: Cliff's, over scenarios the share that got slower less the share
-    that got faster. ``p``: that two runs alike differ so, corrected. ``ranks``: that the ranks of
-    the repetitions do (0 over all scenarios). ``count``: scenarios, or repetitions of the fewer.
-    ``spread``: standard deviation of ``log_ratio`` between two runs alike.
+    ``before``, ``after``: medians in seconds. ``log_ratio``: natural logarithm of the ratio of
+    after to before. ``delta``: Cliff's delta; over scenarios, the share that got slower minus the
+    share that got faster. ``p``: corrected probability of such a difference between two equal runs.
+    ``ranks``: p-value of the repetitions' ranks (0 over all scenarios). ``count``: scenarios, or
+    the smaller number of repetitions. ``spread``: standard deviation of ``log_ratio`` between two
+    equal runs.
     """
 
     measure: str
@@ -72,17 +73,17 @@ class TimeChange:
 
     @property
     def reported(self) -> bool:
-        """Whether it is more than noise."""
+        """Whether the difference exceeds the noise."""
         return max(self.p, self.ranks) < SIGNIFICANT and abs(self.log_ratio) >= MATTERS
 
     @property
     def worse(self) -> bool:
-        """Whether it is more than noise, and for the worse."""
+        """Whether the difference exceeds the noise, and is an increase."""
         return self.reported and self.log_ratio > 0
 
     @property
     def detectable(self) -> float:
-        """How many times longer it would have to take to be told, had it been the only one."""
+        """Smallest ratio that would be reported, if it were the only difference."""
         low, high = 0.0, 20.0
         while high - low > 0.01:
             middle = (low + high) / 2
@@ -95,10 +96,10 @@ def time_changes(
     before: Mapping[str, Sequence[Sample]], after: Mapping[str, Sequence[Sample]],
     earlier: Sequence[Sample], usual: Mapping[str, Noise] = MEASURED,
 ) -> list[TimeChange]:
-    """Return the comparison of every measure: the runs', then those of single scenarios.
+    """Return the comparison of every measure: of the runs, then of single scenarios.
 
-    ``earlier``: of other runs on the same target, kernel, accelerator and host. ``usual``: the
-    noise where those are too few.
+    ``earlier``: samples of other runs on the same target, kernel, accelerator and host. ``usual``:
+    the noise where these are too few.
     """
     found = list(_compared(before, after, earlier, usual))
     runs = [each for each in found if each.scenario is None]
@@ -155,12 +156,12 @@ def _of_one(
 
 
 def _spread(error: float, noise: Noise) -> float:
-    """Return the standard deviation of the difference of two runs alike."""
+    """Return the standard deviation of the difference between two equal runs."""
     return sqrt(error ** 2 + 2 * noise.run ** 2)
 
 
 def _improbable(ratio: float, spread: float, noise: Noise) -> float:
-    """Return how probable such a difference, this way or the other, is in two runs alike."""
+    """Return the two-sided probability of such a difference between two equal runs."""
     return min(1.0, 2 * tail(abs(ratio) / spread, noise.runs - 1 if noise.runs else None))
 
 

@@ -1,4 +1,4 @@
-"""How the verdicts of two runs differ."""
+"""The differences in verdicts between two runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from results.verdict import Outcome
 
 
 class Change(StrEnum):
-    """What became of a scenario from one run to the other, in the order in which it is told."""
+    """A scenario's change from one run to the other, in the order of the report."""
 
     NEW_FAIL = "new FAIL"
     NO_VERDICT = "no verdict any more"
@@ -23,7 +23,8 @@ class Change(StrEnum):
 
 
 WORSE = frozenset({Change.NEW_FAIL, Change.NO_VERDICT, Change.VANISHED})
-"""What one run told and the other does not tell any more is worse, too: it is no pass."""
+"""Changes for the worse. A verdict or scenario that the later run lacks is one, too: it is no
+pass."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class VerdictChange:
 
     @property
     def worse(self) -> bool:
-        """Whether it is for the worse. A new scenario that fails is."""
+        """Whether the change is for the worse. A new scenario that fails is."""
         return self.change in WORSE or (self.change is Change.NEW and Outcome.FAIL in self.after)
 
 
@@ -47,10 +48,10 @@ def verdict_changes(
     before: Mapping[str, Sequence[Sample]], after: Mapping[str, Sequence[Sample]],
     flaky: frozenset[str] = frozenset(),
 ) -> list[VerdictChange]:
-    """Return what changed, the worst first.
+    """Return the changes, the worst first.
 
-    ``flaky``: scenarios that have disagreed with themselves on one version of target and kernel:
-    their failures are told, and are no news.
+    ``flaky``: scenarios with different outcomes on one version of target and kernel. Their failures
+    are reported, but are not new.
     """
     found = []
     for scenario in dict.fromkeys([*before, *after]):
@@ -90,14 +91,14 @@ def _change(
 
 
 def _failing(before: Sequence[Outcome], after: Sequence[Outcome], flaky: bool) -> Change | None:
-    """Tell what it is that a scenario fails."""
+    """Return the change of a scenario that fails now."""
     if Outcome.FAIL in before:
         return Change.FLAKY if _mixed(before) != _mixed(after) else None
     return Change.FLAKY if flaky else Change.NEW_FAIL
 
 
 def _mended(before: Sequence[Outcome], after: Sequence[Outcome], flaky: bool) -> Change:
-    """Tell what it is that a scenario no longer fails."""
+    """Return the change of a scenario that no longer fails."""
     if Outcome.KNOWN in after:
         return Change.KNOWN
     return Change.FLAKY if flaky or _mixed(before) else Change.FIXED

@@ -1,1 +1,1 @@
-"""A recorded run in other people's formats. Each module is one; ``write`` makes it."""
+"""A recorded run in standard formats. Each module is one; its ``write`` makes the file."""

@@ -14,9 +14,9 @@ from results.store import HISTORY, Run
 
 
 def write(run: Run, path: Path) -> Path:
-    """Write the directories of the scenarios that have fio's logs; return where they are.
+    """Write the directories of the scenarios that have fio's logs; return their parent.
 
-    Raises WrongUsageError when none has.
+    Raises WrongUsageError when no scenario has logs.
     """
     written = [folder for record in run.scenarios() if (folder := _one(record.path, path))]
     if not written:

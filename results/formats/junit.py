@@ -1,9 +1,9 @@
-"""JUnit XML, as Jenkins and GitLab read it, from a run's record; pytest --junitxml says the same.
+"""JUnit XML for Jenkins and GitLab, from a run's record; same content as pytest --junitxml.
 
-FAIL is a failure, UNKNOWN an error, as in pytest; KNOWN and FIXED passed, and say so. The run's
-identity are the suite's properties. Files are attached by lines "[[ATTACHMENT|path]]" in
-system-out, as Jenkins' JUnit Attachments plugin and GitLab have it. There are no properties of
-a test case: the schema that Jenkins validates with (xunit-plugin, junit-10.xsd) has none.
+FAIL is a failure, UNKNOWN an error, as in pytest; KNOWN and FIXED pass, with a note. The run's
+identity is in the suite's properties. Files are attached by lines "[[ATTACHMENT|path]]" in
+system-out, the form of Jenkins' JUnit Attachments plugin and of GitLab. A test case has no
+properties: the schema that Jenkins validates with (xunit-plugin, junit-10.xsd) has none.
 """
 
 from __future__ import annotations
@@ -67,5 +67,5 @@ def _target(each: Recorded) -> str:
 
 
 def attached(files: Iterable[Path], words: Iterable[str] = ()) -> list[str]:
-    """Return the lines that name files as attachments, after some words."""
+    """Return the lines that name files as attachments, after the given words."""
     return [*map(clean, words), *(f"[[ATTACHMENT|{clean(path.absolute())}]]" for path in files)]

@@ -1,8 +1,8 @@
-"""KCIDB's reports (kcidb-io, schema 5.3): what KernelCI's common database takes in.
+"""KCIDB's reports (kcidb-io, schema 5.3): the input format of KernelCI's common database.
 
 The checkout is the target's source, the build is target and kernel, and each scenario is a test.
-Files stay where they are: KCIDB wants addresses, so they are named when it is said where the run's
-folder is served.
+Files are not uploaded: KCIDB needs addresses, so files are named only when the address of the run's
+folder is given.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EXCERPT_MAX = 16 * 1024
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-"""As run.json has it."""
+"""The form in run.json."""
 
 ORIGIN = re.compile(r"[a-z0-9_]+")
 
@@ -39,7 +39,7 @@ def write(run: Run, path: Path, *, origin: str, served: str | None = None) -> Pa
     """Write the report and return its path.
 
     ``origin``: the CI system's name in KCIDB, of a-z, 0-9 and _. ``served``: the address under
-    which the run's folder can be had.
+    which the run's folder is served.
     """
     path.write_text(json.dumps(report(run, origin, served), indent=2) + "\n", encoding="utf-8")
     return path
@@ -122,5 +122,5 @@ def _words(run: Run) -> str:
 
 
 def _present(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is not known: nothing in a report may be null."""
+    """Return a record without its unknown values: nothing in a report may be null."""
     return {name: value for name, value in record.items() if value is not None}

@@ -1,7 +1,7 @@
 """KTAP, version 1 (Documentation/dev-tools/ktap.rst of the kernel): a line for each scenario.
 
-Its checks are subtests. A known issue is "# XFAIL", as kselftest has it, what could not be told
-"# ERROR": not ok, either way, is left to the FAILs and the UNKNOWNs.
+Its checks are subtests. A known issue is "ok" with "# XFAIL", as in kselftest; an UNKNOWN is "not
+ok" with "# ERROR". Only FAIL and UNKNOWN are "not ok".
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _subtests(each: Recorded) -> Iterator[str]:
 
 
 def _name(words: str) -> str:
-    """Return a description: "#" would begin a directive."""
+    """Return a description without "#", which would begin a directive."""
     return words.replace("#", "_")
 
 

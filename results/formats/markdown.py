@@ -11,10 +11,10 @@ from results.store import Run
 from results.verdict import Outcome
 
 LISTED_MAX = 50
-"""Scenarios that are told one by one; a page of a CI service has its bounds."""
+"""Maximum scenarios listed for each outcome; a CI service limits the size of a page."""
 
 WORDS_MAX = 400
-"""Characters of a reason."""
+"""Maximum characters of a reason."""
 
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$@:])")
 
@@ -51,5 +51,5 @@ def _table(outcome: Outcome, found: Sequence[Recorded]) -> Iterator[str]:
 
 
 def escaped(words: str) -> str:
-    """Return words none of which is Markdown or HTML, in one line."""
+    """Return text in one line, with everything escaped that Markdown or HTML would interpret."""
     return PUNCTUATION.sub(r"\\\1", clean(" ".join(words.split()))).replace("\\<", "&lt;")

@@ -1,4 +1,4 @@
-"""A run as it was recorded, however it ended: what every format is made of."""
+"""A run's record, complete or not: the common source of all formats."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from results.judge import Judgement, interrupted
 from results.store import STALLED, Run
 
 CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""What XML 1.0 (section 2.2) cannot hold, and a terminal's control characters."""
+"""Characters that XML 1.0 (section 2.2) cannot hold, and a terminal's control characters."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One scenario of a run: its folder, and what was judged of it."""
+    """One scenario of a run: its folder and its judgement."""
 
     folder: Path
     judgement: Judgement
 
     @property
     def name(self) -> str:
-        """Its name in the run: the id, and which repetition."""
+        """The scenario's name in the run: its id, and the suffix of a repetition."""
         return self.folder.name
 
     @property
     def seconds(self) -> float:
-        """How long it took the host; 0 where that is not known."""
+        """Duration in seconds on the host; 0 where it is not known."""
         wall = self.judgement.figures.get("wall_time")
         return wall.value if wall and wall.value else 0.0
 
     def files(self) -> list[Path]:
-        """Return the files of its folder and of its evidence."""
+        """Return the files of the scenario's folder and of its evidence."""
         return files_in(self.folder)
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return the files of a scenario's folder and of its evidence; not those of a kept guest."""
+    """Return the files of a scenario's folder and of its evidence, but not of a kept guest."""
     return sorted(path for path in folder.rglob("*") if path.is_file()
                   and path.parent.name != STALLED and not path.name.startswith("."))
 
 
 def scenarios(run: Run) -> Iterator[Recorded]:
-    """Yield the scenarios of a run; one that was not judged, or that is torn, is UNKNOWN."""
+    """Yield the scenarios of a run; one without a readable verdict is UNKNOWN."""
     for record in run.scenarios():
         yield Recorded(record.path, _judgement(record.path.name, record.verdict))
 
@@ -63,7 +63,7 @@ def _judgement(name: str, verdict: Path) -> Judgement:
 
 
 def identity(run: Run) -> dict[str, str]:
-    """Return what tells this run from others, in words, by name."""
+    """Return the facts that identify this run, as text by name."""
     record = record_of(run)
     target = _table(record, "target")
     version = " ".join(str(target[key]) for key in ("version", "commit") if target.get(key))
@@ -84,7 +84,7 @@ def identity(run: Run) -> dict[str, str]:
 
 
 def record_of(run: Run) -> Mapping[str, Any]:
-    """Return what run.json says, as far as it can be read."""
+    """Return the content of run.json, empty where it cannot be read."""
     try:
         record = run.record()
     except (OSError, ValueError):
@@ -98,11 +98,11 @@ def _table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def clean(value: object) -> str:
-    """Return words without what neither XML nor a terminal can bear, as escapes."""
+    """Return text with the characters escaped that XML cannot hold or a terminal interprets."""
     return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
 
 
 def counts(found: Sequence[Recorded]) -> dict[str, int]:
-    """Return how many scenarios have each outcome, of those that occur."""
+    """Return the number of scenarios by outcome, for the outcomes that occur."""
     outcomes = [str(each.judgement.outcome) for each in found]
     return {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}

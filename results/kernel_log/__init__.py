@@ -1,8 +1,8 @@
-"""Structured reports out of a kernel's console log.
+"""Structured reports from a kernel's console log.
 
-``read`` takes the log as it was captured, however battered, and returns what the kernel had to
-complain about: kind, title, the function that names it, task, CPU and time. A title is the same
-for the same bug across kernels and runs.
+``read`` takes the captured log, even a damaged one, and returns the kernel's reports: kind, title,
+the function that names it, task, CPU and time. A title is the same for the same bug across kernels
+and runs.
 
 The idea of titled, de-duplicated reports read from the naming frame is syzkaller's
 (pkg/report/linux.go).

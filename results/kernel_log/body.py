@@ -1,4 +1,4 @@
-"""How the lines begin that belong to a report; others between them are somebody else's."""
+"""Beginnings of the lines that belong to a report; other lines in between are unrelated."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ BODY = {
         | note:\ .*\ exited
     """,
 }
-"""By what the lines tell. Verbose regular expressions: a blank is written with a backslash."""
+"""Patterns by subject. Verbose regular expressions: a blank is written with a backslash."""
 
 _BODY = re.compile("|".join(f"(?:{pattern})" for pattern in BODY.values()), re.VERBOSE)
 
 
 def belongs(text: str) -> bool:
-    """Tell whether a message can belong to a report that is open."""
+    """Return whether a message can belong to an open report."""
     return is_stack(text) or _BODY.match(text) is not None
 
 
 def is_stack(text: str) -> bool:
-    """Tell whether a message is a line of a stack."""
+    """Return whether a message is a line of a stack."""
     return any(pattern.match(text) for pattern in (FRAME, POINTER, CONTEXT)) or (
         text.lstrip().startswith(("Call Trace:", "Call trace:"))
     )

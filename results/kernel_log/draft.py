@@ -1,4 +1,4 @@
-"""A report while it is being read: from the line that opens it to the last that belongs to it."""
+"""A report while it is being read: from its opening line to the last that belongs to it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ OTHERS = re.compile(
     r"|rcu: RCU grace-period kthread stack dump|rcu: Stack dump where RCU GP kthread last ran"
     r"|RCU grace-period kthread stack dump|allocated by task|freed by task|the code path)"
 )
-"""Lines after which the stack of somebody else follows."""
+"""Lines after which the stack of another task follows."""
 
 END = re.compile(r"---\[ end (?:trace|Kernel panic)")
 STALLS = frozenset({Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.HUNG_TASK})
-"""Kinds that concern the task, whatever interrupt they were noticed in."""
+"""Kinds that concern the task, even when detected in an interrupt."""
 
 
 @dataclass
 class Draft:
     """A report while it is being read.
 
-    ``stalled``: CPUs that a stall report names. ``acquire``: the function that takes the lock
-    of a lockdep report. ``aside``: lines of others since the last of its own.
+    ``stalled``: CPUs that a stall report names. ``acquire``: the function that takes the lock of a
+    lockdep report. ``aside``: number of unrelated lines since the last of its own.
     """
 
     opener: Opener
@@ -62,7 +62,7 @@ class Draft:
         return self.opener.kind
 
     def group(self, name: str) -> str | None:
-        """Return what the opening line says by that name."""
+        """Return a named group of the opening line, or None."""
         return self.found.groupdict().get(name)
 
     def take(self, line: Line) -> None:
@@ -89,14 +89,14 @@ class Draft:
             self.over = True
 
     def expects(self, cpu: int, pid: int) -> bool:
-        """Tell whether the opening announced this CPU or task, and its stack has not come yet."""
+        """Return whether the opening announced this CPU or task and its stack is still to come."""
         announced = cpu in self.stalled or self.group("cpu") == str(cpu)
         return (announced or self.group("pid") == str(pid)) and not any(
             section.pid is not None and section.names for section in self.sections
         )
 
     def _begins_section(self, text: str) -> bool:
-        """Take in a line that says whose stack follows; tell whether it was one."""
+        """Take in a line that announces a task's or CPU's stack; return whether it was one."""
         found = CPU.match(text) or TASK.match(text) or BACKTRACE.match(text)
         if not found:
             return False
@@ -141,8 +141,11 @@ class Draft:
         )
 
     def _merely_interrupted(self, frame: Frame, section: Section) -> bool:
-        """Tell whether it is a task's that had nothing to do with it: the warning is one of the
-        interrupt's own machinery (__run_timers of a timer without a function)."""
+        """Return whether the frame belongs to an interrupted task that is not the cause.
+
+        Such a warning is one of the interrupt's own machinery (__run_timers of a timer without a
+        function).
+        """
         return (self.kind is Kind.WARNING and not frame.interrupt
                 and is_machinery(section.frames[0].function)
                 and any(each.interrupt for each in section.frames))
@@ -171,5 +174,5 @@ class Draft:
         if frame:
             title += f" in {frame}"
         elif self.kind is Kind.RCU_STALL:
-            return title  # whoever was interrupted, idle or in user space, is not the cause
+            return title  # the interrupted task, idle or in user space, is not the cause
         return f"{title} ({instance_free(comm)})" if comm else title

@@ -1,7 +1,7 @@
-"""Stack frames of a report, and which of them names it.
+"""Stack frames of a report, and the choice of the frame that names it.
 
-A frame names a report when it lies below the machinery that every report of its kind shows:
-locks, waits, the scheduler, interrupts, the watchdog itself, the printing of the stack.
+A frame names a report when it lies below the machinery that every report of its kind shows: locks,
+waits, the scheduler, interrupts, the watchdog itself, the printing of the stack.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ FRAME = re.compile(
     r"\s*(?:\[<[0-9a-fx]+>\]\s*)?(?P<guess>\? )?\s*(?P<function>[A-Za-z_][\w.$]*)"
     r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?(?: \[(?P<module>[\w-]+)[^\]]*\])?"
 )
-"""``func+0x12/0x34 [module]``; the unwinder (arch/x86/kernel/dumpstack.c) marks with ``?`` what
-it found on the stack but does not believe."""
+"""``func+0x12/0x34 [module]``; the unwinder (arch/x86/kernel/dumpstack.c) marks unreliable
+addresses on the stack with ``?``."""
 
 POINTER = re.compile(
     r"\s*(?:RIP: [0-9a-f]{4}:|pc : |EIP: )(?P<function>[A-Za-z_][\w.$]*)\+0x[0-9a-f]+"
@@ -123,7 +123,7 @@ MACHINERY = {
         do_group_exit get_signal exit_to_user_\w+ arch_do_signal\w* task_work_run
     """,
 }
-"""Functions that never name a report, by what they do: kernel 5.10 to 6.12, x86 and arm64."""
+"""Functions that never name a report, by their purpose: kernel 5.10 to 6.12, x86 and arm64."""
 
 _SKIP = re.compile("|".join(word for words in MACHINERY.values() for word in words.split()))
 
@@ -140,9 +140,9 @@ class Frame:
 
 @dataclass
 class Section:
-    """One stack of a report, with whose it is.
+    """One stack of a report, with its CPU and task.
 
-    ``names``: whether it may name the report: the stacks of those who allocated or freed the
+    ``names``: whether it may name the report. The stacks of the tasks that allocated or freed the
     memory, of other locks' holders and of the grace-period kthread may not.
     """
 
@@ -154,7 +154,7 @@ class Section:
     context: str = "TASK"
 
     def take(self, text: str) -> bool:
-        """Take in a line of the stack; tell whether it was one."""
+        """Take in a line of the stack; return whether it was one."""
         change = CONTEXT.match(text)
         if change:
             self.context = "TASK" if change["end"] or change["name"] == "EOI" else change["name"]
@@ -166,12 +166,12 @@ class Section:
 
 
 def plain(function: str) -> str:
-    """Return a function's name without what the compiler added (.isra.0, .cold) or the ABI."""
+    """Return a function's name without the compiler's suffixes (.isra.0, .cold) or ABI prefix."""
     return WRAPPER.sub("", function.split(".", maxsplit=1)[0])
 
 
 def is_machinery(function: str) -> bool:
-    """Tell whether a function lies in the machinery that never names a report."""
+    """Return whether a function lies in the machinery that never names a report."""
     return _SKIP.fullmatch(function) is not None
 
 

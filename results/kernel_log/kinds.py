@@ -1,7 +1,7 @@
-"""What the kernel complains about, and the line with which each complaint opens.
+"""The kinds of kernel reports, and the line with which each opens.
 
-Every pattern is anchored at the beginning of the message: the words of a lockup inside a command
-line, a sysctl's name or another program's text are not the kernel's.
+Every pattern is anchored at the beginning of the message: the text of a lockup message inside a
+command line, a sysctl's name or another program's output is not a kernel report.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Kind(StrEnum):
 class Opener:
     """A line that opens a report.
 
-    ``pattern`` may have the groups cpu, comm, pid, frame (function that names the report) and
-    what (a word for the title). ``title``: the title's beginning, with ``{what}``. ``bare``:
-    the title names neither function nor task, because they are whoever happened to be there.
+    ``pattern`` may have the groups cpu, comm, pid, frame (function that names the report) and what
+    (a word for the title). ``title``: the title's beginning, with ``{what}``. ``bare``: the title
+    names neither function nor task, because these are arbitrary.
     """
 
     kind: Kind
@@ -206,7 +206,7 @@ OPENERS = (
         r"BUG: sleeping function called from invalid context at ",
         "sleeping in invalid context",
     ),
-    # mm/oom_kill.c: the task that asked for memory is whoever happened to
+    # mm/oom_kill.c: the task that allocated is an arbitrary one
     _opener(
         Kind.OUT_OF_MEMORY,
         r"(?P<comm>\S.{0,15}) invoked oom-killer: gfp_mask=", "out of memory", bare=True,
@@ -267,4 +267,4 @@ _PLAUSIBLE = re.compile(
     r"|general protection|[Uu]nable to handle|NULL pointer|list_(?:add|del) |refcount_t"
     r"|slab error|Internal error|\[#\d"
 )
-"""A quick look first: a console may be flooded with 100 MB."""
+"""A cheap test that comes first: a console may be flooded with 100 MB."""

@@ -1,8 +1,8 @@
 """Lines of a console log: the text without stamps, caller ids, colours and broken bytes.
 
 A line begins as kernel/printk/printk.c (print_prefix) writes it: ``[    1.234567]``, with
-CONFIG_PRINTK_CALLER also ``[    T1]`` (a task) or ``[    C1]`` (a CPU). ``dmesg -r`` puts a
-``<6>`` before it, journald the date, the host and ``kernel:``.
+CONFIG_PRINTK_CALLER also ``[    T1]`` (a task) or ``[    C1]`` (a CPU). ``dmesg -r`` puts a ``<6>``
+before it, journald the date, the host and ``kernel:``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ HEAD = re.compile(
 )
 
 STAMP_STEP_MAX = 60.0
-"""Seconds by which a stamp inside a line may be later than the line's own, and still be the
-stamp of a second message that was written into the first."""
+"""Maximum seconds by which a stamp inside a line may be later than the line's own to count as
+the stamp of a second message written into the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Line:
 
 
 def split(log: str | bytes) -> Iterator[Line]:
-    """Yield the messages of a log. Two that were written into one line come out as two."""
+    """Yield the messages of a log; two messages written into one line are yielded as two."""
     text = log.decode("utf-8", errors="replace") if isinstance(log, bytes) else log
     for raw in re.split(r"\r*\n|\r+", text):
         clean = CONTROL.sub("", ANSI.sub("", raw))
@@ -63,7 +63,7 @@ def _messages(line: str) -> Iterator[str]:
 
 
 def _is_second(offset: int, own: float | None, time: float) -> bool:
-    """Tell whether a stamp begins a second message, and is not quoted by the first."""
+    """Return whether a stamp begins a second message, and is not quoted by the first."""
     return offset > 0 and (own is None or 0 <= time - own <= STAMP_STEP_MAX)
 
 

@@ -1,4 +1,4 @@
-"""The reader: which line of a log belongs to which report, several of which may be open."""
+"""The reader: assigns the lines of a log to reports, several of which may be open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RCU = re.compile(r"rcu: |\s+\((?:t=|detected by)|\s+\d+-[.\w!?]+: \(")
 RULE = re.compile(r"=+$")
 
 OTHER_DUMP = re.compile(r"sysrq: |stf: ")
-"""Somebody asked for stacks, or a scenario begins: what follows belongs to no report."""
+"""A dump of stacks was requested, or a scenario begins: the next lines belong to no report."""
 
 PREAMBLES = frozenset({Kind.LIST_CORRUPTION, Kind.REFCOUNT, Kind.UBSAN, Kind.KFENCE})
 """Kinds whose message comes before the WARNING or kernel BUG that carries the stack."""
@@ -30,7 +30,7 @@ PREAMBLE_MAX = 6
 GAP_MAX = 5.0
 """Seconds without a line of its own after which a report is over."""
 ASIDE_MAX = 60
-"""Lines of others in a row after which a report is over."""
+"""Number of unrelated lines in a row after which a report is over."""
 
 
 def read(log: str | bytes) -> list[Report]:
@@ -90,7 +90,7 @@ class Reader:
         ]
 
     def _route(self, line: Line) -> Draft | None:
-        """Return the open report that a line belongs to, if it belongs to any."""
+        """Return the open report that a line belongs to, or None."""
         same = [draft for draft in self._open if draft.first.caller == line.caller]
         candidates = same or [draft for draft in self._open if draft.kind in STALLS]
         if not candidates:
@@ -109,12 +109,12 @@ class Reader:
         return latest
 
     def _promote(self, draft: Draft) -> None:
-        """Make a report the one that further lines go to."""
+        """Make a report the current one: it receives the next lines."""
         self._open.remove(draft)
         self._open.append(draft)
 
     def _continued(self, draft: Draft | None, opener: Opener, line: Line) -> Draft | None:
-        """Return the report that an opening line is only a further line of, if any."""
+        """Return the report that an opening line merely continues, or None."""
         if opener.kind is Kind.PANIC:
             last = self.drafts[-1] if self.drafts else None
             return last if last and not _too_late(last, line) else None

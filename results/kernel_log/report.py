@@ -1,4 +1,4 @@
-"""A report: what the kernel complained about."""
+"""A report of the kernel."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from results.kernel_log.kinds import Kind
 
 @dataclass(frozen=True)
 class Report:
-    """One complaint of the kernel.
+    """One report of the kernel.
 
     ``title``: the same for the same bug. ``frame``: the function that names it. ``frames``: all
     functions of the stack that names it, innermost first. ``task``: comm as the kernel wrote it.
-    ``time``: seconds since boot. What the log does not tell is None.
+    ``time``: seconds since boot. None where the log has no value.
     """
 
     kind: Kind

@@ -22,7 +22,7 @@ TITLE_MAX = 120
 def instance_free(comm: str) -> str:
     """Return a task's name without the number of its instance or CPU.
 
-    "kworker/u8:2" is any kworker, "scst_usr_cleanu" stays, "iscsird0_1" is an iscsird.
+    "kworker/u8:2" becomes "kworker", "scst_usr_cleanu" stays, "iscsird0_1" becomes "iscsird".
     """
     comm = comm.strip()[:COMM_MAX]
     kind = re.split(r"/", comm, maxsplit=1)[0]
@@ -30,7 +30,7 @@ def instance_free(comm: str) -> str:
 
 
 def normalised(words: str) -> str:
-    """Return a message without what differs from run to run."""
+    """Return a message without the parts that differ from run to run."""
     for pattern, instead in VARIABLE:
         words = pattern.sub(instead, words)
     return words.strip(" .:!")[:TITLE_MAX]

@@ -1,9 +1,9 @@
-"""The page: a run as one HTML file that opens from disk, with nothing but charts beside it.
+"""The page: a run as one HTML file that opens from disk, together with its charts.
 
-``write`` makes it of a run's folder, whatever state that is in: the raw files are the truth. All
-text of a run is untrusted. It is made harmless where it enters (``clean``), travels as JSON in
-which no markup is left (``document``) and becomes text nodes, never HTML, in the browser
-(``page.js``); a Content-Security-Policy allows the page's own script and style and nothing else.
+``write`` makes it from a run's folder, in any state of the folder: the raw files are authoritative.
+All text of a run is untrusted. It is sanitised on entry (``clean``), is carried as JSON without any
+markup (``document``) and becomes text nodes, never HTML, in the browser (``page.js``). A
+Content-Security-Policy allows the page's own script and style and nothing else.
 """
 
 from results.page.document import PAGE, write

@@ -1,4 +1,4 @@
-"""Untrusted text made fit to be shown: nothing in it acts, hides or turns the line around."""
+"""Sanitising of untrusted text: no character acts, is invisible or reverses the line."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 TEXT_MAX = 600
-"""Characters of one string; the raw files have the rest."""
+"""Maximum characters of one string; the raw files have the rest."""
 
 LIST_MAX = 40
-"""Items of a list within what is quoted."""
+"""Maximum items of a list in quoted evidence."""
 
 ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff]")
-"""Controls, what has no width, what turns the direction of writing (UAX 9), surrogates."""
+"""Control characters, characters without width, those that change the direction of writing (UAX
+9), surrogates."""
 
 
 def text(value: object, limit: int = TEXT_MAX) -> str:
@@ -40,13 +41,13 @@ def quoted(value: Any) -> Any:
 
 
 def script(value: Any) -> str:
-    """Return a value as JSON that is plain ASCII and ends no script element, whatever it holds."""
+    """Return a value as JSON in plain ASCII that cannot end a script element."""
     words = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return words.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def is_script(words: str) -> bool:
-    """Tell whether a text can stand in a script element as ``script`` would write it."""
+    """Return whether a text has the form that ``script`` writes, fit for a script element."""
     return words.isascii() and words.startswith("{") and not set("<>&") & set(words)
 
 

@@ -1,8 +1,8 @@
 """The document: skeleton, style, script and data as one HTML file.
 
-What is needed first stands first: a table of all scenarios, and the script that shows it; then a
-script element of JSON for each scenario's detail, which is parsed when it is opened. The order
-lets a browser paint the table while it still reads the rest.
+The parts that are needed first come first: a table of all scenarios, and the script that shows it.
+Then comes a script element of JSON for each scenario's detail, which is parsed when it is opened.
+The order lets a browser paint the table while it still reads the rest.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ PAGE = "report.html"
 
 OUTCOMES = (Outcome.FAIL, UNFINISHED, BROKEN, Outcome.UNKNOWN, Outcome.KNOWN, Outcome.FIXED,
             Outcome.PASS)
-"""In the order in which a reader wants to see them."""
+"""In the order of interest to a reader."""
 
 DETAILS_MAX = 32 << 20
-"""Characters of all details: beyond them those of what passed are cut to their checks."""
+"""Maximum characters of all details: beyond it, those of passed scenarios are cut to their
+checks."""
 
 FILES_MAX = 200
-"""Files of one scenario that are linked to."""
+"""Maximum number of linked files of one scenario."""
 
 ALONE = 64
-"""Scenarios up to which one process reads them: more are read by one for each CPU."""
+"""Scenarios up to which one process reads them; for more, one process for each CPU."""
 
 PARTS = Path(__file__).parent
 
@@ -50,11 +51,11 @@ FIRST_FILES = ("report.txt", "verdict.json", "history.jsonl", "console.log")
 
 
 def write(run: Path, page: Path | None = None) -> Path:
-    """Write the page of a run, whole or not at all, and return its path.
+    """Write the page of a run atomically, and return its path.
 
-    ``run``: its folder, finished or not. ``page``: where to write it, if not into that folder as
-    report.html; its links then lead to the folder. Raises WrongUsageError when there is no such
-    run, OSError when the page cannot be written.
+    ``run``: its folder, finished or not. ``page``: the file to write, if not report.html in that
+    folder; its links then lead to the folder. Raises WrongUsageError when there is no such run,
+    OSError when the page cannot be written.
     """
     run = run.absolute()
     if not run.is_dir():
@@ -82,7 +83,7 @@ def scenario_folders(run: Path) -> list[Path]:
 
 
 def _begun(folder: Path) -> tuple[int, str, Path]:
-    """Return when the first of a scenario's files was made, as far as it is still known."""
+    """Return the time of a scenario's first file, as far as it is known, its name and folder."""
     times = []
     for name in (HISTORY, VERDICT):
         with suppress(OSError):
@@ -110,7 +111,7 @@ def parts(run: Path, folders: Sequence[Path], base: Path) -> Iterator[str]:
         more: dict[str, Any] = {"files": _files(folders[number], base / folders[number].name)}
         if each.replay:
             more["replay"] = _again(each.replay, options)
-        # Both are JSON objects with something in them.
+        # Both are JSON objects that are not empty.
         shown = f"{script(more)[:-1]},{detail[1:]}" if detail != "{}" else script(more)
         yield f'<script type="application/json" id="d{number}">{shown}</script>\n'
     yield "</body></html>\n"
@@ -128,7 +129,7 @@ def _digests(folders: Sequence[Path]) -> Iterator[Digest]:
 
 
 def _within(digests: Sequence[Digest]) -> list[str]:
-    """Return the details that fit into the page: what did not pass goes first."""
+    """Return the details that fit into the page: scenarios that did not pass come first."""
     left = DETAILS_MAX
     details: dict[int, str] = {}
     for number, each in sorted(enumerate(digests),
@@ -162,7 +163,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _record(run: Path) -> tuple[dict[str, Any], str | None]:
-    """Return run.json as it is, or what is wrong with it."""
+    """Return the content of run.json, or the problem with it."""
     try:
         record = json.loads((run / RUN).read_text(errors="replace"))
     except FileNotFoundError:
@@ -173,7 +174,7 @@ def _record(run: Path) -> tuple[dict[str, Any], str | None]:
 
 
 def _identity(run: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what tells this run from others."""
+    """Return the facts that identify this run."""
     kernels = [each for each in record.get("kernels") or [] if isinstance(each, dict)]
     command = record.get("command")
     return {
@@ -212,7 +213,7 @@ def _again(given: Mapping[str, Any], options: Mapping[str, Any]) -> str:
 
 
 def _files(folder: Path, base: Path) -> list[list[Any]]:
-    """Return [reference, name, bytes] of the files in a folder and one below it."""
+    """Return [reference, name, bytes] of the files in a folder and in its evidence folder."""
     found = []
     for path in [*_entries(folder), *(each for sub in _entries(folder) if sub.is_dir()
                                       and sub.name == "evidence" for each in _entries(sub))]:
@@ -233,7 +234,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _policy(style: str, code: str) -> str:
-    """Return a Content-Security-Policy (CSP level 3) that lets a browser execute these two only."""
+    """Return a Content-Security-Policy (CSP level 3) that allows a browser these two only."""
     return "; ".join((
         "default-src 'none'", f"style-src {_hash(style)}", f"script-src {_hash(code)}",
         "img-src 'self' file:", "base-uri 'none'", "form-action 'none'"))

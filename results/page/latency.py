@@ -1,6 +1,6 @@
-"""Latencies of a scenario for the page: points to draw, and how they were spread.
+"""Latencies of a scenario for the page: points to draw, and their distribution.
 
-Of the block layer's I/O, and of the commands and functions that went past it.
+Of the block layer's I/O, and of the commands and functions that bypassed it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from results.history import Event, History
 from results.timeline import Timeline, command_bound
 
 FLOOR = 1e-6
-"""Seconds: what is shorter is drawn as this on a logarithmic axis."""
+"""Seconds: shorter latencies are drawn as this on a logarithmic axis."""
 
 DECADES = (-5, 2)
 """Powers of ten of the distribution's first and last edge, in seconds."""
 
 BINS = 4
-"""To a decade."""
+"""Bins per decade."""
 
 REQUESTS = {"command": "answer", "function": "response"}
-"""What a workload issues past the block layer, and the kind of event that ends it."""
+"""Requests that a workload issues past the block layer, and the kind of event that ends each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Sample:
 
     @property
     def ended(self) -> float:
-        """When it ended; an open one has not, by the end of what is known."""
+        """Time of its end; infinite while it is open."""
         return math.inf if self.state == "open" else self.issued + self.seconds
 
 
 def samples(history: History, timeline: Timeline) -> list[Sample]:
-    """Return all that was issued, in that order."""
+    """Return all I/Os, commands and functions in the order of their issue."""
     until = timeline.seen_until
     found = [
         Sample(io.issued, max(io.seconds(until), 0.0), io.op,
@@ -71,10 +71,10 @@ def _requests(history: History, until: float) -> Iterator[Sample]:
 def drawing(
     history: History, timeline: Timeline, found: Sequence[Sample], most: int,
 ) -> dict[str, Any]:
-    """Return what the chart of latency over time is drawn of; times from the fault.
+    """Return the data of the chart of latency over time; times from the fault.
 
-    ``most``: about how many points it may have. ``fault``, ``teardown``: spans. ``deadline``:
-    seconds a command may take, or None where no ladder was recorded.
+    ``most``: approximate maximum of points. ``fault``, ``teardown``: spans. ``deadline``: bound of
+    a command in seconds, or None where no ladder was recorded.
     """
     origin = timeline.begin if timeline.fired is None else timeline.fired
     kinds = sorted({f"{each.op} {each.state}" for each in found})
@@ -94,9 +94,9 @@ def drawing(
 
 
 def thinned(found: Sequence[Sample], most: int) -> list[Sample]:
-    """Return at most so many: of stretches of equal number the longest and the shortest.
+    """Return at most so many samples: longest and shortest of stretches of equal number.
 
-    What is open or failed goes first, as far as it is no more than half.
+    Open and failed samples come first, up to half of the number.
     """
     if len(found) <= most:
         return list(found)
@@ -122,7 +122,7 @@ def thinned_evenly(found: Sequence[Sample], most: int) -> list[Sample]:
 
 
 def distribution(timeline: Timeline, found: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Return how long they took that ended before the fault, met it, or were issued after it."""
+    """Return the distribution of durations before the fault, during it, and issued after it."""
     periods: dict[str, list[Sample]] = {"before": [], "during": [], "after": []}
     over = timeline.seen_until if timeline.over is None else timeline.over
     for each in found:
@@ -156,7 +156,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def _teardown(history: History, origin: float) -> list[float | None] | None:
-    """Return the teardown's begin and end; the end is None where it was not seen."""
+    """Return the teardown's begin and end; the end is None where it was not recorded."""
     events = [event for event in history.select("target", "begin", "end")
               if event.data.get("operation") == "teardown"]
     begin = next((each.time for each in events if each.kind == "begin"), None)
@@ -178,5 +178,5 @@ def _end(history: History, timeline: Timeline) -> float:
 
 
 def _short(value: float) -> float:
-    """Round to what a chart can show, so that the page stays small."""
+    """Round to the resolution of a chart, so that the page stays small."""
     return float(f"{value:.4g}")

@@ -1,8 +1,8 @@
-"""The digest: what the page shows of one scenario, small and clean, kept in the scenario's folder.
+"""The digest: the page's data on one scenario, small and clean, kept in the scenario's folder.
 
-A history has megabytes, of which the page shows kilobytes. The digest is made when the scenario
-has ended and kept beside the files that it is made of; where it is missing, or those have
-changed since, it is made anew.
+A history has megabytes, of which the page shows kilobytes. The digest is made when the scenario has
+ended and kept beside its source files. It is made again when it is missing or its sources have
+changed.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from results.verdict import Check, Verdict
 
 DIGEST = ".page.json"
 FORMAT = 1
-"""Counted up when a digest that is on disk would no longer be shown rightly."""
+"""Increase it when the page could no longer show an existing digest correctly."""
 
 EVIDENCE = "evidence"
 STUCK = f"{EVIDENCE}/stuck.json"
 WAITERS = f"{EVIDENCE}/waiters.json"
 ACCOUNT = f"{EVIDENCE}/evidence.json"
 SOURCES = (VERDICT, HISTORY, STUCK, WAITERS, ACCOUNT)
-"""What a digest is made of, relative to the scenario's folder."""
+"""Source files of a digest, relative to the scenario's folder."""
 
 HISTORY_MAX = 256 << 20
 JSON_MAX = 32 << 20
-"""Bytes of a file that is read at all; what is larger is linked to."""
+"""Maximum bytes of a file that is read; larger files are only linked."""
 
 POINTS = {True: 120, False: 600}
-"""Points of the chart of a scenario that passed, and of one that did not."""
+"""Maximum points of the chart: of a scenario that passed, and of any other."""
 
 MOMENTS_MAX = 120
 REPORTS_MAX = 8
@@ -61,22 +61,24 @@ BROKEN = "BROKEN"
 UNSEEN = (b'"source":"console"', b'"source":"sampler"', b'"source":"scsi","kind":"start"',
           b'"source":"scsi","kind":"done"', b'"kind":"writing"', b'"kind":"wrote"',
           b'"source":"workload","kind":"read"', b'"kind":"found"')
-"""Beginnings of lines that no part of the page looks at, nine in ten of a history."""
+"""Markers of the lines that the page never uses: nine in ten of a history."""
 
 STEP = b'"source":"backend","kind":"step"'
-"""Those that only a scenario that did not pass is asked for."""
+"""Marker of the lines that the page uses only for a scenario that did not pass."""
 
 HEAD = 120
-"""Bytes of a line within which its source and kind stand."""
+"""Bytes of a line that contain its source and kind."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Digest:
-    """``row``: for the list and the matrix. ``detail``: what is shown when it is opened, as JSON
-    that can stand in a script element (``clean.script``). ``replay``: of the scenario's record,
-    what it takes to run it again.
+    """The page's data on one scenario.
+
+    ``row``: for the list and the matrix. ``detail``: shown when the scenario is opened, as JSON
+    that can stand in a script element (``clean.script``). ``replay``: the fields of the scenario's
+    record that are needed to run it again.
     """
 
     row: Mapping[str, Any]
@@ -85,20 +87,20 @@ class Digest:
 
 
 def digest(folder: Path) -> Digest:
-    """Return a scenario's digest: the one kept if it still holds, or a new one, which is kept.
+    """Return a scenario's digest: the one kept if it is still valid, or a new one, which is kept.
 
-    Raises nothing of what may be wrong with a scenario's files: the digest says it.
+    Defects of a scenario's files raise no error: the digest reports them.
     """
     sources = _stamps(folder)
     with suppress(OSError, ValueError, KeyError, TypeError):
         head, detail = (folder / DIGEST).read_text(encoding="ascii").splitlines()
         kept = json.loads(head)
-        # It goes into the page as it is, and may have come with a run from anywhere.
+        # It goes into the page as it is, and the run may come from an untrusted source.
         if (kept["format"], kept["sources"]) == (FORMAT, sources) and is_script(detail):
             return Digest(kept["row"], kept["replay"], detail)
     made = _Maker(folder).digest()
     head = script({"format": FORMAT, "sources": sources, "row": made.row, "replay": made.replay})
-    with suppress(OSError):  # a full disk, or somebody else's run
+    with suppress(OSError):  # a full disk, or another user's run
         beside = folder / f"{DIGEST}.{os.getpid()}"
         beside.write_text(f"{head}\n{made.detail}\n", encoding="ascii")
         beside.replace(folder / DIGEST)
@@ -106,7 +108,7 @@ def digest(folder: Path) -> Digest:
 
 
 def _stamps(folder: Path) -> dict[str, list[int]]:
-    """Return size and time of each source that there is."""
+    """Return size and modification time of each source that exists."""
     stamps = {}
     for name in SOURCES:
         with suppress(OSError):
@@ -117,7 +119,7 @@ def _stamps(folder: Path) -> dict[str, list[int]]:
 
 @dataclass
 class _Maker:
-    """Makes one digest; what goes wrong is a problem that the page shows."""
+    """Makes one digest; an error becomes a problem that the page shows."""
 
     folder: Path
     problems: list[str] = field(default_factory=list)
@@ -151,7 +153,7 @@ class _Maker:
                       script({name: value for name, value in detail.items() if value}))
 
     def _try(self, what: str, action: Callable[[], Result]) -> Result | None:
-        """Do one part; what it stumbles over is shown, and hides no other part."""
+        """Do one part; show its error as a problem, without hiding any other part."""
         try:
             return action()
         except FileNotFoundError:
@@ -166,7 +168,7 @@ class _Maker:
         return ScenarioRecord(self.folder).load()
 
     def _history(self, passed: bool, console: bool) -> History:
-        """Read what the page shows of the history; its console lines only where nobody judged."""
+        """Read the events that the page uses; console lines only for a scenario without verdict."""
         path = self.folder / HISTORY
         if path.stat().st_size > HISTORY_MAX:
             raise ValueError(f"it has {path.stat().st_size >> 20} MiB")
@@ -178,7 +180,7 @@ class _Maker:
         return found.history
 
     def _from_console(self, history: History) -> Judgement:
-        """Return what the kernel had said of a scenario that nobody came to judge."""
+        """Return a judgement by the kernel's reports, for a scenario without verdict."""
         check = self._try("the console", lambda: kernel_health.check(history))
         failed = check is not None and check.verdict is Verdict.FAIL
         return Judgement(self.folder.name, (check,) if check and failed else ())
@@ -269,7 +271,7 @@ class _Maker:
 
 
 def axes(scenario: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a scenario's record says of it that can be an axis of the matrix.
+    """Return the values of a scenario's record that can be an axis of the matrix.
 
     Options of the device are each an axis by their own names.
     """
@@ -313,9 +315,9 @@ def _reports(judgement: Judgement) -> list[dict[str, Any]]:
 
 
 def _naming(quote: Mapping[str, Any]) -> list[int]:
-    """Return which lines show the frame that names a report; without one, its first line."""
+    """Return the number of the line with the frame that names a report; without one, the first."""
     frame = quote["frame"]
-    # Cut first: the patterns take the square of a line's length, and a console may hold any.
+    # Cut first: the patterns take quadratic time in a line's length, which is unlimited.
     lines = [str(line)[:LINE_MAX] for line in quote["lines"][:REPORT_LINES]]
     named = [
         number for number, line in enumerate(lines)
@@ -327,7 +329,7 @@ def _naming(quote: Mapping[str, Any]) -> list[int]:
 
 
 def _excerpts(check: Check) -> list[str]:
-    """Return what a check rests on, as lines of JSON; reports are shown by themselves."""
+    """Return a check's evidence as lines of JSON; reports are shown separately."""
     return [
         text(json.dumps(quoted(each), ensure_ascii=False), 800) for each in check.evidence
         if not (isinstance(each, Mapping) and "title" in each)

@@ -1,1 +1,1 @@
-"""What is under test: one package per target, with its user-space backends."""
+"""The targets under test: one package per target, with its user-space backends."""

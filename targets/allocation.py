@@ -1,10 +1,10 @@
-"""Allocations of the target's that fail: the kernel's own fault injection.
+"""Failing allocations of the target: the kernel's own fault injection.
 
-Documentation/fault-injection/fault-injection.rst; a kernel has it that was built with
-CONFIG_FAULT_INJECTION_DEBUG_FS and CONFIG_FAILSLAB or CONFIG_FAIL_PAGE_ALLOC, as distributions'
-are not. Which allocations: those that the target's own threads make, whatever of
-(``task-filter``), or those out of the target's own caches, whoever makes them (``cache-filter``).
-The kernel prints the stacks of some that fail: they are in the scenario's console.
+See Documentation/fault-injection/fault-injection.rst. A kernel supports it if built with
+CONFIG_FAULT_INJECTION_DEBUG_FS and CONFIG_FAILSLAB or CONFIG_FAIL_PAGE_ALLOC; distributions'
+kernels are not. The allocations that fail are either those by the target's own threads, from any
+cache (``task-filter``), or those from the target's own caches, by any thread (``cache-filter``).
+The kernel prints the stacks of some of them to the scenario's console.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ DEBUG = "/sys/kernel/debug"
 SLAB = "/sys/kernel/slab"
 
 PERCENT = 30
-"""How many fail, by chance: with each third, what takes three allocations would never succeed
-(should_fail_ex, lib/fault-inject.c, goes on counting where it failed)."""
+"""Percentage of failing allocations, chosen at random. With every third one failing, an operation
+with three allocations would never succeed (should_fail_ex, lib/fault-inject.c, continues its count
+after a failure)."""
 
 STACKS = 8
-"""How many stacks the kernel prints: each is some 2 KB on a serial console."""
+"""Number of stacks that the kernel prints: each is some 2 KB on a serial console."""
 
 MANY = 1 << 20
-"""What ``times`` counts down from: more than ever fail."""
+"""Start value of the counter ``times``, which counts down: more than ever fail."""
 
 COMMON: Mapping[str, object] = {
     "interval": 1, "space": 0, "times": MANY, "verbose": 2,
     "verbose_ratelimit_interval_ms": 3_600_000, "verbose_ratelimit_burst": STACKS}
 
 SLEEPING_TOO = "N"
-"""Of ``ignore-gfp-wait``: allocations that may sleep fail, too."""
+"""Value of ``ignore-gfp-wait``: allocations that may sleep fail, too."""
 
 BUILT_WITHOUT = "it was built without CONFIG_FAULT_INJECTION_DEBUG_FS or"
 
@@ -45,19 +46,22 @@ FEATURES: Mapping[str, tuple[str, str]] = {
     "failslab caches": (f"[ $(stat -c %a {SLAB}/kmalloc-64/failslab) -ge 600 ]",
                         f"{SLAB}/*/failslab is not there, or read-only as in Linux 6.1"),
 }
-"""What a kernel is to have: a shell's condition, and what is wrong with one that has not."""
+"""Features of a kernel: a shell condition, and the reason why a kernel does not meet it."""
 
 MARK = """for each in /proc/[0-9]*/task/[0-9]*; do
     read -r comm < $each/comm || continue
     case "$comm" in {patterns}) echo 1 > $each/make-it-fail || :;; esac
 done 2> /dev/null"""
-"""Marks tasks by their names; one may end meanwhile."""
+"""Marks tasks by their names; a task may end meanwhile."""
 
 
 @dataclass(frozen=True)
 class Failing:
-    """A way to have allocations fail. ``capability``: the kernel's name for it. ``own_caches``:
-    those out of the target's own caches, instead of those of its threads."""
+    """A way to make allocations fail.
+
+    ``capability``: the kernel's name for it. ``own_caches``: fail allocations from the target's own
+    caches, instead of those by its threads.
+    """
 
     capability: str
     own_caches: bool = False
@@ -65,14 +69,14 @@ class Failing:
 
     @property
     def directory(self) -> str:
-        """Where the kernel takes its settings."""
+        """The directory of the kernel's settings."""
         return f"{DEBUG}/{self.capability}"
 
     def arm(self, threads: Sequence[str], caches: Sequence[str]) -> str:
         """Return a shell script that begins it.
 
-        ``threads``: the target's, as prefixes of their comm; ``caches``: its slab caches; those
-        there are not do no harm.
+        ``threads``: the target's, as prefixes of their comm; ``caches``: its slab caches; missing
+        ones are skipped.
         """
         if self.own_caches:
             marks = [f"{SLAB}/{each}/failslab" for each in caches]
@@ -86,11 +90,11 @@ class Failing:
         return "\n".join([*chosen, *written, f"echo {PERCENT} > {self.directory}/probability"])
 
     def count(self, machine: Machine) -> int:
-        """Return how many have failed so far."""
+        """Return the number of failed allocations so far."""
         return MANY - int(machine.read(f"{self.directory}/times"))
 
     def disarm(self) -> str:
-        """Return a shell script that ends it, and prints how many have failed."""
+        """Return a shell script that ends it, and prints the number of failed allocations."""
         return (f"echo 0 > {self.directory}/probability; "
                 f"echo $(( {MANY} - $(cat {self.directory}/times) ))")
 
@@ -106,7 +110,7 @@ WAYS: Mapping[str, Failing] = {
 
 
 def missing(machine: Machine, features: Sequence[str]) -> str | None:
-    """Return in words which of these the machine's kernel lacks; None when it has all."""
+    """Return a text that names the kernel's first missing feature; None when it has all."""
     for each in features:
         condition, otherwise = FEATURES[each]
         if machine.run(["sh", "-c", f"{condition} 2> /dev/null"], check=False).status:
@@ -115,5 +119,5 @@ def missing(machine: Machine, features: Sequence[str]) -> str | None:
 
 
 def record(recorder: Recorder, now: float, name: str, printed: str) -> None:
-    """Record how many have failed, as ``Failing.disarm`` printed it."""
+    """Record the number of failed allocations, as printed by ``Failing.disarm``."""
     recorder.record(now, "fault", "injected", operation=name, count=int(printed))

@@ -22,9 +22,9 @@ from targets.tgt.traits import TRAITS as TGT
 class Registration:
     """One target.
 
-    ``name``: in options and scenario ids. ``make``: makes it from the prefix that ``--scst`` names
-    (None without); raises WrongUsageError when it cannot be had. ``takes_prefix``: whether it is
-    made from that prefix.
+    ``name``: in options and scenario ids. ``make``: makes it from the prefix of ``--scst`` (None
+    without); raises WrongUsageError when it cannot be made. ``takes_prefix``: whether it is made
+    from that prefix.
     """
 
     name: str
@@ -45,14 +45,14 @@ TARGETS: dict[str, Registration] = {each.name: each for each in (
     Registration("scst", SCST, _scst, takes_prefix=True),
     Registration("tgt", TGT, lambda _prefix: Tgt()),
 )}
-"""By name."""
+"""The registrations by name."""
 
 DEFAULT = "lio"
-"""The target under test where none is named."""
+"""The target under test by default."""
 
 
 def registration_of(name: str) -> Registration:
-    """Return a target's registration. Raises WrongUsageError with the names there are."""
+    """Return a target's registration. Raises WrongUsageError with the known names."""
     if name not in TARGETS:
         raise WrongUsageError(f"unknown target {name!r}: there are {', '.join(TARGETS)}")
     return TARGETS[name]
@@ -64,5 +64,5 @@ def traits_of(name: str) -> TargetTraits:
 
 
 def target_by_name(name: str, prefix: str | None) -> Target:
-    """Return a target. Raises WrongUsageError when it cannot be had."""
+    """Return a target. Raises WrongUsageError when it cannot be made."""
     return registration_of(name).make(prefix)

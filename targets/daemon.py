@@ -1,4 +1,4 @@
-"""A target's daemon: a process of the snapshot's or a later one, found by its pid file."""
+"""A target's daemon: a process of the snapshot or a later one, found by its pid file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from targets.machine import Machine
 
 @dataclass(frozen=True)
 class Daemon:
-    """``name``: its program's. ``pid_file``: has the process id of the one that ran last.
-    ``meant_file``: is written before it is killed, where its end by itself is told of."""
+    """A daemon.
+
+    ``name``: of its program. ``pid_file``: holds the process id of the last one started.
+    ``meant_file``: written before SIGKILL, where the daemon's own end would be reported.
+    """
 
     name: str
     pid_file: str
@@ -24,25 +27,28 @@ class Daemon:
         return int(machine.read(self.pid_file))
 
     def running(self, machine: Machine) -> bool:
-        """Whether it is there, in whatever state."""
+        """Return whether the daemon exists, in any state."""
         return machine.exists(self.pid_file) and machine.exists(f"/proc/{self.pid(machine)}")
 
     def send(self, machine: Machine, signal: str) -> None:
-        """Send it a signal, by its name without SIG; fine if it has gone."""
+        """Send a signal, by its name without SIG; do nothing if the daemon has gone."""
         if signal == "KILL" and self.meant_file:
             machine.write(self.meant_file, signal)
         machine.run(["kill", f"-{signal}", str(self.pid(machine))], check=False)
 
     def wait_gone(self, machine: Machine, deadline: float) -> None:
-        """Wait until it has gone, with all its threads. Raises TargetFailedError."""
+        """Wait until the daemon has gone, with all its threads. Raises TargetFailedError."""
         if not wait_until(lambda: not self.running(machine), deadline):
             raise TargetFailedError(f"{self.name} has not gone after {deadline:g} s")
 
 
 @dataclass(frozen=True)
 class Signalled:
-    """A signal that was sent to a daemon (a targets.operation.Work). ``ends``: whether it has to
-    end of it. ``responds``: whether it still responds, where it has to."""
+    """A signal that was sent to a daemon (a targets.operation.Work).
+
+    ``ends``: whether the signal must end the daemon. ``responds``: returns whether the daemon still
+    responds, where it must.
+    """
 
     machine: Machine
     daemon: Daemon
@@ -55,15 +61,15 @@ class Signalled:
 
     @property
     def done(self) -> bool:
-        """Whether it has had its effect, as far as can be seen."""
+        """Whether the signal has had its observable effect."""
         return not self.ends or not self.daemon.running(self.machine)
 
     def waits(self) -> bool:
-        """Whether the daemon is still there: its end waits for commands."""
+        """Return whether the daemon still exists: its end waits for commands."""
         return not self.done
 
     def finish(self, deadline: float) -> None:
-        """See the effect. Raises TargetFailedError when it is another."""
+        """Check the effect. Raises TargetFailedError when it is a different one."""
         if self.ends:
             self.daemon.wait_gone(self.machine, deadline)
         elif self.responds is not None and not self.responds(self.machine):

@@ -1,9 +1,9 @@
-"""What a target needs of the machine it runs on: a handful of verbs.
+"""The operations that a target needs on its machine: a handful of verbs.
 
-Guests and lab machines provide it (``fixtures.machine``); tests stage it with a fake.
-Every verb runs *on the machine*; what can block there is bounded by a deadline here. A call
-that is late raises MachineLostError, unless it was begun with ``begin``, whose Pending tells
-apart "not yet" from "failed".
+Guests and lab machines provide them (``fixtures.machine``); tests replace them by a fake. Every
+verb runs *on the machine*; a verb that can block there is bounded by a deadline here. A call that
+is late raises MachineLostError, unless it was begun with ``begin``, whose Pending distinguishes
+"not yet" from "failed".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from inject import contract
 
 @dataclass(frozen=True)
 class Completed:
-    """A program that ended: exit status (negative: signal number) and what it printed."""
+    """A program that ended: exit status (negative: signal number) and output."""
 
     argv: tuple[str, ...]
     status: int
@@ -26,10 +26,10 @@ class Completed:
 
 
 class Process(contract.Process, Protocol):
-    """A program on the machine that is spoken to by JSON lines.
+    """A program on the machine that communicates by JSON lines.
 
-    Its standard input takes one JSON object per line, each JSON line of its standard output is
-    a message to ``on_message`` of ``Machine.spawn``; other output is a message of kind "text".
+    Its standard input takes one JSON object per line. Each JSON line of its standard output is a
+    message to ``on_message`` of ``Machine.spawn``; other output is a message of kind "text".
     """
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -45,17 +45,17 @@ class Pending(Protocol):
 
     @property
     def seconds(self) -> float | None:
-        """How long it took on the machine's clock, once it has ended."""
+        """Duration in seconds on the machine's clock, once the call has ended."""
 
     def result(self, deadline: float) -> Any:
-        """Return the call's result; OSError as the machine raised it.
+        """Return the call's result; raise its OSError as on the machine.
 
         Raises TimeoutError when it has not ended after ``deadline`` seconds.
         """
 
 
 class Machine(Protocol):
-    """Where a target runs."""
+    """The machine that a target runs on."""
 
     @property
     def release(self) -> str:
@@ -63,42 +63,47 @@ class Machine(Protocol):
 
     @property
     def address(self) -> str:
-        """The IP address at which an initiator finds it: loopback's, where that is on it too."""
+        """The IP address of the machine for an initiator.
+
+        A loopback address if the initiator is on the same machine.
+        """
 
     @property
     def interface(self) -> str:
-        """The network interface by which the initiator reaches it, or the target is reached."""
+        """The network interface between initiator and machine."""
 
     def now(self) -> float:
-        """Return the machine's CLOCK_MONOTONIC in seconds, as the host knows it."""
+        """Return the machine's CLOCK_MONOTONIC in seconds, as known to the host."""
 
     def run(
         self, argv: Sequence[str], *, deadline: float | None = None, check: bool = True,
         stdin: str = "",
     ) -> Completed:
-        """Run a program to its end. With ``check``, a status other than 0 raises
-        TargetFailedError that quotes its last words."""
+        """Run a program to its end.
+
+        With ``check``, a status other than 0 raises TargetFailedError that quotes its last output.
+        """
 
     def spawn(
         self, name: str, *, module: str | None = None, argv: Sequence[str] = (),
         on_message: Callable[[Mapping[str, Any]], None] | None = None,
         on_exit: Callable[[int], None] | None = None,
     ) -> Process:
-        """Start a program: ``argv``, or the ``main(argv)`` of a guest module of this project
-        (forked from an interpreter that has it imported already, so it starts at once).
+        """Start a program: ``argv``, or the ``main(argv)`` of a guest module of this project.
 
-        ``on_message`` and ``on_exit`` are called from the connection's thread: be quick.
-        Every message has "t" (CLOCK_MONOTONIC, ns) and "kind".
+        A module is forked from an interpreter that has imported it already, so it starts at once.
+        ``on_message`` and ``on_exit`` are called from the connection's thread: be quick. Every
+        message has "t" (CLOCK_MONOTONIC, ns) and "kind".
         """
 
     def read(self, path: str, *, deadline: float | None = None) -> str:
         """Return a small file's text. Raises OSError as on the machine (FileNotFoundError ...)."""
 
     def write(self, path: str, text: str, *, deadline: float | None = None) -> None:
-        """Write ``text`` with one write(2), as sysfs and configfs want it. Raises OSError."""
+        """Write ``text`` with one write(2), as sysfs and configfs require. Raises OSError."""
 
     def mkdir(self, path: str) -> None:
-        """Make a directory with its parents (each by mkdir(2)); fine if it is there."""
+        """Make a directory with its parents (each by mkdir(2)); do nothing if it exists."""
 
     def rmdir(self, path: str) -> None:
         """Remove a directory. Raises OSError."""
@@ -110,20 +115,22 @@ class Machine(Protocol):
         """Remove a file or link. Raises OSError."""
 
     def exists(self, path: str) -> bool:
-        """Tell whether the path is there."""
+        """Return whether the path exists."""
 
     def listdir(self, path: str) -> list[str]:
-        """Return the names in a directory, sorted; empty when it is not there."""
+        """Return the names in a directory, sorted; empty when it does not exist."""
 
     def begin(self, verb: str, *args: Any) -> Pending:
-        """Begin one of the verbs above (read, write, mkdir, rmdir, symlink, unlink, run) and
-        return at once; it may block on the machine for as long as it likes."""
+        """Begin one of the verbs above (read, write, mkdir, rmdir, symlink, unlink, run).
+
+        Returns at once; the verb may block on the machine without a bound.
+        """
 
     def waiting(self) -> list[str]:
-        """Return the verbs that wait in the kernel now, in a call that changes something."""
+        """Return the verbs that now wait in the kernel, in a call that changes state."""
 
     def modprobe(self, *modules: str) -> None:
-        """Load kernel modules with what they depend on. Raises TargetFailedError."""
+        """Load kernel modules with their dependencies. Raises TargetFailedError."""
 
     def rmmod(self, *modules: str, deadline: float | None = None) -> None:
         """Unload kernel modules, in this order. Raises TargetFailedError when refused."""

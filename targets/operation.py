@@ -1,8 +1,8 @@
 """An operation on a target that was begun: whether it waits, how it ends, how it is undone.
 
-What can block in the kernel is begun and looked at, never simply waited for: many operations of
-an administrator's wait for the commands that a backend has in its hands. Each is two events of
-the history, source "target", kinds ``begin`` and ``end``, with its name as ``operation``.
+A call that can block in the kernel is begun and polled, never simply waited for: many
+administrator's operations wait for the commands that a backend holds. Each operation is two events
+of the history, source "target", kinds ``begin`` and ``end``, with its name as ``operation``.
 """
 
 from __future__ import annotations
@@ -17,22 +17,28 @@ from targets.machine import Machine, Pending
 
 
 class Work(Protocol):
-    """What an operation does on the machine."""
+    """The work of an operation on the machine."""
 
     @property
     def done(self) -> bool:
         """Whether it has ended, well or not."""
 
     def waits(self) -> bool:
-        """Whether it has done what it can, and now waits in the kernel for somebody."""
+        """Return whether it can proceed no further, and now waits in the kernel."""
 
     def finish(self, deadline: float) -> None:
-        """Wait for its end. Raises TargetFailedError when it fails, or not within seconds."""
+        """Wait for its end.
+
+        Raises TargetFailedError when it fails, or exceeds ``deadline`` seconds.
+        """
 
 
 @dataclass
 class Begun:
-    """An operation that was begun. ``undo``: what heals, given seconds; None: nothing does."""
+    """An operation that was begun.
+
+    ``undo``: heals it within the given seconds; None: needs no undo.
+    """
 
     name: str
     machine: Machine
@@ -51,11 +57,11 @@ class Begun:
         return self.work.done
 
     def waits(self) -> bool:
-        """Whether it waits in the kernel for commands that somebody has."""
+        """Return whether it waits in the kernel for commands in progress."""
         return not self.work.done and self.work.waits()
 
     def finish(self, deadline: float) -> None:
-        """Wait for its end and record it, once. Raises TargetFailedError; late is failed, too."""
+        """Wait for its end and record it, once. Raises TargetFailedError, also when it is late."""
         if self.ended:
             return
         error: str | None = None
@@ -75,7 +81,7 @@ class Begun:
             error=error)
 
     def heal(self, deadline: float) -> None:
-        """Undo it; what nothing undoes is seen to end. Raises TargetFailedError."""
+        """Undo it; wait for its end if it has no undo. Raises TargetFailedError."""
         if self.undo is not None:
             self.undo(deadline)
         else:
@@ -84,7 +90,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class Step:
-    """A call of the machine's that was begun, by its verb (a Work).
+    """A call on the machine that was begun, by its verb (a Work).
 
     ``refused``: the errno with which it has to fail, or None when it has to succeed.
     """
@@ -101,11 +107,11 @@ class Step:
         return self.pending.done
 
     def waits(self) -> bool:
-        """Whether it waits in the kernel for somebody."""
+        """Return whether the call waits in the kernel."""
         return self.verb in self.machine.waiting()
 
     def finish(self, deadline: float) -> None:
-        """Wait for its end. Raises TargetFailedError unless it ended as it has to."""
+        """Wait for its end. Raises TargetFailedError unless it ended as required."""
         try:
             self.pending.result(deadline)
         except TimeoutError:
@@ -132,7 +138,7 @@ class Program:
         return self.pending.done
 
     def waits(self) -> bool:
-        """A program is not looked into."""
+        """Return False: the state of a program is not inspected."""
         return False
 
     def finish(self, deadline: float) -> None:
@@ -152,15 +158,15 @@ def succeeded(answer: Mapping[str, object]) -> None:
 
 @dataclass
 class Operations:
-    """What can be begun on a deployment. ``table``: what begins each, by name."""
+    """The operations of a deployment. ``table``: the functions that begin them, by name."""
 
     table: Mapping[str, Callable[[], Begun]]
     running: dict[str, Begun] = field(default_factory=dict)
 
     def begin(self, name: str) -> Begun:
-        """Begin one; a second one of the same name takes the first one's place.
+        """Begin an operation; a second one of the same name replaces the first in the table.
 
-        Raises WrongUsageError with the names there are.
+        Raises WrongUsageError with the known names.
         """
         if name not in self.table:
             raise WrongUsageError(
@@ -169,7 +175,7 @@ class Operations:
         return running
 
     def heal(self, name: str, deadline: float) -> None:
-        """Undo one that was begun; fine if it was not."""
+        """Undo an operation that was begun; do nothing if it was not."""
         running = self.running.pop(name, None)
         if running is not None:
             running.heal(deadline)

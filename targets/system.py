@@ -1,7 +1,7 @@
-"""Operations on the machine that a target runs on: memory, CPUs and clock are taken from it.
+"""Operations on the machine that a target runs on, which take memory, CPUs and clock from it.
 
-Any target has them, by the same names. Each is undone by ``Begun.heal``; what the machine does
-not have (a second CPU) is refused.
+Every target has them, by the same names. Each is undone by ``Begun.heal``; an operation that needs
+a missing resource (a second CPU) is refused.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from targets.operation import Begun, Program, Step, Work, succeeded
 HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
 HUGE_PAGE_KIB = 2048
 PRESSURE_LEAVES_KIB = 96 << 10
-"""KiB of available memory that pressure leaves to the agent, the initiator and the backend."""
+"""KiB of available memory that the pressure leaves for the agent, the initiator and the backend."""
 
 HOGS_PER_CPU = 6
-"""Busy loops of ordinary priority: a thread has a seventh of a CPU beside them. (Of the highest
-priority, they would starve what is to end them.)"""
+"""Busy loops of ordinary priority per CPU: a thread beside them has a seventh of a CPU. (With the
+highest priority they would starve the program that ends them.)"""
 
 CGROUPS = "/sys/fs/cgroup"
 STARVED = f"{CGROUPS}/stf-starved"
 QUOTA = "5000 100000"
-"""Microseconds of CPU time that a starved backend has in each 100 ms (cpu.max of cgroup v2). One of
-scst_user's needs about as much for a command and its events, under TCG: with less, eight commands
-and an order of the test's took longer than the order may."""
+"""Microseconds of CPU time that a starved backend has in each 100 ms (cpu.max of cgroup v2). An
+scst_user backend needs about as much for a command and its events, under TCG: with less, eight
+commands and an order of the test took longer than the order's deadline."""
 
 CPUS = "/sys/devices/system/cpu"
 
 FIRST_FAILURE = 1.0
-"""Seconds in which a target under I/O asks for memory, if it does: less than the timers of
+"""Seconds within which a target under I/O allocates memory, if it does: less than the timers of the
 initiator (4 s) and TCMU (2 s, targets.lio.target)."""
 
 STEP_SECONDS = 3600
@@ -48,8 +48,11 @@ STEP_SECONDS = 3600
 
 @dataclass(frozen=True)
 class OperationContext:
-    """The context of operations on a machine. ``deadline``: seconds that a step of theirs may take.
-    ``threads``: the target's, as prefixes of their comm; ``caches``: its slab caches, by name."""
+    """The context of operations on a machine.
+
+    ``deadline``: seconds that one of their steps may take. ``threads``: the target's, as prefixes
+    of their comm; ``caches``: its slab caches, by name.
+    """
 
     machine: Machine
     recorder: Recorder
@@ -69,17 +72,17 @@ class OperationContext:
     def running(
         self, name: str, work: Work, undo: Callable[[float], None] | None = None
     ) -> Begun:
-        """Return what was begun."""
+        """Return the operation that was begun."""
         return Begun(name, self.machine, self.recorder, work, undo)
 
 
 def memory_pressure(context: OperationContext, name: str) -> Begun:
-    """Use up the machine's memory but for a little, so that caches are shrunk.
+    """Use up the machine's memory except a little, so that caches are shrunk.
 
     SCST's buffer pools have registered a shrinker (sgv_shrink, scst_mem.c); its own limits cannot
     be set once it is loaded (mode 0444 in scst_main.c): see ``Scst.parameters`` for these.
     """
-    # Huge pages are taken at once: nothing is written to them.
+    # Huge pages are allocated at once, without being written to.
     script = ("free=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo); "
               f"echo $(( (free - {PRESSURE_LEAVES_KIB}) / {HUGE_PAGE_KIB} )) > {HUGE_PAGES}; "
               "echo 2 > /proc/sys/vm/drop_caches")
@@ -111,7 +114,7 @@ def backend_starved(context: OperationContext, name: str) -> Begun:
 
 
 def _feed(context: OperationContext, deadline: float) -> None:
-    """Give the backend, if there still is one, its CPU time back."""
+    """Restore the CPU time of the backend, if it still exists."""
     context.run(f"for pid in $(cat {STARVED}/cgroup.procs); do "
                 f"echo $pid > {CGROUPS}/cgroup.procs || :; done; "
                 f"echo max > {STARVED}/cpu.max; rmdir {STARVED} || :", deadline)
@@ -130,14 +133,14 @@ def cpu_offline(context: OperationContext, name: str) -> Begun:
 
 
 def clock_step(context: OperationContext, name: str) -> Begun:
-    """Set the clock of the day an hour on; CLOCK_MONOTONIC is not touched (clock_settime(2))."""
+    """Set the time of day an hour forward; CLOCK_MONOTONIC is not changed (clock_settime(2))."""
     context.run(step(STEP_SECONDS))
     return context.running(
         name, Done(), lambda deadline: _run(context, step(-STEP_SECONDS), deadline))
 
 
 def allocations_fail(way: Failing, context: OperationContext, name: str) -> Begun:
-    """Have some allocations of the target's fail (targets.allocation)."""
+    """Make some of the target's allocations fail (targets.allocation)."""
     def run_script(script: str, deadline: float) -> str:
         done = context.machine.run(["sh", "-ec", script], deadline=deadline, check=False)
         if done.status:
@@ -154,7 +157,7 @@ def allocations_fail(way: Failing, context: OperationContext, name: str) -> Begu
 
 @dataclass(frozen=True)
 class FirstFailure:
-    """Seen to an allocation that fails (a targets.operation.Work); none in a while is no error."""
+    """Wait for the first failed allocation (a targets.operation.Work); none in time is no error."""
 
     machine: Machine
     way: Failing
@@ -162,15 +165,15 @@ class FirstFailure:
 
     @property
     def done(self) -> bool:
-        """Whether one has failed."""
+        """Whether an allocation has failed."""
         return self.way.count(self.machine) > 0
 
     def waits(self) -> bool:
-        """Whether it has been waited for for long enough."""
+        """Return whether the time for the first failure has passed."""
         return time.monotonic() > self.began + FIRST_FAILURE
 
     def finish(self, deadline: float) -> None:
-        """What has failed is counted when it is undone."""
+        """Do nothing: the undo counts the failed allocations."""
 
 
 def _run(context: OperationContext, script: str, deadline: float) -> None:
@@ -178,7 +181,7 @@ def _run(context: OperationContext, script: str, deadline: float) -> None:
 
 
 def step(seconds: int) -> str:
-    """Return a shell command that sets the clock on by so many seconds."""
+    """Return a shell command that sets the clock forward by ``seconds``."""
     return f"date -s @$(( $(date +%s) + {seconds} ))"
 
 
@@ -188,11 +191,11 @@ class Done:
     done = True
 
     def waits(self) -> bool:
-        """It has ended."""
+        """Return False: the change has ended."""
         return False
 
     def finish(self, deadline: float) -> None:
-        """It has ended."""
+        """Do nothing: the change has ended."""
 
 
 OPERATIONS: Mapping[str, Callable[[OperationContext, str], Begun]] = {
@@ -203,5 +206,5 @@ OPERATIONS: Mapping[str, Callable[[OperationContext, str], Begun]] = {
 
 
 def table(context: OperationContext) -> Mapping[str, Callable[[], Begun]]:
-    """Return what begins each of them, by name."""
+    """Return the functions that begin each operation, by name."""
     return {name: partial(begin, context, name) for name, begin in OPERATIONS.items()}

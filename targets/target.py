@@ -1,4 +1,4 @@
-"""What a target is to a scenario: something to deploy, to take apart, and to look at."""
+"""A target as a scenario uses it: deployed, broken, observed, and removed."""
 
 from __future__ import annotations
 
@@ -20,23 +20,21 @@ Transport = traits.Transport
 
 @dataclass(frozen=True)
 class Device:
-    """The device a target exports.
+    """The device that a target exports.
 
-    ``size`` and ``block_size`` in bytes. ``options``: the target's own, by the names that its
-    documentation uses (``cmd_time_out`` for TCMU; ``on_free_cmd_type`` and
-    ``memory_reuse_type`` for scst_user; ``bstype``, and our own ``backing``, for tgt); an unknown
-    one raises WrongUsageError.
+    ``size`` and ``block_size`` in bytes. ``options``: the target's own, by the names in its
+    documentation (``cmd_time_out`` for TCMU; ``on_free_cmd_type`` and ``memory_reuse_type`` for
+    scst_user; ``bstype``, and our own ``backing``, for tgt); an unknown one raises WrongUsageError.
 
     ``handler``: SCST's device handler, by its name in sysfs; of LIO "iblock", a block device, or
-    what is said by default, TCMU; tgt has one only.
-    ``disk``: what a block device below such a handler is on (targets.storage.BELOW).
-    ``threads``: of the backend, in the kernel's ioctl. ``multi``: whether it fetches several
-    commands at a time. ``siblings``: devices of the same backend process, each exported as the
-    next LUN of the same target. ``targets``: how many targets export it, each with the same
-    LUNs. ``luns``: further LUNs of the device under test itself. ``group``: the initiator group
-    that has the LUNs, "" for those that every initiator sees. ``session``: what
-    those targets negotiate with an initiator, by RFC 7143's keys, and how many seconds they wait
-    for it, by the names of iSCSI-SCST's README; what a target has none of is refused.
+    the default, which is TCMU there; tgt has one only. ``disk``: the storage of a block device
+    below such a handler (targets.storage.BELOW). ``threads``: of the backend, in the kernel's
+    ioctl. ``multi``: whether it fetches several commands at a time. ``siblings``: devices of the
+    same backend process, each exported as the next LUN of the same target. ``targets``: number of
+    targets that export it, each with the same LUNs. ``luns``: further LUNs of the device under test
+    itself. ``group``: the initiator group that has the LUNs, "" for LUNs that every initiator sees.
+    ``session``: keys that those targets negotiate with an initiator (RFC 7143), and their timeouts
+    in seconds, by the names of iSCSI-SCST's README; a key that the target does not have is refused.
     """
 
     name: str = "stf0"
@@ -68,7 +66,7 @@ class Device:
 
 
 def device_of(choice: DeviceChoice) -> Device:
-    """Return the device that a trait chooses."""
+    """Return the device for a trait's choice."""
     handler = Device.handler if choice.handler is None else choice.handler
     return Device(handler=handler, options=choice.options)
 
@@ -79,12 +77,12 @@ DIGESTS = ("HeaderDigest", "DataDigest")
 
 @dataclass(frozen=True)
 class Address:
-    """Where an initiator finds the disk.
+    """The address of a disk for an initiator.
 
-    Over iSCSI: ``portal`` ("127.0.0.1:3260") and ``iqn``. By loopback: ``scsi_host``, the number
-    of the host that appeared. ``lun``. ``vendor``, ``serial``: INQUIRY's vendor
-    identification and the Unit Serial Number page (SPC-4 7.8.15), by which the disk is told
-    from others; ``serial`` None when the target sets none.
+    Over iSCSI: ``portal`` ("127.0.0.1:3260") and ``iqn``. By loopback: ``scsi_host``, the number of
+    the SCSI host that appeared. ``lun``. ``vendor``, ``serial``: INQUIRY's vendor identification
+    and the Unit Serial Number page (SPC-4 7.8.15), which identify the disk; ``serial`` None when
+    the target sets none.
     """
 
     transport: Transport
@@ -101,45 +99,47 @@ ISCSI_PORT = 3260
 
 
 def portal_of(machine: Machine) -> str:
-    """Return where targets on a machine listen, "address:port"."""
+    """Return the portal of a machine's targets, "address:port"."""
     return f"{machine.address}:{ISCSI_PORT}"
 
 
 class Deployment(DeployedDevice, Protocol):
-    """One deployed device with its backend; ``remove`` undoes all of it."""
+    """One deployed device with its backend; ``remove`` undoes the whole deployment."""
 
     @property
     def machine(self) -> Machine:
-        """The machine it is deployed on."""
+        """The machine of the deployment."""
 
     @property
     def address(self) -> Address:
-        """Where the initiator finds the device under test."""
+        """The initiator's address of the device under test."""
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where it finds all that was deployed: every LUN of every target, ``address`` first."""
+        """The initiator's addresses of every LUN of every target, ``address`` first."""
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """Names of what ``begin`` can begin."""
+        """Names of the operations that ``begin`` accepts."""
 
     @property
     def kernel_threads(self) -> tuple[str, ...]:
         """Names of the target's kernel threads, as prefixes of their comm (15 characters)."""
 
     def views(self) -> Mapping[str, str | Sequence[str]]:
-        """What the target shows of itself, for the evidence of a stall: by name, a text, or the
-        files on the machine that hold it, as glob patterns. What may block has a name of its own.
+        """Return the target's view of itself, as evidence of a stall.
+
+        By name: a text, or the files on the machine that hold it, as glob patterns. A part whose
+        reading may block has a name of its own.
         """
 
     def unfetched(self) -> int:
-        """How many commands wait for the backend to fetch them for the first time."""
+        """Return the number of commands that wait for the backend's first fetch."""
 
     def remove(self) -> None:
-        """Undo the deployment, whatever state a fault left it in; the initiator has logged out.
+        """Undo the deployment, in any state that a fault left it in; the initiator has logged out.
 
-        The end of the deployment's own kernel objects is waited for. Raises TargetFailedError.
+        Waits for the end of the deployment's own kernel objects. Raises TargetFailedError.
         """
 
 
@@ -148,14 +148,14 @@ class Target(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in run.json and known issues."""
+        """The name in run.json and known issues."""
 
     @property
     def traits(self) -> TargetTraits:
-        """What differs between it and other targets."""
+        """The differences between this target and others."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what run.json says of it: version, where it came from."""
+        """Return the target's record for run.json: version, origin."""
 
     @property
     def tree(self) -> Path | None:
@@ -163,15 +163,17 @@ class Target(Protocol):
 
     @property
     def slabs(self) -> tuple[str, ...]:
-        """Names of its slab caches: how many objects it holds. Those a kernel does not have
-        do no harm."""
+        """Names of its slab caches, whose objects are counted.
+
+        Caches missing in a kernel are ignored.
+        """
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """Names of its kernel modules, as /sys/module has them."""
+        """Names of its kernel modules, as in /sys/module."""
 
     def check(self, release: str) -> None:
-        """Raise WrongUsageError when it cannot be had on a kernel release."""
+        """Raise WrongUsageError when the target is not available on a kernel release."""
 
     def load(self, machine: Machine) -> None:
         """Load the kernel modules and start the daemons (part of the snapshot)."""
@@ -180,7 +182,10 @@ class Target(Protocol):
         self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
         recorder: Recorder,
     ) -> Deployment:
-        """Deploy a device with its backend. Raises TargetFailedError, and then leaves nothing."""
+        """Deploy a device with its backend.
+
+        Raises TargetFailedError, and then leaves nothing behind.
+        """
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:
         """Stop the daemons and unload the modules. Raises TargetFailedError when one stays."""

@@ -1,1 +1,1 @@
-"""What every backend shares: the test's commands, holds, the RAM disk."""
+"""The common parts of all backends: the test's commands, holds, the RAM disk."""

@@ -1,4 +1,4 @@
-"""The backend of a device that no process of ours serves."""
+"""The backend of a device that no process of this project serves."""
 
 from __future__ import annotations
 
@@ -27,28 +27,29 @@ class NoProcess:
 
 
 class Gate(Protocol):
-    """Something below the target that can hold commands in a backend's stead."""
+    """A component below the target that can hold commands in place of a backend."""
 
     def hold(self, direction: str | None, deadline: float) -> None:
-        """Hold what comes: "read", "write", or all (None)."""
+        """Hold new commands: "read", "write", or all (None)."""
 
     def held(self) -> int:
-        """How many are held."""
+        """Return the number of held commands."""
 
     def release(self, deadline: float) -> None:
-        """Let all go on."""
+        """Release all held commands."""
 
 
 HELD_AT = "EXEC"
-"""The only point that a gate knows: the target has given the command to what is below it."""
+"""The only point of a gate: the target has passed the command to its storage."""
 
 
 @dataclass(frozen=True)
 class NoBackend:
     """Null backend: every request raises WrongUsageError.
 
-    ``why``: "vdisk_fileio is in the kernel", for who asks more of it. ``gate``: what holds
-    commands, or None. It tells them by their direction only, and holds all that come.
+    ``why``: the reason in error messages, such as "vdisk_fileio is in the kernel". ``gate``: a gate
+    that holds commands, or None. A gate selects commands by direction only, and holds all that
+    match.
     """
 
     why: str
@@ -63,34 +64,37 @@ class NoBackend:
         raise self._cannot(do)
 
     def seen(self, kind: str, **data: Any) -> list[Mapping[str, Any]]:
-        """Return nothing: it reports no events."""
+        """Return no events: a null backend reports none."""
         return []
 
     def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
-        """Return whether no event is waited for."""
+        """Return whether ``count`` is 0, since no event comes."""
         return not count
 
     def serving(self, deadline: float) -> bool:
-        """Tell that the device needs nobody."""
+        """Return True: the device needs no backend process."""
         return True
 
     def hold(self, point: str, count: int, *, deadline: float,
              opcodes: Sequence[int] | None = None, direction: str | None = None,
              device: str | None = None, least: int = 0) -> None:
-        """Hold what comes at the gate; without one, or elsewhere, raises WrongUsageError."""
+        """Hold new commands at the gate.
+
+        Raises WrongUsageError without a gate, or at another point.
+        """
         if count and (self.gate is None or point != HELD_AT):
             raise self._cannot(f"hold commands in {point}")
         if count and self.gate is not None:
             self.gate.hold(direction, deadline)
 
     def wait_held(self, count: int, deadline: float) -> bool:
-        """Wait until ``count`` commands are held; tell whether they are."""
+        """Wait until ``count`` commands are held; return whether they are."""
         gate = self.gate
         return not count or (gate is not None and wait_until(
             lambda: gate.held() >= count, deadline))
 
     def release(self, deadline: float) -> None:
-        """Let what is held go on."""
+        """Release the held commands."""
         if self.gate is not None:
             self.gate.release(deadline)
 
@@ -100,11 +104,11 @@ class NoBackend:
         raise self._cannot("misbehave")
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:
-        """Return whether none had to be."""
+        """Return whether ``count`` is 0, since no command is carried out wrongly."""
         return not count
 
     def behave(self, deadline: float) -> None:
-        """It has not misbehaved."""
+        """Do nothing: a null backend does not misbehave."""
 
     def close(self, deadline: float) -> None:
         """Raise WrongUsageError."""
@@ -115,4 +119,4 @@ class NoBackend:
         raise self._cannot("be killed")
 
     def end(self, deadline: float) -> None:
-        """Nothing runs."""
+        """Do nothing: no process runs."""

@@ -1,8 +1,9 @@
-"""The machine's speed as a backend sees it: a fixed piece of work, timed beside commands.
+"""The machine's speed at a backend: a fixed piece of work, timed beside commands.
 
-Runs in the guest; stdlib only. An emulated guest is as fast as its host lets it be, and is not as
-fast when both of its CPUs work as when one does. So the work is done where the commands are
-carried out and when they are, and a command's time can be told in it (results.calibration).
+Runs in the guest; stdlib only. The speed of an emulated guest depends on its host, and is lower
+when both of its CPUs work than when one does. The work is therefore done by the thread that carries
+commands out, at that time; a command's duration can be expressed in units of it
+(results.calibration).
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ import time
 from itertools import count
 
 STEPS = 32
-"""Of the work: 0.1 ms under TCG, a sixth of what a backend takes for a command."""
+"""Iterations of the work: 0.1 ms under TCG, a sixth of a backend's time for a command."""
 
 EVERY = 4
-"""Commands of which one has the work done beside it."""
+"""One command in this many is accompanied by the work."""
 
 
 def spin() -> float:
-    """Do the work; return the seconds that it took.
+    """Do the work; return its duration in seconds.
 
-    It is the interpreter's alone, without system calls: what a kernel or a target does slowly must
-    not look like a slow machine.
+    The work is done in the interpreter only, without system calls: a slow kernel or target must not
+    look like a slow machine.
     """
     began, value = time.monotonic_ns(), 1
     for _ in range(STEPS):

@@ -1,4 +1,4 @@
-"""The host's side of a backend: orders to it, and what it reports."""
+"""The host's side of a backend: orders to it, and its events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from results.history import Recorder
 from targets.machine import Machine, Process
 
 MANY = frozenset({"step", "reply"})
-"""Kinds of events that are not kept to be asked for: there is no end of them."""
+"""Kinds of events that are not kept for ``seen``: their number is unbounded."""
 
 
 class BackendProcess:
@@ -67,7 +67,7 @@ class BackendProcess:
         return self.process.status is not None
 
     def wait_ready(self, deadline: float) -> Mapping[str, Any]:
-        """Wait until it serves; return its "ready" message. Raises TargetFailedError."""
+        """Wait until the backend serves; return its "ready" message. Raises TargetFailedError."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready is not None or self._gone(), deadline)
             if self._ready is None:
@@ -76,9 +76,9 @@ class BackendProcess:
             return self._ready
 
     def call(self, do: str, *, deadline: float, **arguments: Any) -> Any:
-        """Give a command and return its result.
+        """Send a command and return its result.
 
-        Raises TargetFailedError when the backend says no, MachineLostError when it says nothing.
+        Raises TargetFailedError when the backend refuses, MachineLostError when it does not answer.
         """
         number = next(self._numbers)
         self.process.send({"id": number, "do": do, **arguments})
@@ -96,14 +96,19 @@ class BackendProcess:
         return reply.get("result")
 
     def seen(self, kind: str, **data: Any) -> list[Mapping[str, Any]]:
-        """Return its events of a kind that say so, ``step`` and ``reply`` excepted."""
+        """Return the backend's events of a kind that contain these data.
+
+        ``step`` and ``reply`` events are not kept.
+        """
         with self._changed:
             return [event for event in self._seen.get(kind, ())
                     if all(event.get(name) == value for name, value in data.items())]
 
     def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
-        """Wait until there have been ``count`` events that ``seen`` returns, or it has gone;
-        tell whether there have."""
+        """Wait until ``seen`` would return ``count`` events, or the backend has gone.
+
+        Returns whether there are as many.
+        """
         with self._changed:
             self._changed.wait_for(
                 lambda: len(self.seen(kind, **data)) >= count or self._gone(), deadline)
@@ -113,10 +118,10 @@ class BackendProcess:
         self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
         direction: str | None = None, device: str | None = None, least: int = 0,
     ) -> None:
-        """Order it to hold the next ``count`` matching commands at ``point``.
+        """Order the backend to hold the next ``count`` matching commands at ``point``.
 
-        ``device``: of which of its devices, by name; None: of any. ``least``: bytes of data that
-        they must have.
+        ``device``: name of one of the backend's devices; None: any. ``least``: fewest bytes of data
+        of a matching command.
         """
         named = {**({} if device is None else {"device": device}),
                  **({"least": least} if least else {})}
@@ -124,56 +129,64 @@ class BackendProcess:
                   direction=direction, **named)
 
     def wait_held(self, count: int, deadline: float) -> bool:
-        """Wait until ``count`` commands are held in all; tell whether they are."""
+        """Wait until ``count`` commands are held in all; return whether they are."""
         with self._changed:
             self._changed.wait_for(lambda: self._held >= count or self._gone(), deadline)
             return self._held >= count
 
     def release(self, deadline: float) -> None:
-        """Let every held command go on."""
+        """Let every held command continue."""
         self.call("release", deadline=deadline)
 
     def misbehave(
         self, how: str, count: int, *, deadline: float, direction: str | None = None,
         medium: str | None = None,
     ) -> None:
-        """Have it carry out the next ``count`` matching commands wrongly
-        (targets.backend.lies_guest)."""
+        """Make the backend carry the next ``count`` matching commands out wrongly.
+
+        ``how``: a kind of targets.backend.lies_guest.
+        """
         self.call("lie", deadline=deadline, how=how, count=count, direction=direction,
                   medium=medium)
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:
-        """Wait until ``count`` commands in all were carried out wrongly; return whether they were.
-        """
+        """Wait until ``count`` commands were carried out wrongly; return whether they were."""
         with self._changed:
             return self._changed.wait_for(lambda: self._misbehaved >= count, deadline)
 
     def behave(self, deadline: float) -> None:
-        """Have it carry commands out as they are again."""
+        """Make the backend carry commands out correctly again."""
         self.call("truth", deadline=deadline)
 
     def serving(self, deadline: float) -> bool:
-        """Tell whether it has its devices open, and answers."""
+        """Return whether the backend answers and its devices are open."""
         if self._gone():
             return False
         try:
             return bool(self.call("serving", deadline=deadline))
-        except (TargetFailedError, MachineLostError):  # stopped, or about to be gone
+        except (TargetFailedError, MachineLostError):  # stopped, or about to end
             return False
 
     def close(self, deadline: float) -> None:
-        """Close the devices; the process stays.
+        """Close the devices; the process continues.
 
-        Returns once they are closed, or after a second if that blocks: the event ``closed`` tells.
+        Returns once they are closed, or after a second if that blocks; the event ``closed`` reports
+        the end.
         """
         self.call("close", deadline=deadline)
 
     def kill(self) -> None:
-        """SIGKILL it: no goodbye, as the kernel's out-of-memory killer would."""
+        """Send SIGKILL.
+
+        The backend closes nothing itself, as with the kernel's out-of-memory killer.
+        """
         self.process.signal(signal.SIGKILL)
 
     def end(self, deadline: float) -> None:
-        """See that the process is gone, by SIGKILL if it is not yet. Raises MachineLostError."""
+        """Wait until the process has gone; send SIGKILL if it is still there.
+
+        Raises MachineLostError.
+        """
         if not self._gone():
             with suppress(ProcessLookupError):  # it has just ended by itself
                 self.kill()

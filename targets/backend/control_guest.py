@@ -1,4 +1,4 @@
-"""The test's hand on a backend: commands in, events out, and the commands it holds.
+"""The test's control of a backend: commands in, events out, and held commands.
 
 Runs in the guest; stdlib only. One JSON object per line each way.
 
@@ -8,16 +8,16 @@ Commands (standard input), each answered by ``{"kind": "reply", "id": ..., "ok":
 do       arguments and effect
 =======  =====================================================================
 hold     point, count, opcodes (list or null: any), direction (write, read, none or
-         null: any), device (null: any), least (bytes of data; 0 if left out): hold the
-         next ``count`` commands that match at that point; say ``held`` once all are
+         null: any), device (null: any), least (bytes of data; default 0): hold the
+         next ``count`` commands that match at that point; emit ``held`` once all are
          held; later ones pass
-release  device (null: all): let every held command go on, and hold no further ones
+release  device (null: all): let every held command continue; hold no more
 close    close the device's descriptors (the process stays)
-exit     leave
+exit     end the process
 =======  =====================================================================
 
-Events (standard output) have ``t`` (CLOCK_MONOTONIC, ns) and ``kind``; results.history lists
-them under source "backend".
+Events (standard output) have ``t`` (CLOCK_MONOTONIC, ns) and ``kind``; results.history lists them
+under source "backend".
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ FLUSH_AT = 3500
 PIPE_BUF (4096), so that a write to the pipe is atomic."""
 
 Reply = Callable[[Any], None]
-"""Takes a command's result."""
+"""Callback that takes a command's result."""
 
 
 class Later(NamedTuple):
-    """What a handler returns whose result is not known yet. ``begin`` must not wait."""
+    """A handler's return value for a result that is not known yet. ``begin`` must not wait."""
 
     begin: Callable[[Reply], None]
 
 
 class Events(Protocol):
-    """Where events go."""
+    """A sink for events."""
 
     def emit(self, kind: str, **data: Any) -> None:
-        """Queue one event, stamped now."""
+        """Queue one event with the current time."""
 
     def flush(self) -> None:
-        """Write what is queued."""
+        """Write the queued events."""
 
 
 class Channel:
     """Events out on one descriptor, commands in on another; never blocks on reading.
 
-    Events and replies may come from any thread, commands are read by one. ``bell`` is rung when
-    there is something to flush, and not again before ``flush_idle``; ``rung``: whether it was.
+    Events and replies may come from any thread; one thread reads commands. ``bell`` is called when
+    there are events to flush, and not again before ``flush_idle``; ``rung``: whether it was.
     """
 
     def __init__(self, fd_in: int = 0, fd_out: int = 1) -> None:
@@ -74,7 +74,7 @@ class Channel:
         self._lock = threading.RLock()
 
     def emit(self, kind: str, **data: Any) -> None:
-        """Queue one event, stamped now."""
+        """Queue one event with the current time."""
         line = json.dumps({"t": time.monotonic_ns(), "kind": kind, **data}).encode() + b"\n"
         with self._lock:
             self._unsent.append(line)
@@ -86,19 +86,25 @@ class Channel:
             self.bell()
 
     def flush(self) -> None:
-        """Write what is queued. Call before blocking, and before anything that may kill."""
+        """Write the queued events.
+
+        Call before blocking, and before any action that may kill the process.
+        """
         with self._lock:
             batch, self._unsent, self._unsent_bytes = b"".join(self._unsent), [], 0
             while batch:
                 batch = batch[os.write(self._fd_out, batch):]
 
     def flush_idle(self) -> None:
-        """Write what is queued, and have the bell rung again."""
+        """Write the queued events, and enable the bell again."""
         self.rung = False
         self.flush()
 
     def commands(self) -> Iterator[dict[str, Any]]:
-        """Yield the commands that have arrived. Raises EOFError when the test hung up."""
+        """Yield the commands that have arrived.
+
+        Raises EOFError when the test has closed the channel.
+        """
         try:
             chunk = os.read(self.fd_in, 65536)
         except BlockingIOError:
@@ -112,9 +118,9 @@ class Channel:
     def serve(self, handlers: Mapping[str, Callable[..., Any]]) -> None:
         """Carry out the commands that have arrived, and answer each.
 
-        ``handlers``: by the command's ``do``; called with its other fields by name. What one
-        returns becomes the reply's ``result`` (a Later's once it is known), what it raises its
-        ``error``.
+        ``handlers``: by the command's ``do``; called with its other fields by name. A handler's
+        return value becomes the reply's ``result`` (a Later's once it is known), its exception the
+        reply's ``error``.
         """
         for command in self.commands():
             number, name = command.pop("id"), command.pop("do")
@@ -138,8 +144,8 @@ class Channel:
 class Hold:
     """One order to hold ``count`` commands at ``point``, of one device or (None) of any.
 
-    ``least``: bytes of data that one must have, where a backend cannot see the opcode.
-    ``released``: the devices for which it holds no longer.
+    ``least``: fewest bytes of data of a command, for backends that cannot see the opcode.
+    ``released``: the devices whose commands it no longer holds.
     """
 
     point: str
@@ -153,13 +159,13 @@ class Hold:
     released: set[str | None] = field(default_factory=set)
 
     def concerns(self, device: str | None) -> bool:
-        """Tell whether commands of a device may have to be held for it."""
+        """Return whether the order may hold commands of a device."""
         return self.device in (None, device) and device not in self.released
 
     def matches(
         self, point: str, opcode: int, direction: str, device: str | None, length: int,
     ) -> bool:
-        """Tell whether a command at a point is one of those to hold."""
+        """Return whether the order holds a command at a point."""
         return (
             len(self.handles) < self.count
             and self.point == point
@@ -170,24 +176,27 @@ class Hold:
         )
 
     def take(self, handle: int, device: str | None) -> bool:
-        """Count a command that is held; tell whether it was the last one asked for."""
+        """Count a held command; return whether the order is complete."""
         self.handles.append(handle)
         self.devices.append(device)
         return len(self.handles) == self.count
 
     def held(self) -> dict[str, Any]:
-        """Return what the event ``held`` says; the device if all are of one that has a name."""
+        """Return the data of the event ``held``.
+
+        They contain the device if all commands are of one device that has a name.
+        """
         owners = set(self.devices)
         named = {"device": self.devices[0]} if owners - {None} and len(owners) == 1 else {}
         return {"point": self.point, "count": self.count, "handles": self.handles, **named}
 
 
 class Holds:
-    """The commands that are held, and the orders that made them so.
+    """The held commands, and the orders to hold them.
 
-    A backend asks ``takes`` at every point a command reaches; on True it keeps the command
-    (whatever it needs to go on) and answers it when ``release`` hands the handle back. Handles
-    are told apart by their devices where a backend has several.
+    A backend calls ``takes`` at every point that a command reaches. On True it keeps the command,
+    with the state needed to continue it, and answers it when ``release`` returns its handle. Where
+    a backend has several devices, a handle belongs to a device.
     """
 
     def __init__(self, channel: Events) -> None:
@@ -199,20 +208,20 @@ class Holds:
         self, point: str, count: int, opcodes: list[int] | None = None,
         direction: str | None = None, device: str | None = None, *, least: int = 0,
     ) -> None:
-        """Take an order: the handler of the ``hold`` command."""
+        """Accept an order: the handler of the ``hold`` command."""
         wanted = None if opcodes is None else frozenset(opcodes)
         with self._lock:
             self._orders.append(Hold(point, count, wanted, direction, device, least))
 
     def wanted(self, device: str | None = None) -> bool:
-        """Tell whether there is an order that commands of a device may have to be held for."""
+        """Return whether an order may hold commands of a device."""
         return any(hold.concerns(device) for hold in self._orders)
 
     def takes(
         self, point: str, handle: int, opcode: int, direction: str, device: str | None = None,
         *, length: int = 0,
     ) -> bool:
-        """Tell whether this command is to be held here; count it if so."""
+        """Return whether to hold this command here; count it if so."""
         with self._lock:
             for hold in self._orders:
                 if hold.matches(point, opcode, direction, device, length):
@@ -225,7 +234,7 @@ class Holds:
     def release(self, device: str | None = None) -> list[int]:
         """Hold no more of a device's commands; return the handles that were held, oldest first.
 
-        ``device``: as in ``takes``; a backend that names none has one device.
+        ``device``: as in ``takes``; None for a backend with one device.
         """
         with self._lock:
             mine = [hold for hold in self._orders if hold.concerns(device)]

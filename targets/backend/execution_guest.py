@@ -1,8 +1,8 @@
-"""Commands in the hands of a backend that has one point, EXEC: received, and not answered yet.
+"""Commands in a backend that has one point, EXEC: received, and not answered yet.
 
-Runs in the guest; stdlib only. What a command is (``what``) is the backend's own; here it is held
-or let through (targets.backend.control_guest), and told the truth or a lie
-(targets.backend.lies_guest).
+Runs in the guest; stdlib only. The type of a command (``what``) is the backend's own; this module
+holds it or lets it through (targets.backend.control_guest), and has it carried out correctly or
+wrongly (targets.backend.lies_guest).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ What = TypeVar("What")
 
 
 class Task(NamedTuple, Generic[What]):
-    """A command on its way: what the kernel gave, what the disk makes of it, what events say.
+    """A command in progress: the kernel's command, the disk's access, the data of its events.
 
-    ``since``: when it was received, in seconds of the monotonic clock.
+    ``since``: time of receipt, in seconds of the monotonic clock.
     """
 
     handle: int
@@ -36,7 +36,7 @@ class Task(NamedTuple, Generic[What]):
 
 
 class Execution(Generic[What]):
-    """The commands that have been received. ``carry_out``: carries one out, and answers it."""
+    """The commands received. ``carry_out``: carries one out, and answers it."""
 
     def __init__(
         self, channel: Channel, disk: RamDisk, carry_out: Callable[[Task[What], Lie | None], None]
@@ -51,7 +51,7 @@ class Execution(Generic[What]):
         self._calibration = Calibration()
         self.orders: dict[str, Callable[..., Any]] = {
             "hold": self._holds.order, "lie": self.lies.order, "truth": self.lies.stop}
-        """All but ``release``, after which a backend may have more to do."""
+        """Handlers of all orders except ``release``, after which a backend may have more to do."""
 
     @property
     def held(self) -> Mapping[int, Task[What]]:
@@ -62,7 +62,7 @@ class Execution(Generic[What]):
         self, what: What, access: Access | None, *, opcode: int, direction: str, lba: int | None,
         length: int,
     ) -> None:
-        """Take a command: hold it, or carry it out. ``length`` of its data in bytes."""
+        """Accept a command: hold it, or carry it out. ``length`` of its data in bytes."""
         handle = next(self._handles)
         facts: dict[str, Any] = {"direction": direction, "lba": lba, "bytes": length,
                                  "handle": handle, "opcode": int(opcode)}
@@ -75,7 +75,7 @@ class Execution(Generic[What]):
             self._execute(task)
 
     def step(self, action: str, facts: Mapping[str, Any], **more: Any) -> None:
-        """Tell of a step in a command's life."""
+        """Emit an event for a step in a command's life."""
         self._channel.emit("step", point=POINT, action=action, **more, **facts)
 
     def _execute(self, task: Task[What]) -> None:
@@ -88,8 +88,10 @@ class Execution(Generic[What]):
             self._carry_out(task, lie)
 
     def release(self) -> int:
-        """Let held commands go on, oldest first, and before them those that were dropped, once
-        nothing is to be dropped any more. Return how many there were."""
+        """Carry held commands out, oldest first; return their number.
+
+        Dropped commands come before them, once none is to be dropped any more.
+        """
         held = [self._held.pop(handle, None) for handle in self._holds.release()]
         dropped: list[Task[What]] = []
         if not self.lies.armed:
@@ -100,6 +102,6 @@ class Execution(Generic[What]):
         return len(tasks)
 
     def forget(self) -> None:
-        """Give up what is held or dropped: the device has gone."""
+        """Forget held and dropped commands: the device has gone."""
         self._held.clear()
         self._dropped.clear()

@@ -1,20 +1,20 @@
-"""Lies: ways in which a backend answers what it did not do, or does what it was not asked.
+"""Misbehaviour of a backend: a wrong answer, or a command carried out wrongly.
 
-Runs in the guest; stdlib only. Shared by the backends; each asks ``pick`` when it carries a
-READ or WRITE out. Commands of the test, beside those of targets.backend.control_guest:
+Runs in the guest; stdlib only. Shared by the backends; each calls ``pick`` when it carries a READ
+or WRITE out. Commands of the test, in addition to those of targets.backend.control_guest:
 
 =======  =====================================================================
 do       arguments and effect
 =======  =====================================================================
 lie      how (a How), count, opcodes (list or null: any), direction (write, read or
-         null: any), medium (misread only: the file of another LUN): tell the
-         next ``count`` matching READs and WRITEs this lie
-truth    tell none any more
+         null: any), medium (misread only: the file of another LUN): carry the
+         next ``count`` matching READs and WRITEs out wrongly, in this way
+truth    carry commands out correctly again
 =======  =====================================================================
 
-Every lie told is an event ``lied``: how, handle, opcode, direction, lba, bytes. A command that
-was dropped is carried out after all by a ``release`` that follows ``truth``, so that the device
-can be removed.
+Every command carried out wrongly is an event ``lied``: how, handle, opcode, direction, lba, bytes.
+A ``release`` after ``truth`` carries a dropped command out after all, so that the device can be
+removed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from targets.backend.disk import Access, RamDisk
 
 
 class How(StrEnum):
-    """What is done to a READ or WRITE."""
+    """Ways to carry a READ or WRITE out wrongly."""
 
     CORRUPT = "corrupt"  # one byte is changed once the WRITE's data are on the medium
     SWAP = "swap"  # its data and those of an earlier WRITE change places
@@ -39,7 +39,7 @@ class How(StrEnum):
 
 
 WRITES = frozenset({How.CORRUPT, How.SWAP, How.SKIP})
-"""What can only be done to a WRITE."""
+"""Ways that apply to a WRITE only."""
 
 CORRUPT_AT = 300
 """Offset of the byte that is changed: in the data's first block, not at its edge."""
@@ -47,7 +47,10 @@ CORRUPT_AT = 300
 
 @dataclass
 class Lie:
-    """One order to lie to ``count`` commands. ``carried_out``: how many were."""
+    """One order to carry ``count`` commands out wrongly.
+
+    ``carried_out``: number of these so far.
+    """
 
     how: How
     count: int
@@ -57,7 +60,7 @@ class Lie:
     carried_out: int = 0
 
     def matches(self, opcode: int, direction: str) -> bool:
-        """Tell whether a command is one of those to be lied to."""
+        """Return whether the order applies to a command."""
         return (
             self.carried_out < self.count
             and (self.opcodes is None or opcode in self.opcodes)
@@ -66,7 +69,10 @@ class Lie:
 
 
 class Lies:
-    """The orders to lie, and the lies' effects on the disk. ``armed``: whether there are any."""
+    """The orders to misbehave, and their effects on the disk.
+
+    ``armed``: whether there are any orders.
+    """
 
     def __init__(self, channel: Events, disk: RamDisk) -> None:
         self.armed = False
@@ -79,7 +85,7 @@ class Lies:
         self, how: str, count: int, opcodes: list[int] | None = None,
         direction: str | None = None, medium: str | None = None,
     ) -> None:
-        """Take an order: the handler of the ``lie`` command."""
+        """Accept an order: the handler of the ``lie`` command."""
         way = How(how)
         only = "write" if way in WRITES else "read" if way is How.MISREAD else direction
         if direction not in (None, only):
@@ -95,7 +101,10 @@ class Lies:
         self.armed = False
 
     def pick(self, handle: int, opcode: int, access: Access | None) -> Lie | None:
-        """Return the lie that a command is to be told, and count it; None: it gets the truth."""
+        """Return the order that applies to a command, and count the command.
+
+        None: carry the command out correctly.
+        """
         if access is None or not access.length:
             return None
         for lie in self._orders:
@@ -111,7 +120,7 @@ class Lies:
         return None
 
     def _possible(self, lie: Lie, access: Access) -> bool:
-        """Tell whether there is what the lie takes: another WRITE of the same length."""
+        """Return whether the order can be met: some need another WRITE of the same length."""
         if lie.how not in (How.SWAP, How.MISREAD) or lie.medium is not None:
             return True
         other = self._written
@@ -119,7 +128,7 @@ class Lies:
             other.end <= access.offset or access.end <= other.offset)
 
     def spoil(self, lie: Lie | None, access: Access) -> None:
-        """Do what a lie does to the medium once a WRITE's data are there."""
+        """Apply an order's effect to the medium once a WRITE's data are there."""
         if lie is None:
             return
         data = self._disk.data
@@ -133,7 +142,7 @@ class Lies:
             data[other.offset:other.end] = mine
 
     def source(self, lie: Lie | None, access: Access) -> memoryview:
-        """Return the data that a READ gets."""
+        """Return the data that a READ returns."""
         if lie is None or lie.how is not How.MISREAD:
             return self._disk.data[access.offset:access.end]
         if lie.medium is not None:

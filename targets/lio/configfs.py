@@ -1,7 +1,7 @@
 """Bounded operations on LIO's configuration file system.
 
-Any of them can block for as long as a command is in flight, so each is begun on the machine
-and waited for; one that is late is named.
+Any of them can block for as long as a command is in flight, so each is begun on the machine and
+waited for; the error for a late one names the operation.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ BLOCK_HBA = f"{TARGET}/core/iblock_0"
 class Configfs:
     """Operations that together may take ``seconds`` of the machine's time.
 
-    Each raises TargetFailedError, with its name and path, when it fails or is late; after a
-    late one the others are refused, because they would wait for the same locks.
+    Each raises TargetFailedError, with its name and path, when it fails or is late. After a late
+    one further operations are refused, because they would wait for the same locks.
     """
 
     def __init__(self, machine: Machine, seconds: float) -> None:
@@ -29,13 +29,13 @@ class Configfs:
         self.allow(seconds)
 
     def allow(self, seconds: float) -> None:
-        """Begin anew: what follows may take ``seconds`` together."""
+        """Begin a new budget: further operations may take ``seconds`` together."""
         self._seconds = seconds
         self._end = self.machine.now() + seconds
         self._stuck: str | None = None
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is such an object."""
+        """Return whether the object exists."""
         return self.machine.exists(path)
 
     def mkdir(self, path: str) -> None:
@@ -55,7 +55,7 @@ class Configfs:
         self._do("symlink", source, path)
 
     def clear(self, path: str, text: str) -> None:
-        """Write an attribute, unless what has it is gone already."""
+        """Write an attribute, unless its object is gone already."""
         self._do("write", path, text, missing_ok=True)
 
     def remove_link(self, path: str) -> None:

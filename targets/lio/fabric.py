@@ -1,6 +1,6 @@
-"""How LIO shows a backstore to an initiator: over iSCSI, or by tcm_loop on the machine itself.
+"""Export of a backstore to an initiator: over iSCSI, or by tcm_loop on the machine itself.
 
-Every step puts its undoing on the ``undo`` stack; one that may be late does so first.
+Every step puts its undoing on the ``undo`` stack; a step that may be late does so before it begins.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TPG_ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class Export:
-    """An exported LUN: its directory and link in configfs, and where an initiator finds it."""
+    """An exported LUN: its directory and link in configfs, and its address for an initiator."""
 
     lun: str
     link: str
@@ -82,7 +82,7 @@ def loopback(config: Configfs, name: str, backstore: str, undo: ExitStack) -> Ex
 
 @dataclass(frozen=True)
 class Fabric:
-    """A way to export: its kernel module, its directory below target/, its function."""
+    """An export method: its kernel module, its directory below target/, its function."""
 
     module: str
     directory: str

@@ -1,4 +1,4 @@
-"""Operations on a deployed LIO, by name: what an administrator may do under I/O.
+"""Operations on a deployed LIO, by name: an administrator's actions under I/O.
 
 Each is one change in configfs, which blocks for as long as LIO waits for commands.
 """
@@ -35,7 +35,7 @@ class OperationContext:
 
 @dataclass(frozen=True)
 class Operation:
-    """One change. ``arguments``: of the verb; ``undo``: what heals, or None."""
+    """One change. ``arguments``: of the verb; ``undo``: function that heals, or None."""
 
     name: str
     verb: str
@@ -46,7 +46,7 @@ class Operation:
     ends_device: bool = False
 
     def begin(self, context: OperationContext) -> Begun:
-        """Begin it."""
+        """Begin the change."""
         arguments = self.arguments(context)
         step = Step(context.machine, context.machine.begin(self.verb, *arguments), self.verb,
                     " ".join((self.verb, *arguments)), self.refused)
@@ -75,7 +75,7 @@ OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
 
 
 def table(context: OperationContext) -> Mapping[str, Callable[[], Begun]]:
-    """Return what begins each operation of a deployment, by name."""
+    """Return the functions that begin a deployment's operations, by the operations' names."""
     over_iscsi = context.export.iqn is not None
     return {name: partial(each.begin, context) for name, each in OPERATIONS.items()
             if over_iscsi or not each.iscsi_only}

@@ -1,8 +1,8 @@
 """TCMU's shared memory: the mailbox and the command ring (uapi/linux/target_core_user.h).
 
-Runs in the guest; stdlib only. Knows memory and nothing else, so it works on any buffer. The
-commands are read ahead of the ring's tail by a private pointer, so one that is held blocks
-no other; they may be completed in any order (TCMU_MAILBOX_FLAG_CAP_OOOC).
+Runs in the guest; stdlib only. Accesses memory only, so it works on any buffer. Commands are read
+ahead of the ring's tail by a private pointer, so a held command blocks no other; they may be
+completed in any order (TCMU_MAILBOX_FLAG_CAP_OOOC).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TMR_NAMES = {
 }
 
 CDB_SIZE = 16
-"""Bytes of a CDB that are copied: all of those this project's backends know. Shorter CDBs are
+"""Bytes of a CDB that are copied: the longest CDB of this project's backends. Shorter CDBs are
 followed by zeros (queue_cmd_ring clears the entry)."""
 
 _ENTRY = struct.Struct("=IH2xI12xQ")  # len_op, cmd_id, iov_cnt, cdb_off
@@ -64,21 +64,21 @@ class Command(NamedTuple):
 
 
 class TaskManagement(NamedTuple):
-    """A task management request that the kernel tells of, and the commands it aborts."""
+    """A task management request reported by the kernel, and the commands that it aborts."""
 
     kind: int
     cmd_ids: tuple[int, ...]
 
 
 class BrokenRingError(Exception):
-    """The ring holds what cannot be: somebody else has moved it."""
+    """The ring has impossible contents: another process has moved it."""
 
 
 class Ring:
     """The command ring in ``area``, the whole shared memory.
 
-    Raises BrokenRingError when the mailbox is of another version or cannot complete commands
-    out of order.
+    Raises BrokenRingError when the mailbox has another version or cannot complete commands out of
+    order.
     """
 
     def __init__(self, area: memoryview | mmap.mmap | bytearray) -> None:
@@ -87,20 +87,24 @@ class Ring:
             raise BrokenRingError(f"mailbox version {version}, flags {flags:#x}")
         self._has_read_len = bool(flags & FLAG_CAP_READ_LEN)
         self.area = memoryview(area).cast("B")
-        # One aligned 32-bit access each, which the kernel never sees half-done; struct's
-        # standard sizes would store byte by byte.
+        # One aligned 32-bit access each, which the kernel never sees half-done; struct's standard
+        # sizes would store byte by byte.
         self._words = self.area[:MAILBOX_SIZE].cast("I")
         self._start = self._words[CMDR_OFF // 4]
         self._size = self._words[CMDR_SIZE // 4]
         self._next = self._tail = self._words[CMD_TAIL // 4]
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self._words.release()
         self.area.release()
 
     def pointers(self) -> dict[str, int]:
-        """Return where the kernel writes next, what is answered, and what has been read."""
+        """Return the ring's pointers.
+
+        They are the kernel's next entry, the end of the answered entries, and the end of the read
+        ones.
+        """
         return {"cmd_head": self._words[CMD_HEAD // 4], "cmd_tail": self._words[CMD_TAIL // 4],
                 "read": self._next, "size": self._size}
 
@@ -125,7 +129,7 @@ class Ring:
             kind, struct.unpack_from(f"={count}H", self.area, at + TMR_CMD_IDS))
 
     def _after(self, position: int, len_op: int) -> int:
-        """Return the position behind an entry."""
+        """Return the position after an entry."""
         length = len_op & ~OP_MASK
         if not length or length > self._size:
             raise BrokenRingError(f"an entry of {length} bytes at {position}")
@@ -151,7 +155,7 @@ class Ring:
         self._move_tail(self._after(self._tail, len_op))
 
     def skip(self) -> None:
-        """Give entries back to the kernel that were taken and need no answer."""
+        """Return taken entries that need no answer to the kernel."""
         tail = self._tail
         while tail != self._next and (len_op := self._len_op(tail)) & OP_MASK != OP_CMD:
             tail = self._after(tail, len_op)

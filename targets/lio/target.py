@@ -1,5 +1,7 @@
-"""LIO, the kernel's own SCSI target, with a TCMU backstore or a block device; set up through
-configfs by hand."""
+"""LIO, the kernel's own SCSI target, with a TCMU backstore or a block device.
+
+It is set up directly through configfs.
+"""
 
 from __future__ import annotations
 
@@ -38,16 +40,17 @@ DATA_AREA_MB = 32
 """Room for 32 commands of MAX_TRANSFER; TCMU's default is 1 GiB (DATA_AREA_PAGES_DEF)."""
 
 CMD_RING_MB = 1
-"""Thousands of commands; TCMU's default is 8 MiB of kernel memory, and more to snapshot."""
+"""Room for thousands of commands; TCMU's default is 8 MiB of kernel memory, which enlarges
+snapshots."""
 
 CMD_TIME_OUT = 2
-"""Seconds after which TCMU itself ends a command that its backend does not answer. Its own
-default, 30 (TCMU_TIME_OUT), is longer than any bound of the ladder."""
+"""Seconds after which TCMU itself ends a command that its backend does not answer. TCMU's default,
+30 (TCMU_TIME_OUT), is longer than any bound of the ladder."""
 
 OPTIONS = ("cmd_time_out",)
 
 IBLOCK = "iblock"
-"""The handler of a device that is a block device's, and has no backend of ours."""
+"""The handler of a device on a block device, without a backend of ours."""
 
 KERNEL_THREADS = (
     "iscsi_np", "iscsi_ttx", "iscsi_trx",
@@ -56,7 +59,7 @@ KERNEL_THREADS = (
 
 MODULES = (*(fabric.module for fabric in FABRICS.values()), "target_core_user",
            "target_core_iblock")
-"""In the order in which they can be unloaded."""
+"""In unload order."""
 
 SLABS = (
     "se_sess_cache", "se_ua_cache", "t10_pr_reg_cache", "t10_alua_lu_gp_cache",
@@ -68,11 +71,11 @@ SLABS = (
 )
 
 SHARED = (*(fabric.directory for fabric in FABRICS.values()), HBA, BLOCK_HBA)
-"""The directories in configfs below which every deployment makes its own."""
+"""The directories in configfs in which every deployment makes its own."""
 
 
 def cmd_time_out(device: Device) -> int:
-    """Return the only option there is. Raises WrongUsageError for others and nonsense."""
+    """Return the only option. Raises WrongUsageError for other options and invalid values."""
     unknown = sorted(set(device.options) - set(OPTIONS))
     if unknown:
         raise WrongUsageError(
@@ -84,7 +87,7 @@ def cmd_time_out(device: Device) -> int:
 
 
 def check(device: Device) -> None:
-    """Raise WrongUsageError for a handler or options there are not, and for more than one LUN."""
+    """Raise WrongUsageError for an unknown handler or option, and for more than one LUN."""
     if device.handler == IBLOCK:
         if device.options:
             raise WrongUsageError(f"{IBLOCK} has no option {', '.join(sorted(device.options))}")
@@ -99,12 +102,12 @@ def check(device: Device) -> None:
 
 
 def serial(device: Device) -> str:
-    """Return a device's Unit Serial Number, the same each time it is deployed."""
+    """Return a device's Unit Serial Number, the same for every deployment."""
     return f"stf-{device.name}"
 
 
 def medium(device: Device) -> str:
-    """Return the file that keeps a device's data; it outlives the deployment."""
+    """Return the path of the file with a device's data; it outlives the deployment."""
     return f"/dev/shm/stf-{device.name}"
 
 
@@ -119,7 +122,7 @@ def backend_argv(device: Device) -> list[str]:
 
 
 class Lio:
-    """The kernel's own target, as the machine's kernel has it."""
+    """LIO in the machine's kernel."""
 
     name = "lio"
     traits = TRAITS
@@ -131,10 +134,10 @@ class Lio:
         self._release: str | None = None
 
     def check(self, release: str) -> None:
-        """Every kernel is taken to have it; ``load`` says so when one does not."""
+        """Accept every kernel; ``load`` raises when the kernel has no LIO."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Return its version, which is the kernel's, once it has been loaded."""
+        """Return the version, which is the kernel's, once LIO has been loaded."""
         return {"name": self.name, "version": self._release or "the kernel's",
                 "origin": "the kernel's own", "backend": "TCMU"}
 
@@ -194,7 +197,7 @@ class Lio:
 
 
 def make_block_backstore(config: Configfs, device: Device, below: str, undo: ExitStack) -> str:
-    """Make and enable a backstore of a block device's; return its directory."""
+    """Make and enable a backstore on a block device; return its directory."""
     path = _backstore_directory(config, f"{BLOCK_HBA}/{device.name}", undo)
     config.write(f"{path}/control", f"udev_path={below}")
     config.write(f"{path}/enable", "1")
@@ -219,7 +222,7 @@ def make_backstore(config: Configfs, device: Device, undo: ExitStack) -> str:
         f"hw_block_size={device.block_size}",
         f"hw_max_sectors={MAX_TRANSFER // device.block_size}",
         f"max_data_area_mb={DATA_AREA_MB}", f"cmd_ring_size_mb={CMD_RING_MB}",
-        "nl_reply_supported=-1",  # nobody answers TCMU's netlink events
+        "nl_reply_supported=-1",  # no process answers TCMU's netlink events
     ]))
     config.write(f"{path}/attrib/cmd_time_out", str(cmd_time_out(device)))  # EINVAL once exported
     config.write(f"{path}/enable", "1")
@@ -230,8 +233,10 @@ def make_backstore(config: Configfs, device: Device, undo: ExitStack) -> str:
 
 @dataclass(frozen=True)
 class LioDeployment:
-    """One device, exported by one fabric. ``backstore``: its directory in configfs. ``below``: what
-    a block device's is over."""
+    """One device, exported by one fabric.
+
+    ``backstore``: its directory in configfs. ``below``: the storage of a block device.
+    """
 
     machine: Machine
     device: Device
@@ -259,7 +264,7 @@ class LioDeployment:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """The one address there is."""
+        """The only address."""
         return (self.address,)
 
     @property
@@ -269,19 +274,22 @@ class LioDeployment:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """What can be begun on it, by name."""
+        """The operations that can be begun on the deployment, by name."""
         return tuple(self._operations.table)
 
     def begin(self, operation: str) -> Begun:
-        """Begin an operation; a second one of the same name takes the first one's place."""
+        """Begin an operation; a second one of the same name replaces the first in the table."""
         return self._operations.begin(operation)
 
     def heal(self, operation: str, deadline: float) -> None:
-        """Undo an operation that was begun; fine if it was not."""
+        """Undo an operation that was begun; do nothing if it was not."""
         self._operations.heal(operation, deadline)
 
     def views(self) -> Mapping[str, str | Sequence[str]]:
-        """Configfs: backstore, LUN (which blocks while it is being unlinked), TPG; TCMU's ring."""
+        """Return configfs' files and TCMU's ring.
+
+        The files are those of backstore, LUN (reads block while it is being unlinked) and TPG.
+        """
         group = self.export.lun.rpartition("/lun/")[0]
         return {
             "lio-backstore": [f"{self.backstore}/{name}" for name in (
@@ -305,19 +313,19 @@ class LioDeployment:
         return "".join(f"{name}: {value}\n" for name, value in ring.items())
 
     def present(self) -> bool:
-        """Whether the backstore is there."""
+        """Return whether the backstore exists."""
         return self.config.exists(self.backstore)
 
     def unfetched(self) -> int:
-        """TCMU hands all commands over at once: none waits, as far as can be seen."""
+        """Return 0: TCMU passes all commands on at once, and no waiting one can be observed."""
         return 0
 
     def reachable(self) -> bool:
-        """Whether the LUN is linked to the backstore."""
+        """Return whether the LUN is linked to the backstore."""
         return self.config.exists(self.export.link)
 
     def end_process(self, pid: int) -> None:
-        """SIGKILL a process that is not the backend's own."""
+        """Send SIGKILL to a process other than the backend's own."""
         self.machine.run(["kill", "-9", str(pid)], check=False)
 
     def remove_lun(self) -> None:
@@ -326,7 +334,7 @@ class LioDeployment:
         self.config.remove_link(self.export.link)
 
     def removal_waits(self) -> bool:
-        """Whether the LUN's unlinking waits in the kernel."""
+        """Return whether the LUN's unlinking waits in the kernel."""
         return "unlink" in self.machine.waiting()
 
     def take_device_away(self) -> None:
@@ -336,16 +344,17 @@ class LioDeployment:
         self.config.remove_directory(self.backstore)
 
     def remove(self) -> None:
-        """Undo the deployment, while somebody answers the commands that are still there."""
+        """Undo the deployment, while a backend answers the remaining commands."""
         self.config.allow(self.ladder.step)
         with self._commands_answered():
             self.undo.close()
 
     @contextmanager
     def _commands_answered(self) -> Iterator[None]:
-        """See that no command waits for a backend, and that those to come find one.
+        """Ensure that no command waits for a backend, and that a backend answers new commands.
 
-        Without one, error handling's own commands would wait too, for ever with cmd_time_out=0.
+        Without a backend, the commands of error handling would wait, too: for ever with
+        cmd_time_out=0.
         """
         if self.backend.serving(self.ladder.step):
             self.backend.release(self.ladder.step)
@@ -365,7 +374,10 @@ class LioDeployment:
             substitute.wait(self.ladder.step)
 
     def _substitute(self) -> Process:
-        """Start a backend in place of the dead one; it fails what that one left unanswered."""
+        """Start a backend in place of the dead one.
+
+        It ends that one's unanswered commands with CHECK CONDITION (``--reset-ring 2``).
+        """
         ready = threading.Event()
         argv = [*backend_argv(self.device), "--reset-ring", "2", "--backstore", self.backstore]
         process = self.machine.spawn(

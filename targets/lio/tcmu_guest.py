@@ -2,13 +2,13 @@
 
 Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and
 targets.backend.lies_guest; TCMU has one point, EXEC: the command has been read from the ring and
-not been answered. Beside the events listed there it emits
+not been answered. Besides the events listed there it emits
 
-- ``tmr``: function, handles (of held commands) and aborted (how many commands): a task
-  management request that TCMU tells of; held commands stay held.
-- ``gone``: reason: the kernel took the device away; the process stays.
-- ``refused``: handle, error: a command cannot be answered, because one that was answered twice
-  has used up its entry.
+- ``tmr``: function, handles (of held commands) and aborted (number of commands): a task
+  management request reported by TCMU; held commands stay held.
+- ``gone``: reason: the kernel removed the device; the process continues.
+- ``refused``: handle, error: a command cannot be answered, because a command that was answered
+  twice has used up its entry.
 
 A ``step`` may be "given up" in place of "answered": TCMU had ended the command by itself.
 """
@@ -41,23 +41,24 @@ from targets.lio.ring_guest import TMR_NAMES, BrokenRingError, Command, Ring, Ta
 UIO_CLASS = Path("/sys/class/uio")
 
 KICK = bytes(4)
-"""What is written to say that the tail has moved (uio_write wants 4 bytes; tcmu_irqcontrol
-ignores their value)."""
+"""Bytes that report a moved tail to the kernel (uio_write requires 4 bytes; tcmu_irqcontrol ignores
+their value)."""
 
 GIVEN_UP = fixed_sense(NOT_READY, LOGICAL_UNIT_COMMUNICATION_FAILURE)
-"""As the kernel ends what has timed out (tcmu_check_expired_ring_cmd, target_core_user.c)."""
+"""Sense data with which the kernel ends timed-out commands (tcmu_check_expired_ring_cmd,
+target_core_user.c)."""
 
 ABOUT_TO = 0.2
-"""Seconds before its time out from which on a command counts as given up: TCMU's clock for it has
-run since before it was read from the ring."""
+"""Seconds before its time-out from which on a command counts as given up: TCMU's timer for it
+started before it was read from the ring."""
 
 
 class Uio:
     """An open uio device of TCMU and its shared memory; ``name`` as in sysfs.
 
-    ``reset``: how to end what an earlier backend left unanswered, before the ring is read: 1
-    with BUSY, 2 with CHECK CONDITION; ``backstore`` is the device's configfs directory. Raises
-    FileNotFoundError when there is no such device, OSError when it is taken.
+    ``reset``: status with which to end an earlier backend's unanswered commands before the ring is
+    read: 1 for BUSY, 2 for CHECK CONDITION; ``backstore`` is the device's configfs directory.
+    Raises FileNotFoundError when there is no such device, OSError when it is in use.
     """
 
     def __init__(self, name: str, reset: int | None = None, backstore: str = "") -> None:
@@ -78,25 +79,27 @@ class Uio:
             self._undo = undo.pop_all()
 
     def close(self) -> None:
-        """Close it: the mapping and its duplicate of the descriptor too, else the kernel
-        takes the device for open still."""
+        """Close the device, with the mapping and its duplicate of the descriptor.
+
+        With any of these left, the device remains open for the kernel.
+        """
         self.ring.close()
         self._undo.close()
 
     def acknowledge(self) -> None:
-        """Take note of a wake-up. Raises OSError when the kernel took the device away."""
+        """Acknowledge a wake-up. Raises OSError when the kernel has removed the device."""
         with suppress(BlockingIOError):
             os.read(self.fd, 4)
 
     def kick(self) -> None:
-        """Tell the kernel that there are answers."""
+        """Notify the kernel of answers."""
         self.ring.skip()
         os.write(self.fd, KICK)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What ``main`` was told."""
+    """The arguments of ``main``."""
 
     name: str
     medium: str
@@ -111,7 +114,7 @@ class Options:
 
 
 class Server:
-    """Serves one device until the test hangs up or says exit.
+    """Serves one device until the test closes the channel or sends ``exit``.
 
     ``time_out``: seconds after which TCMU gives a command up, 0 for never.
     """
@@ -138,7 +141,7 @@ class Server:
         self._poll.register(self._channel.fd_in, select.POLLIN)
         self._poll.register(self._uio.fd, select.POLLIN)
         self._channel.emit("ready", size=self._disk.size)
-        self._drain()  # what came before the device was open woke nobody
+        self._drain()  # commands that came before the device was open caused no wake-up
         while not self._exiting:
             self._channel.flush()
             self._turn(self._poll.poll())
@@ -164,7 +167,7 @@ class Server:
             self._drop()
 
     def _drain(self) -> None:
-        """Deal with everything that is in the ring, then tell the kernel once."""
+        """Process all entries of the ring, then notify the kernel once."""
         assert self._uio is not None
         entries = 0
         for entries, entry in enumerate(self._uio.ring.take(), 1):  # noqa: B007
@@ -206,11 +209,11 @@ class Server:
             self._channel.emit("refused", handle=task.handle, error=str(error))
 
     def _given_up(self, task: Task[Command]) -> bool:
-        """Tell whether TCMU has ended a command by itself, or is about to.
+        """Return whether TCMU has ended a command by itself, or is about to.
 
-        It cannot take it back (tcmu_check_expired_ring_cmd, target_core_user.c): a handler that
-        then carried it out would write over what has been written since. Its entry of the ring has
-        to be completed all the same.
+        TCMU cannot revoke the command (tcmu_check_expired_ring_cmd, target_core_user.c): a handler
+        that then carried it out would overwrite later writes. Its entry of the ring has to be
+        completed all the same.
         """
         held = time.monotonic() - task.since
         return bool(self._time_out) and held > self._time_out - ABOUT_TO
@@ -218,8 +221,9 @@ class Server:
     def _transfer(self, ring: Ring, command: Command, access: Access, lie: Lie | None) -> int:
         """Move a READ's or WRITE's data, and answer it.
 
-        LIO hands a CDB over with as much room as the initiator expects to move, and compares them
-        by nothing: with less than the CDB's it is refused, or who reads would not hear of it.
+        LIO passes a CDB on with a buffer of the initiator's expected length, and does not compare
+        the two. A buffer shorter than the CDB's length is refused, since a READ's initiator would
+        not learn of the missing data.
         """
         room = sum(length for _, length in command.iov)
         if room < access.length:
@@ -227,7 +231,7 @@ class Server:
             return CHECK_CONDITION
         if access.direction == "read":
             data = self._execution.lies.source(lie, access)
-            if room > access.length:  # the pages still hold what earlier commands moved
+            if room > access.length:  # the pages still hold the data of earlier commands
                 data = memoryview(bytes(data).ljust(room, b"\0"))
             self._scatter(ring, command, data)
             ring.complete(command.cmd_id, GOOD, b"",
@@ -240,7 +244,7 @@ class Server:
         return GOOD
 
     def _answer_again(self, ring: Ring, task: Task[Command]) -> None:
-        """Answer a command a second time, in an entry that another one will miss."""
+        """Answer a command a second time, in the entry of another command."""
         self._entries_short = True
         ring.complete(task.what.cmd_id, GOOD)
         self._execution.step("answered", task.facts, status=GOOD)
@@ -255,7 +259,7 @@ class Server:
         if way == "read":
             room = sum(length for _, length in command.iov)
             read_len = min(len(data), room)
-            # The pages still hold what earlier commands moved.
+            # The pages still hold the data of earlier commands.
             self._scatter(ring, command, memoryview(data.ljust(room, b"\0")))
         ring.complete(command.cmd_id, status, sense, read_len)
         return status
@@ -283,12 +287,12 @@ class Server:
                            handles=handles, aborted=len(request.cmd_ids))
 
     def release(self) -> None:
-        """Let what is held go on, and what was dropped."""
+        """Carry out held and dropped commands."""
         if self._execution.release() and self._uio is not None:
             self._uio.kick()
 
     def close(self) -> None:
-        """Close the device; what is held stays unanswered."""
+        """Close the device; held commands stay unanswered."""
         if self._uio is not None:
             self._drop()
             self._channel.emit("closed")
@@ -301,22 +305,22 @@ class Server:
         self._uio = None
 
     def exit(self) -> None:
-        """Leave once the command is answered."""
+        """End the process once the command is answered."""
         self._exiting = True
 
     def ring(self) -> dict[str, int]:
-        """Return the ring's pointers, and how many commands are held."""
+        """Return the ring's pointers, and the number of held commands."""
         if self._uio is None:
             raise ValueError("the device is closed")
         return {**self._uio.ring.pointers(), "held": len(self._execution.held)}
 
     def serving(self) -> bool:
-        """Tell whether the device is open."""
+        """Return whether the device is open."""
         return self._uio is not None
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Return what the arguments say. Raises SystemExit when they are wrong."""
+    """Return the parsed arguments. Raises SystemExit when they are wrong."""
     parser = argparse.ArgumentParser(prog="tcmu", description=__doc__)
     parser.add_argument("--name", required=True, help="name of the uio device")
     parser.add_argument("--medium", required=True, help="file that keeps the data")
@@ -332,7 +336,7 @@ def parse(argv: Sequence[str]) -> Options:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve the device that the arguments name."""
+    """Serve the device named by the arguments."""
     options = parse(argv)
     with RamDisk(options.medium, options.size, options.block_size,
                  vendor=options.vendor, product=options.product, serial=options.serial) as disk:

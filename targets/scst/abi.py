@@ -1,8 +1,8 @@
-"""The binary interface of /dev/scst_user, as include/scst_user.h of SCST declares it.
+"""The binary interface of /dev/scst_user, as declared in include/scst_user.h of SCST.
 
-Runs in the guest and on the host; stdlib only. Names are the header's. The ctypes structures
-are the only statement of the layout: formats for ``struct`` are derived from them, and a
-selftest compares them with the header of an installation.
+Runs in the guest and on the host; stdlib only. Names are the header's. The ctypes structures are
+the only definition of the layout: formats for ``struct`` are derived from them, and a selftest
+compares them with the header of an installation.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ SCST_MAX_EXTERNAL_NAME = 256
 SCST_MAX_CDB_SIZE = 16
 
 LICENSE = "GPL"
-"""One of the licenses that dev_user_check_version (scst_user.c) takes."""
+"""One of the licenses that dev_user_check_version (scst_user.c) accepts."""
 
 STRING_ROOM = 128
-"""Bytes to give ``version_str`` and ``license_str``: the kernel copies 91 from both."""
+"""Bytes of the buffers for ``version_str`` and ``license_str``: the kernel copies 91 from both."""
 
 NAME_MAX = SCST_MAX_NAME - 2
-"""Longest device name that SCST keeps whole (dev_user_register_dev, scst_user.c)."""
+"""Longest device name that SCST does not truncate (dev_user_register_dev, scst_user.c)."""
 
 
 class DeviceType(IntEnum):
     """TYPE_* of scsi/scsi.h and scst_const.h: peripheral device types (SPC-4 table 141).
 
-    For another one SCST has no parser: it leaves the CDB to the backend.
+    For any other type SCST has no parser: it leaves the CDB to the backend.
     """
 
     DISK = 0
@@ -53,7 +53,7 @@ class DeviceType(IntEnum):
 
 
 class ParseType(IntEnum):
-    """SCST_USER_PARSE_*: who parses a CDB."""
+    """SCST_USER_PARSE_*: the parser of a CDB, in the kernel or in the backend."""
 
     STANDARD = 0
     CALL = 1
@@ -61,14 +61,14 @@ class ParseType(IntEnum):
 
 
 class OnFreeCmdType(IntEnum):
-    """SCST_USER_ON_FREE_CMD_*: whether the end of a command is told."""
+    """SCST_USER_ON_FREE_CMD_*: whether the kernel reports the end of a command."""
 
     CALL = 0
     IGNORE = 1
 
 
 class MemoryReuseType(IntEnum):
-    """SCST_USER_MEM_*: which commands' buffers the kernel keeps for later ones."""
+    """SCST_USER_MEM_*: the commands whose buffers the kernel keeps for later ones."""
 
     NONE = 0
     READ = 1
@@ -77,7 +77,7 @@ class MemoryReuseType(IntEnum):
 
 
 class PartialTransfersType(IntEnum):
-    """SCST_USER_PARTIAL_TRANSFERS_*: kept by the kernel, and used by none yet."""
+    """SCST_USER_PARTIAL_TRANSFERS_*: stored by the kernel, and not yet used."""
 
     NOT_SUPPORTED = 0
     SUPPORTED_ORDERED = 1
@@ -99,7 +99,7 @@ class QueueAlg(IntEnum):
 
 
 class Qerr(IntEnum):
-    """SCST_QERR_*: what other commands' errors do to a command (SPC-4 table 365)."""
+    """SCST_QERR_*: effect of other commands' errors on a command (SPC-4 table 365)."""
 
     ALL_RESUME = 0
     ABORT_ALL = 1
@@ -107,7 +107,7 @@ class Qerr(IntEnum):
 
 
 class DSense(IntEnum):
-    """SCST_D_SENSE_*: format of the sense data that SCST makes (SPC-4 7.5.8)."""
+    """SCST_D_SENSE_*: format of the sense data that SCST generates (SPC-4 7.5.8)."""
 
     FIXED_SENSE = 0
     DESCR_SENSE = 1
@@ -131,7 +131,7 @@ class TmFunction(IntEnum):
 
 
 class State(IntEnum):
-    """UCMD_STATE_*: what the kernel waits for; also the number in a subcode."""
+    """UCMD_STATE_*: the reply that the kernel waits for; also the number in a subcode."""
 
     PARSING = 1
     BUF_ALLOCING = 2
@@ -344,7 +344,7 @@ class CdbHead(ctypes.Structure):
 
 
 class Unsigned64(ctypes.Structure):
-    """A signed field that is read as unsigned: what was negative is beyond every limit then."""
+    """A signed field that is read as unsigned: negative values exceed every limit then."""
 
     _fields_ = (("value", c_uint64),)
 
@@ -406,7 +406,7 @@ class ReplyAllocMem(ctypes.Structure):
 
 
 class DataDescriptor(ctypes.Structure):
-    """struct scst_user_data_descriptor; a list of them ends with one of 0 blocks."""
+    """struct scst_user_data_descriptor; an entry of 0 blocks ends a list."""
 
     _fields_ = (("usdd_lba", c_uint64), ("usdd_blocks", c_uint64))
 
@@ -538,8 +538,8 @@ class Subcode(IntEnum):
 def packing(*pieces: tuple[int, type[ctypes.Structure], tuple[str, ...]]) -> struct.Struct:
     """Return a format for some fields of structures that lie at given offsets of a buffer.
 
-    ``pieces``: (offset, structure, names of its fields), in the order of the offsets. What lies
-    between the fields is skipped when unpacking, and zeroed when packing.
+    ``pieces``: (offset, structure, names of its fields), in the order of the offsets. Bytes between
+    the fields are skipped when unpacking, and zeroed when packing.
     """
     layout, at = "=", 0
     for base, structure, names in pieces:
@@ -558,7 +558,7 @@ _LETTERS: dict[object, str] = {
 
 
 def _kinds(structure: type[ctypes.Structure] | type[ctypes.Union]) -> dict[str, str]:
-    """Return the ``struct`` letters of a structure's fields, anonymous ones looked through."""
+    """Return the ``struct`` letters of a structure's fields and anonymous members."""
     kinds: dict[str, str] = {}
     anonymous = getattr(structure, "_anonymous_", ())
     for name, kind, *_ in structure._fields_:

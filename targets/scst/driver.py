@@ -1,7 +1,7 @@
-"""SCST's target drivers: how devices are shown to an initiator, iSCSI-SCST and scst_local.
+"""SCST's target drivers, which export devices to an initiator: iSCSI-SCST and scst_local.
 
-Both make targets of their own for the deployment, so that nothing of it outlives it: with
-scst_local's target the SCSI host and the disks on it go.
+Both make targets for each deployment, so that no part of it outlives it: the SCSI host of
+scst_local, and its disks, go with scst_local's target.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from targets.target import Transport, portal_of
 
 IQN = "iqn.2026-01.org.scsi-target-faults:scst"
 LUN = 0
-"""SCST wants every target to have LUN 0 (README, "Target drivers")."""
+"""SCST requires LUN 0 in every target (README, "Target drivers")."""
 
 EVERYBODY = "*"
-"""The initiators of a group: SCST compares names with wildcards (README, "Access control")."""
+"""Pattern for all initiators in a group: SCST compares names with wildcards (README, "Access
+control")."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a target exports: names of devices by LUN, to ``group`` ("": to everybody).
+    """The exports of a target: names of devices by LUN, to ``group`` ("": to all initiators).
 
     ``session``: a target's attributes, by the names of iSCSI-SCST's README.
     """
@@ -40,7 +41,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Export:
-    """A target that was made: its driver and name, what it exports, where an initiator finds it.
+    """A target that was made: its driver, name, layout, and address for an initiator.
 
     ``session``: the name of scst_local's session; None over iSCSI, where initiators log in.
     """
@@ -60,7 +61,7 @@ class Export:
 
     @property
     def group(self) -> str:
-        """The directory of those that see the LUNs: an initiator group, or the target itself."""
+        """The directory that holds the LUNs: an initiator group, or the target itself."""
         group = self.layout.group
         return f"{self.target}/ini_groups/{group}" if group else self.target
 
@@ -71,12 +72,12 @@ class Export:
 
 
 class Driver(Protocol):
-    """Makes a target that exports a layout; puts its undoing on ``undo``."""
+    """Makes a target that exports a layout; puts the undoing on ``undo``."""
 
     def __call__(
         self, machine: Machine, name: str, layout: Layout, undo: ExitStack, deadline: float
     ) -> Export:
-        """Export. Raises TargetFailedError; each step may take ``deadline`` seconds."""
+        """Export the layout. Raises TargetFailedError; each step may take ``deadline`` seconds."""
 
 
 def iscsi(
@@ -91,7 +92,10 @@ def iscsi(
 
 
 def iscsi_again(machine: Machine, export: Export, deadline: float) -> None:
-    """Make a target anew that has gone with the daemon: what undoes the first undoes this one."""
+    """Make a target again that has gone with the daemon.
+
+    The ``undo`` of the first export also removes this one.
+    """
     _make(machine, export, ExitStack(), deadline)
 
 
@@ -106,7 +110,7 @@ def _make(machine: Machine, export: Export, undo: ExitStack, deadline: float) ->
 def scst_local(
     machine: Machine, name: str, layout: Layout, undo: ExitStack, deadline: float
 ) -> Export:
-    """Export by scst_local; its session is a SCSI host, which scans for LUNs once made."""
+    """Export by scst_local; its session is a SCSI host, which scans for LUNs when it is made."""
     target, session = f"scst_local_{name}", f"stf_{name}"
     export = Export("scst_local", target, layout, session=session)
     _add_target(machine, export, undo, deadline)
@@ -139,7 +143,7 @@ def _disable(machine: Machine, target: str, deadline: float) -> None:
 
 
 def _delete_target(machine: Machine, driver: str, name: str, deadline: float) -> None:
-    """Delete a target; sessions that have not ended after half of the time are closed."""
+    """Delete a target; close sessions that have not ended after half of the time."""
     target = f"{TARGETS}/{driver}/{name}"
     if not machine.exists(target):
         return
@@ -155,7 +159,10 @@ def _delete_target(machine: Machine, driver: str, name: str, deadline: float) ->
 
 
 def _try_to_delete(machine: Machine, driver: str, name: str, deadline: float) -> bool:
-    """Tell whether it was possible; the end of a session follows its initiator's logout."""
+    """Return whether the target could be deleted.
+
+    It cannot while it has sessions, and a session ends some time after its initiator's logout.
+    """
     try:
         write(machine, f"{TARGETS}/{driver}/mgmt", f"del_target {name}", deadline)
     except TargetFailedError as error:

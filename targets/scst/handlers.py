@@ -1,8 +1,9 @@
-"""SCST's device handlers: what is behind a LUN.
+"""SCST's device handlers, which serve a LUN.
 
-``scst_user``: a backend of the project's own, a process whose every step is seen. ``vdisk_fileio``,
-``vdisk_blockio`` and ``vdisk_nullio``: in the kernel, over a file, a block device on the same file
-(targets.storage), or nothing at all; there is no process that could be killed.
+``scst_user``: a backend of the project's own, a process that emits an event for every step.
+``vdisk_fileio``, ``vdisk_blockio`` and ``vdisk_nullio``: handlers in the kernel, over a file, a
+block device on the same file (targets.storage), or no storage at all; none has a process that could
+be killed.
 """
 
 from __future__ import annotations
@@ -20,39 +21,40 @@ USER = "scst_user"
 MODULE = "scst_vdisk"
 
 SPARE = "stf-spare"
-"""A device of vdisk_nullio, for operations that want another one."""
+"""A device of vdisk_nullio, for operations that need a second device."""
 SPARE_SIZE = 16 << 20
 
 OPTIONS = (
     "nv_cache", "o_direct", "write_through", "read_only", "removable", "rotational",
     "thin_provisioned", "tst", "async",
 )
-"""Parameters that the vdisk handlers take when a device is added (README, "Virtual devices")."""
+"""Parameters that the vdisk handlers accept when a device is added (README, "Virtual devices")."""
 
 
 def medium(device: Device) -> str:
-    """Return the file that keeps a device's data; it outlives the deployment."""
+    """Return the path of the file with a device's data; it outlives the deployment."""
     return f"/dev/shm/stf-{device.name}"
 
 
 Below = tuple[str, Storage | None]
-"""A vdisk handler's parameters that say what is below it, and that itself, where it is a device."""
+"""A vdisk handler's parameters for its storage, and the storage itself where it is a block device.
+"""
 
 
 def over_file(machine: Machine, device: Device, _undo: ExitStack, _deadline: float) -> Below:
-    """Return what vdisk_fileio has: a file of the device's size."""
+    """Make a file of the device's size for vdisk_fileio; return its parameters."""
     machine.run(["truncate", "-s", str(device.size), medium(device)])
     return f"filename={medium(device)}; blocksize={device.block_size}", None
 
 
 def over_storage(machine: Machine, device: Device, undo: ExitStack, deadline: float) -> Below:
-    """Return what vdisk_blockio has: a block device on such a file."""
+    """Make a block device on such a file for vdisk_blockio; return both parts."""
     storage = make_storage(machine, device, medium(device), undo, deadline)
     return f"filename={storage.path}; blocksize={device.block_size}", storage
 
 
 def over_nothing(_machine: Machine, device: Device, _undo: ExitStack, _deadline: float) -> Below:
-    """Return what vdisk_nullio has: nothing."""
+    """Return the parameters for vdisk_nullio, which has no storage."""
     return f"size={device.size}; blocksize={device.block_size}", None
 
 
@@ -65,7 +67,7 @@ NAMES = (USER, *VDISKS)
 
 
 def check(device: Device) -> None:
-    """Raise WrongUsageError unless a device's handler and options are such as there are."""
+    """Raise WrongUsageError unless a device's handler and options exist."""
     for each in device.family:
         if each.handler not in NAMES:
             raise WrongUsageError(
@@ -77,7 +79,7 @@ def check(device: Device) -> None:
 
 
 def vdisk_options(device: Device) -> str:
-    """Return a vdisk's options as SCST takes them. Raises WrongUsageError for unknown ones."""
+    """Return a vdisk's options in SCST's syntax. Raises WrongUsageError for unknown ones."""
     unknown = sorted(set(device.options) - set(OPTIONS))
     if unknown:
         raise WrongUsageError(f"{device.handler} has no option {', '.join(unknown)} here; "
@@ -89,9 +91,9 @@ def add_vdisk(
     machine: Machine, device: Device, identity: Mapping[str, str], undo: ExitStack,
     deadline: float,
 ) -> Storage | None:
-    """Add a device of a vdisk handler; put its removal on ``undo``. Return what is below it.
+    """Add a device of a vdisk handler; put its removal on ``undo``. Return its storage, if any.
 
-    ``identity``: attributes to set before anybody sees it (t10_vend_id, usn).
+    ``identity``: attributes to set before the device is exported (t10_vend_id, usn).
     """
     parameters, storage = VDISKS[device.handler](machine, device, undo, deadline)
     manage = f"{HANDLERS}/{device.handler}/mgmt"
@@ -104,7 +106,7 @@ def add_vdisk(
 
 
 def delete_vdisk(machine: Machine, device: Device, deadline: float) -> None:
-    """Remove a device, unless it has gone: its LUNs go with it, once their commands have ended."""
+    """Remove a device if it is there: its LUNs go with it, once their commands have ended."""
     if machine.exists(f"{DEVICES}/{device.name}"):
         write(machine, f"{HANDLERS}/{device.handler}/mgmt", f"del_device {device.name}", deadline)
 

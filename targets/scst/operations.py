@@ -1,8 +1,8 @@
-"""Operations on a deployed SCST, by name: what an administrator may do under I/O.
+"""Operations on a deployed SCST, by name: an administrator's actions under I/O.
 
-Most are one write to SCST's tree, given here as a template of its path and its text. Where one
-changes something, a second write undoes it. Words in braces are filled in by
-``OperationContext.words``.
+Most are one write to SCST's tree, given here as a template of its path and its text. If one changes
+the target, a second write undoes it. ``OperationContext.words`` gives the values of the words in
+braces.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from targets.scst.handlers import SPARE, VDISKS, add_spare, delete_spare
 from targets.scst.sysfs import DEVICES, HANDLERS, SCST, TARGETS
 
 FREE_LUN = 200
-"""A LUN that no layout has; below SCST_MAX_LUN and what a single byte can hold."""
+"""A LUN that no layout uses; below SCST_MAX_LUN, and representable in a single byte."""
 
 MGMT = "{luns}/mgmt"
 
 COPY_MGMT = f"{TARGETS}/copy_manager/copy_manager_tgt/luns/mgmt"
-"""Which devices EXTENDED COPY may use: vdisk's from the beginning, others by order (README of
-SCST)."""
+"""LUNs of the devices that EXTENDED COPY may use: vdisk's from the beginning, others by order
+(README of SCST)."""
 
 @dataclass(frozen=True)
 class OperationContext:
@@ -45,7 +45,7 @@ class OperationContext:
     recorder: Recorder
 
     def words(self) -> dict[str, str]:
-        """Return what the templates' words stand for."""
+        """Return the values of the templates' words."""
         export = self.export
         return {
             "scst": SCST, "driver": f"{TARGETS}/{export.driver}", "target": export.target,
@@ -57,7 +57,7 @@ class OperationContext:
         }
 
     def second_lun(self) -> str:
-        """Return the device's second LUN, "none" when it has one only."""
+        """Return the device's second LUN, "none" when it has only one."""
         luns = [lun for lun, name in sorted(self.export.layout.luns.items())
                 if name == self.device]
         return str(luns[1]) if len(luns) > 1 else "none"
@@ -77,13 +77,15 @@ Undo = tuple[str, str] | Callable[[OperationContext, float], None] | None
 
 @dataclass(frozen=True)
 class Order:
-    """One write. ``undo``: (path, text) of the write that undoes it, or what else does, or None.
+    """One write.
 
-    ``drivers``: the target drivers that have it. ``handlers``: the device handlers; empty: all.
-    ``gone``: a path whose absence shows that the operation has come as far as waiting.
-    ``refused``: the errno with which it has to fail, at once; None: it has to succeed.
-    ``spare``: whether another device is wanted, which is made first and goes with the undo.
-    ``ends_device``: whether the initiator has lost the device for good, unless it is undone.
+    ``undo``: (path, text) of the write that undoes it, or a function that does, or None.
+
+    ``drivers``: the target drivers that it applies to. ``handlers``: the device handlers; empty:
+    all. ``gone``: a path whose absence shows that the operation has begun to wait. ``refused``: the
+    errno with which it has to fail, at once; None: it has to succeed. ``spare``: whether it needs a
+    second device, which is made first and removed with the undo. ``ends_device``: whether the
+    initiator loses the device for good, unless the operation is undone.
     """
 
     name: str
@@ -98,12 +100,12 @@ class Order:
     ends_device: bool = False
 
     def applies(self, context: OperationContext) -> bool:
-        """Tell whether the deployment has what it writes to."""
+        """Return whether the deployment has the path that the operation writes to."""
         return (context.export.driver in self.drivers
                 and (not self.handlers or context.handler in self.handlers))
 
     def begin(self, context: OperationContext) -> Begun:
-        """Begin it."""
+        """Begin the write."""
         if self.spare:
             add_spare(context.machine, context.ladder.step)
         words = context.words()
@@ -129,10 +131,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Change:
-    """An attribute is given another value, and its own again when it is undone.
+    """A change of an attribute; the undo restores the attribute's old value.
 
-    ``value``: the new one by the old one. ``handlers``: the device handlers that have it; those
-    with threads of their own, as scst_user, do not (scst_dev_sysfs_create, scst_sysfs.c).
+    ``value``: the new value as a function of the old one. ``handlers``: the device handlers that
+    have the attribute; handlers with threads of their own, such as scst_user, do not
+    (scst_dev_sysfs_create, scst_sysfs.c).
     """
 
     name: str
@@ -142,11 +145,11 @@ class Change:
     ends_device: bool = False
 
     def applies(self, context: OperationContext) -> bool:
-        """Tell whether the deployment has the attribute."""
+        """Return whether the deployment has the attribute."""
         return context.handler in self.handlers
 
     def begin(self, context: OperationContext) -> Begun:
-        """Begin it."""
+        """Begin the change."""
         path = self.path.format_map(context.words())
         before = context.machine.read(path).splitlines()[0]
         work = sysfs.start(context.machine, path, self.value(before))
@@ -156,10 +159,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Unload:
-    """An attempt to unload a module that is in use: refused at once, or something is wrong.
+    """An attempt to unload a module in use; it must be refused at once.
 
-    delete_module(2) fails with EWOULDBLOCK while a module is in use. ``module``: a template;
-    "backend" and "driver" stand for the modules of the deployment's handler and target driver.
+    delete_module(2) fails with EWOULDBLOCK while a module is in use. ``module``: a function that
+    returns the module's name for a deployment.
     """
 
     name: str
@@ -167,11 +170,11 @@ class Unload:
     ends_device: bool = False
 
     def applies(self, context: OperationContext) -> bool:
-        """Every deployment has its modules."""
+        """Return True: every deployment has these modules."""
         return True
 
     def begin(self, context: OperationContext) -> Begun:
-        """Begin it."""
+        """Begin to unload the module."""
         module = self.module(context)
         work = Program(context.machine, context.machine.begin("run", ["rmmod", module]),
                        partial(must_be_refused, module))
@@ -180,7 +183,7 @@ class Unload:
 
 @dataclass(frozen=True)
 class ToDaemon:
-    """A signal to the iSCSI daemon. ``ends``: whether it ends of it."""
+    """A signal to the iSCSI daemon. ``ends``: whether the signal ends the daemon."""
 
     name: str
     signal: str
@@ -189,11 +192,11 @@ class ToDaemon:
     ends_device: bool = False
 
     def applies(self, context: OperationContext) -> bool:
-        """Tell whether the deployment's target driver has the daemon."""
+        """Return whether the deployment's target driver has the daemon."""
         return context.export.driver == "iscsi"
 
     def begin(self, context: OperationContext) -> Begun:
-        """Send it."""
+        """Send the signal."""
         work = Signalled(context.machine, SCSTD, self.signal, self.ends)
         return Begun(self.name, context.machine, context.recorder, work,
                      partial(self.undo, context))
@@ -212,7 +215,7 @@ def respawn(context: OperationContext, deadline: float) -> None:
 
 
 def must_be_refused(module: str, answer: Mapping[str, object]) -> None:
-    """Raise TargetFailedError unless rmmod says that a module is in use."""
+    """Raise TargetFailedError unless rmmod reports that the module is in use."""
     words = f"{answer['stdout']}{answer['stderr']}".strip()
     if answer["status"] == 0:
         raise TargetFailedError(f"rmmod {module}: it was unloaded while in use")
@@ -221,7 +224,7 @@ def must_be_refused(module: str, answer: Mapping[str, object]) -> None:
 
 
 def add_luns(context: OperationContext, deadline: float) -> None:
-    """Export again all that the layout has."""
+    """Export all LUNs of the layout again."""
     for lun, device in sorted(context.export.layout.luns.items()):
         context.write(MGMT, f"add {device} {lun}", deadline)
 
@@ -284,6 +287,6 @@ OPERATIONS: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 
 def table(context: OperationContext) -> Mapping[str, Callable[[], Begun]]:
-    """Return what begins each operation of a deployment, by name."""
+    """Return the functions that begin a deployment's operations, by the operations' names."""
     return {name: partial(kind.begin, context) for name, kind in OPERATIONS.items()
             if kind.applies(context)}

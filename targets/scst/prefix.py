@@ -1,7 +1,7 @@
-"""An SCST installation: the tree that SCST's ``make install`` with ``DESTDIR`` leaves.
+"""An SCST installation: the result of SCST's ``make install`` with ``DESTDIR``.
 
-What a deployment takes from it are the kernel modules of the machine's release and the iSCSI
-daemon; what run.json takes are the version and the commit it was built from.
+A deployment uses the kernel modules of the machine's release and the iSCSI daemon; run.json records
+the version and the source commit.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from typing import Any
 from results.errors import WrongUsageError
 
 MODULES = ("scst", "scst_user", "scst_local", "iscsi-scst")
-"""The modules a deployment needs, by their file names, in the order in which they load."""
+"""Modules that a deployment needs, by their file names, in load order."""
 
 OPTIONAL = ("scst_vdisk",)
-"""Loaded where the installation has them, after the core: handlers that only some tests want."""
+"""Modules loaded after the core where the installation has them: handlers that only some tests use.
+"""
 
 DAEMON = "usr/local/sbin/iscsi-scstd"
 
 TREE = "/scst"
-"""Where the machine sees the installation."""
+"""Mount point of the installation on the machine."""
 
 HANDSHAKE = re.compile(rb"(?<=\0)(\d+\.\d+[!-~]*[0-9a-f]{80})(?=\0)")
 """SCST's version name followed by two SHA-1 sums in hex (DEV_USER_VERSION, scst_user.h)."""
 
 
 class Prefix:
-    """An SCST installation at ``path``. Raises WrongUsageError when it is none."""
+    """An SCST installation at ``path``. Raises WrongUsageError when there is none."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -49,13 +50,13 @@ class Prefix:
             raise WrongUsageError(f"{path}: incomplete SCST installation: no {DAEMON}")
 
     def releases(self) -> list[str]:
-        """Return the kernel releases it has modules for, sorted."""
+        """Return the kernel releases with modules, sorted."""
         modules = self.path / "lib/modules"
         found = modules.glob("*/extra/**/scst.ko*")
         return sorted({file.relative_to(modules).parts[0] for file in found})
 
     def check(self, release: str) -> None:
-        """See that it serves a kernel release. Raises WrongUsageError naming what is missing."""
+        """Raise WrongUsageError, naming the missing files, unless a kernel release is complete."""
         if release not in self.releases():
             raise WrongUsageError(
                 f"{self.path}: no SCST modules for kernel {release}, only for "
@@ -78,18 +79,21 @@ class Prefix:
         return file
 
     def modules(self, release: str) -> list[str]:
-        """Return the modules to load on a kernel release, by their file names, in order."""
+        """Return the modules to load on a kernel release, by their file names, in load order."""
         core, *others = MODULES
         return [core, *(name for name in OPTIONAL if self._find(release, name)), *others]
 
     def facts(self, release: str, name: str) -> ModuleFacts:
-        """Return what a module says of itself. Raises WrongUsageError when it cannot be read."""
+        """Return the facts recorded in a module's image.
+
+        Raises WrongUsageError when it cannot be read.
+        """
         if (release, name) not in self._facts:
             self._facts[release, name] = ModuleFacts.of(read_module(self.module(release, name)))
         return self._facts[release, name]
 
     def dependencies(self, release: str) -> list[str]:
-        """Return the modules of the kernel's own that must be loaded first, sorted."""
+        """Return the kernel's own modules that must be loaded first, sorted."""
         modules = self.modules(release)
         own = {name.replace("-", "_") for name in modules}
         wanted = {
@@ -99,10 +103,10 @@ class Prefix:
         return sorted(wanted - own)
 
     def version_string(self, release: str) -> str:
-        """Return what SCST_USER_REGISTER_DEVICE must be told (``version_str``).
+        """Return the ``version_str`` that SCST_USER_REGISTER_DEVICE requires.
 
-        scst_user.ko holds two strings of that shape; the other one it shares with scst.ko, as
-        the version of the interface between the two. Raises WrongUsageError.
+        scst_user.ko contains two strings of that shape; the other is also in scst.ko, as the
+        version of the interface between the two modules. Raises WrongUsageError.
         """
         shared = self.facts(release, "scst").handshakes
         found = self.facts(release, "scst_user").handshakes - shared
@@ -115,7 +119,7 @@ class Prefix:
     def version(self, release: str | None = None) -> dict[str, str | None]:
         """Return ``version``, ``commit`` and scst_user's ``srcversion``; None where not recorded.
 
-        Of one kernel release's modules, by default the first release's.
+        They are those of one kernel release's modules, by default the first release's.
         """
         release = self.releases()[0] if release is None else release
         core = self.facts(release, "scst").info
@@ -124,15 +128,15 @@ class Prefix:
                 "srcversion": user.get("srcversion")}
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what run.json says of it."""
+        """Return the installation's record for run.json."""
         return {"prefix": str(self.path), "releases": self.releases(), **self.version()}
 
 
 @dataclass(frozen=True)
 class ModuleFacts:
-    """What a kernel module says of itself.
+    """Facts recorded in a kernel module's image.
 
-    ``info``: fields of .modinfo that this project reads. ``handshakes``: strings that look like
+    ``info``: fields of .modinfo that this project reads. ``handshakes``: strings with the shape of
     a version string of scst_user.
     """
 
@@ -141,7 +145,7 @@ class ModuleFacts:
 
     @classmethod
     def of(cls, image: bytes) -> ModuleFacts:
-        """Look through an ELF image."""
+        """Search an ELF image for the facts."""
         fields = re.findall(
             rb"\0(version|git_commit|depends|srcversion)=([^\0]*)(?=\0)", image)
         return cls(
@@ -174,4 +178,4 @@ DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
     ".zst": _zstd,
 }
-"""How a module is decompressed, by its last suffix."""
+"""Decompression functions, by a module file's last suffix."""

@@ -1,8 +1,8 @@
 """Bounded operations on SCST's sysfs tree, /sys/kernel/scst_tgt.
 
-SCST carries a management write out in a thread of its own. The writer waits for it, without a
-bound as a rule; while another operation has the SCST mutex it is sent away with EAGAIN instead,
-and the outcome appears in ``last_sysfs_mgmt_res`` (scst_sysfs_queue_wait_work, scst_sysfs.c).
+SCST executes a management write in a thread of its own. The writer waits for it, usually without a
+bound. While another operation holds the SCST mutex, the write returns EAGAIN instead, and its
+result appears in ``last_sysfs_mgmt_res`` (scst_sysfs_queue_wait_work, scst_sysfs.c).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def finish(machine: Machine, pending: Pending, what: str, deadline: float) -> No
 class Write:
     """A write that was begun (a targets.operation.Work).
 
-    ``waiting``: tells whether it has come as far as it can, where the tree shows that; None: it
-    waits when its thread sleeps in the kernel. ``refused``: the errno with which it has to fail.
+    ``waiting``: returns whether the operation has begun to wait, where the tree shows that; None:
+    it waits when its thread sleeps in the kernel. ``refused``: the errno with which it has to fail.
     """
 
     machine: Machine
@@ -57,7 +57,7 @@ class Write:
 
     @property
     def done(self) -> bool:
-        """Whether the operation has ended: SCST may have sent the writer away before that."""
+        """Whether the operation has ended; the write itself may have returned EAGAIN earlier."""
         return self.pending.done and not self._goes_on()
 
     def _goes_on(self) -> bool:
@@ -68,13 +68,13 @@ class Write:
         return False
 
     def waits(self) -> bool:
-        """Whether it has been begun, and waits."""
+        """Return whether the operation has begun, and waits."""
         if self.waiting is not None:
             return self.waiting()
         return not self.pending.done and "write" in self.machine.waiting()
 
     def finish(self, deadline: float) -> None:
-        """Wait for its end. Raises TargetFailedError unless it ends as it has to, in time."""
+        """Wait for its end. Raises TargetFailedError unless it ends as required, in time."""
         try:
             finish(self.machine, self.pending, self.what, deadline)
         except TargetFailedError as error:
@@ -95,12 +95,12 @@ def start(
 
 
 def errno_of(error: TargetFailedError) -> int | None:
-    """Return the errno that an operation failed with, None where it did not end at all."""
+    """Return the errno with which an operation failed, None where it did not end at all."""
     return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
 
 
 def is_busy(error: TargetFailedError) -> bool:
-    """Tell whether an operation failed because something is in use yet."""
+    """Return whether an operation failed because its object is still in use."""
     return errno_of(error) == errno.EBUSY
 
 
@@ -114,7 +114,10 @@ def _finish_later(machine: Machine, what: str, deadline: float, left: float) -> 
 
 
 def _collect(machine: Machine, results: list[int]) -> bool:
-    """Append the last operation's outcome, 0 or minus an errno, once there is one."""
+    """Append the last operation's result, 0 or a negative errno.
+
+    Returns whether there was one.
+    """
     try:
         results.append(int(machine.read(LAST_RESULT)))
     except OSError as error:

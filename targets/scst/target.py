@@ -1,4 +1,4 @@
-"""SCST with its device handlers, deployed from an installation by hand through sysfs."""
+"""SCST with its device handlers, deployed from an installation through sysfs."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ PRODUCT = "scst_user disk"
 BACKEND = "targets.scst.user_guest.backend"
 
 STATE_DIRECTORIES = ("/var/lib/scst/pr", "/var/lib/scst/vdev_mode_pages")
-"""Without them registering a device fails with ENOENT."""
+"""Registration of a device fails with ENOENT without them."""
 
 CORE = "scst"
 
 DISK_MODULE = "sd_mod"
 
 MODULE_ARGUMENTS = {"scst_local": ["add_default_tgt=0"]}
-"""Every deployment makes a target of its own: the default one's host would stay."""
+"""Every deployment makes a target of its own: the default target's SCSI host would stay."""
 
 REFERENCES = "/sys/module/scst_user/refcnt"
 """Counts registered devices. A device's reference is put last of all, by the thread
-scst_usr_released (dev_user_exit_dev, scst_user.c); ``devices/NAME`` goes long before, while
-commands may still be waited for."""
+scst_usr_released (dev_user_exit_dev, scst_user.c); ``devices/NAME`` is removed long before,
+possibly while the kernel still waits for commands."""
 
 KERNEL_THREADS = (
     "scst_usr_cleanu", "scst_usr_releas", "scst_initd", "scsi_tm", "scst_mgmtd", "scst_uid",
@@ -52,7 +52,7 @@ KERNEL_THREADS = (
 )
 
 SESSION = (*DIGESTS, "RspTimeout", "NopInInterval", "NopInTimeout")
-"""What can be set of a session; the last ones in seconds (README of iSCSI-SCST)."""
+"""Settable keys of a session; the last three in seconds (README of iSCSI-SCST)."""
 
 SLABS = (
     "scst_user_cmd", "scst_user_dev", "scst_cmd", "scst_mgmt_cmd", "scst_mgmt_cmd_stub",
@@ -60,7 +60,8 @@ SLABS = (
     "scst_cmd_thread_t", "sgv_pool", "iscsi_cmnd", "iscsi_conn", "iscsi_session",
     "iscsi_thread_pool",
 )
-"""Named by their structures (KMEM_CACHE). The pools of data buffers, sgv-*, keep what they like."""
+"""Named by their structures (KMEM_CACHE). The data buffer pools, sgv-*, keep an unspecified amount.
+"""
 
 
 def backend_options(device: Device) -> dict[str, int | str]:
@@ -72,7 +73,7 @@ def backend_options(device: Device) -> dict[str, int | str]:
 
 
 def serial_of(name: str) -> str:
-    """Return a device's Unit Serial Number, the same each time it is deployed."""
+    """Return a device's Unit Serial Number, the same for every deployment."""
     return f"stf-{name}"
 
 
@@ -86,7 +87,7 @@ def backend_argv(device: Device, serial: str, version_string: str) -> list[str]:
 
 
 class Scst:
-    """The SCST that ``prefix`` is an installation of."""
+    """The SCST of the installation ``prefix``."""
 
     name = "scst"
     traits = TRAITS
@@ -96,17 +97,19 @@ class Scst:
     def __init__(
         self, prefix: Prefix, parameters: Mapping[str, Sequence[str]] | None = None
     ) -> None:
-        """``parameters``: of modules by their file names, "name=value" each, beside the usual.
+        """Take an installation, and module parameters in addition to the usual ones.
 
-        ``scst``: scst_max_cmd_mem and scst_max_dev_cmd_mem (MB), scst_threads,
-        async_lun_replace, forcibly_close_sessions (scst_main.c).
+        ``parameters``: by the modules' file names, "name=value" each.
+
+        ``scst``: scst_max_cmd_mem and scst_max_dev_cmd_mem (MB), scst_threads, async_lun_replace,
+        forcibly_close_sessions (scst_main.c).
         """
         self.prefix = prefix
         self.parameters = dict(parameters or {})
 
     @property
     def tree(self) -> Path:
-        """The installation."""
+        """The installation's directory."""
         return self.prefix.path
 
     def check(self, release: str) -> None:
@@ -114,11 +117,11 @@ class Scst:
         self.prefix.check(release)
 
     def describe(self) -> Mapping[str, Any]:
-        """Return its version, the commit it was built from, and where it lies."""
+        """Return the version, the source commit, and the path of the installation."""
         return {"name": self.name, "backend": "scst_user", **self.prefix.describe()}
 
     def load(self, machine: Machine) -> None:
-        """Load the modules in the order they need, and start the iSCSI daemon."""
+        """Load the modules in order, and start the iSCSI daemon."""
         self.prefix.check(machine.release)
         for directory in STATE_DIRECTORIES:
             machine.mkdir(directory)
@@ -136,7 +139,7 @@ class Scst:
         self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
         recorder: Recorder,
     ) -> Deployment:
-        """Make the device with its siblings, and export them by as many targets as asked for."""
+        """Make the device with its siblings, and export them by the requested number of targets."""
         handlers.check(device)
         settable = SESSION if transport is Transport.ISCSI else ()
         if unknown := sorted(set(device.session) - set(settable)):
@@ -180,8 +183,8 @@ class Scst:
     def unload(self, machine: Machine, ladder: Ladder) -> None:
         """Stop the daemon, then unload every module that a deployment can have left in use.
 
-        scst.ko itself stays: its exit sleeps 3 s whatever happened (scst_sysfs_cleanup,
-        scst_sysfs.c), and what holds it are the others.
+        scst.ko itself stays loaded: its exit always sleeps 3 s (scst_sysfs_cleanup, scst_sysfs.c),
+        and only the other modules hold references to it.
         """
         daemon.stop(machine, ladder.step)
         loaded = [name for module in reversed((*MODULES, *OPTIONAL)) if module != CORE
@@ -192,7 +195,7 @@ class Scst:
 def add_vdisks(
     machine: Machine, device: Device, undo: ExitStack, deadline: float,
 ) -> storage.Storage | None:
-    """Add a device of a handler in the kernel, and its siblings; return what the first is over."""
+    """Add a device of an in-kernel handler, and its siblings; return the storage of the first."""
     below = [
         handlers.add_vdisk(machine, each, {"t10_vend_id": VENDOR, "usn": serial_of(each.name)},
                            undo, deadline)
@@ -201,15 +204,18 @@ def add_vdisks(
 
 
 def target_names(device: Device) -> list[str]:
-    """Return what the targets of a device are called after: the first after the device itself."""
+    """Return the names from which the targets' names are made: the first is the device's name."""
     return [device.name, *(f"{device.name}-{number}" for number in range(2, device.targets + 1))]
 
 
 class KernelDevice:
-    """What the kernel holds of a device, from its registration to the end of its release."""
+    """The kernel's side of a device, from its registration to the end of its release."""
 
     def __init__(self, machine: Machine, name: str) -> None:
-        """Take note of what the kernel holds before. Raises TargetFailedError if it is there."""
+        """Record the module's reference count.
+
+        Raises TargetFailedError if the device is listed already.
+        """
         self._machine = machine
         self._name = name
         self._others = int(machine.read(REFERENCES))
@@ -219,7 +225,7 @@ class KernelDevice:
 
     @property
     def directory(self) -> str:
-        """Its directory in sysfs, which goes before the kernel has let go of it."""
+        """The device's directory in sysfs, removed before the kernel has released the device."""
         return f"{DEVICES}/{self._name}"
 
     def _listed(self) -> bool:
@@ -229,19 +235,22 @@ class KernelDevice:
         return not self._listed() and int(self._machine.read(REFERENCES)) <= self._others
 
     def unfetched(self) -> int:
-        """How many commands no thread of the backend has been given yet (seen_by_user)."""
+        """Return the number of commands that the backend has not fetched yet (seen_by_user)."""
         lines = self._machine.read(f"{self.directory}/commands").splitlines()
         return sum("seen_by_user 0" in line and "(null)" not in line for line in lines)
 
     def wait_released(self, deadline: float) -> None:
-        """Wait until the kernel has let go. Raises TargetFailedError saying what it holds."""
+        """Wait until the kernel has released the device.
+
+        Raises TargetFailedError with its remains.
+        """
         if not wait_until(self._released, deadline):
             raise TargetFailedError(
                 f"the kernel has not let go of device {self._name} after {deadline:g} s: "
                 + self.what_is_left())
 
     def what_is_left(self) -> str:
-        """Return in words what the kernel has of it."""
+        """Return a description of the device's remains in the kernel."""
         words = []
         if self._machine.exists(f"{HANDLERS}/{self._name}"):
             words.append(f"handler {self._name} is listed")
@@ -260,7 +269,7 @@ class KernelDevice:
 
 
 class ScstDeployment:
-    """Devices of one handler, exported by one target driver: by one target, or by several."""
+    """Devices of one handler, exported by one target driver, by one target or several."""
 
     kernel_threads = KERNEL_THREADS
 
@@ -287,11 +296,14 @@ class ScstDeployment:
 
     @property
     def address(self) -> Address:
-        """Where the initiator finds the device under test."""
+        """The address of the device under test for the initiator."""
         return self.addresses[0]
 
     def views(self) -> Mapping[str, str | Sequence[str]]:
-        """SCST's sysfs tree: devices with their commands, sessions, buffer pools, the rest."""
+        """Return the files of SCST's sysfs tree.
+
+        They show devices with their commands, sessions, buffer pools, and the rest.
+        """
         directories = [device.directory for device in self._devices]
         return {
             "scst-commands": [f"{directory}/commands" for directory in directories],
@@ -304,50 +316,50 @@ class ScstDeployment:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """What can be begun on it, by name."""
+        """The operations that can be begun on the deployment, by name."""
         return tuple(self._operations.table)
 
     def begin(self, operation: str) -> Begun:
-        """Begin an operation; a second one of the same name takes the first one's place."""
+        """Begin an operation; a second one of the same name replaces the first in the table."""
         return self._operations.begin(operation)
 
     def heal(self, operation: str, deadline: float) -> None:
-        """Undo an operation that was begun; fine if it was not."""
+        """Undo an operation that was begun; do nothing if it was not."""
         self._operations.heal(operation, deadline)
 
     def present(self) -> bool:
-        """Whether SCST lists the device under test."""
+        """Return whether SCST lists the device under test."""
         return self.machine.exists(self._devices[0].directory)
 
     def unfetched(self) -> int:
-        """How many commands wait for the backend to fetch them for the first time."""
+        """Return the number of commands that wait for the backend's first fetch."""
         return self._devices[0].unfetched()
 
     def reachable(self) -> bool:
-        """Whether the target has LUN 0."""
+        """Return whether the target has LUN 0."""
         return self.machine.exists(f"{self._export.luns}/{LUN}")
 
     def end_process(self, pid: int) -> None:
-        """SIGKILL a process that is not the backend's own."""
+        """Send SIGKILL to a process other than the backend's own."""
         self.machine.run(["kill", "-9", str(pid)], check=False)
 
     def remove_lun(self) -> None:
-        """Delete the LUN; SCST waits for its commands, also for those the backend has."""
+        """Delete the LUN; SCST waits for its commands, including those that the backend holds."""
         try:
             self.begin("lun-delete").finish(self._ladder.teardown)
         except TargetFailedError as error:
             raise TargetFailedError(f"{error}: {self._devices[0].what_is_left()}") from error
 
     def removal_waits(self) -> bool:
-        """Whether the LUN is out of reach while its removal has not ended.
+        """Return whether the LUN is out of reach while its removal has not ended.
 
-        SCST takes the LUN from its target first, then waits (scst_acg_del_lun, scst_lib.c).
+        SCST removes the LUN from its target first, then waits (scst_acg_del_lun, scst_lib.c).
         """
         running = self._operations.running.get("lun-delete")
         return running is not None and running.waits()
 
     def take_device_away(self) -> None:
-        """Have the devices closed if they are not, and wait for the kernel's release."""
+        """Close the devices if they are open, and wait for the kernel's release."""
         if self.device.handler != USER:
             for each in self.device.family:
                 handlers.delete_vdisk(self.machine, each, self._ladder.teardown)
@@ -357,7 +369,7 @@ class ScstDeployment:
             kernel_side.wait_released(self._ladder.teardown)
 
     def remove(self) -> None:
-        """Let no command wait for the backend, then undo the deployment."""
+        """Release the commands that the backend holds, then undo the deployment."""
         if self.backend.serving(self._ladder.step):
             self.backend.release(self._ladder.step)
         else:
@@ -366,7 +378,7 @@ class ScstDeployment:
 
 
 def _addresses(exports: Sequence[Export], transport: Transport) -> Iterator[Address]:
-    """Yield where an initiator finds every LUN of every target."""
+    """Yield the initiator's address of every LUN of every target."""
     for export in exports:
         for lun, name in sorted(export.layout.luns.items()):
             yield Address(transport, lun, VENDOR, serial_of(name), export.portal, export.iqn,

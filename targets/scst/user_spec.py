@@ -1,12 +1,12 @@
-"""What a scst_user backend is told: its devices and their options, checked and written as JSON.
+"""Argument of a scst_user backend: its devices and their options, checked and written as JSON.
 
 Runs in the guest and on the host; stdlib only. The backend's one argument is an object::
 
     {"version_string": ..., "devices": [{"name", "medium", "size", "block_size", "vendor",
      "product", "serial", "options": {name: value}, "threads", "multi", "poll"}, ...]}
 
-Options are the fields of struct scst_user_opt and struct scst_user_dev_desc, by their names
-there; values are numbers, or the names that the header has for them (targets.scst.abi).
+Options are the fields of struct scst_user_opt and struct scst_user_dev_desc, by their names there;
+values are numbers, or the header's names for them (targets.scst.abi).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Field(NamedTuple):
     default: Value = 0
 
     def legal(self, value: Value) -> Value:
-        """Return a value as the kernel takes it. Raises ValueError saying what is legal."""
+        """Return a value in the kernel's form. Raises ValueError that lists the legal values."""
         if self.text:
             if not isinstance(value, str) or not len(value) <= self.most:
                 raise ValueError(f"a text of at most {self.most} characters")
@@ -45,7 +45,7 @@ class Field(NamedTuple):
         return number
 
     def number(self, value: Value) -> int:
-        """Return the number that a name stands for; a number is itself, legal or not."""
+        """Return the number for a name; a number is returned unchanged, legal or not."""
         try:
             return int(value)
         except ValueError:
@@ -68,7 +68,7 @@ OPT: Mapping[str, Field] = {
     "partial_len": Field(most=INT32_MAX),
     "tst": Field(abi.Tst),
     "tmf_only": FLAG,
-    # As the disk's control mode page says: held commands are overtaken.
+    # As in the disk's control mode page: other commands overtake held ones.
     "queue_alg": Field(abi.QueueAlg, default=abi.QueueAlg.UNRESTRICTED_REORDER),
     "qerr": Field(abi.Qerr),
     "tas": FLAG,
@@ -77,7 +77,7 @@ OPT: Mapping[str, Field] = {
     "has_own_order_mgmt": FLAG,
     "ext_copy_remap_supported": FLAG,
 }
-"""Fields of struct scst_user_opt: what SET_OPTIONS can change."""
+"""Fields of struct scst_user_opt, which SET_OPTIONS can change."""
 
 DESCRIPTION: Mapping[str, Field] = {
     "type": Field(abi.DeviceType),
@@ -91,7 +91,7 @@ DESCRIPTION: Mapping[str, Field] = {
     "version_str": Field(most=abi.STRING_ROOM - 1, text=True, default=""),
 }
 """Fields of struct scst_user_dev_desc that are set at registration only. ``version_str`` is the
-process's version string unless a test wants a wrong one."""
+process's version string unless a test sets a wrong one."""
 
 FIELDS: Mapping[str, Field] = {**OPT, **DESCRIPTION}
 
@@ -113,9 +113,9 @@ def _legal(name: str, value: Value) -> Value:
 
 
 def raw_options(options: Mapping[str, Value], fields: Mapping[str, Field]) -> dict[str, Value]:
-    """Return options as numbers and texts, legal or not: the kernel is asked about those.
+    """Return options as numbers and texts, legal or not: the kernel judges illegal ones.
 
-    Raises ValueError for names that there are not.
+    Raises ValueError for unknown names.
     """
     unknown = sorted(set(options) - set(fields))
     if unknown:
@@ -128,10 +128,10 @@ def raw_options(options: Mapping[str, Value], fields: Mapping[str, Field]) -> di
 class DeviceSpec:
     """One device of a backend.
 
-    ``medium``: the file that keeps the data; ``size`` and ``block_size`` in bytes. ``threads``:
-    how many fetch commands (0: none does). ``multi``: they fetch several at a time
-    (SCST_USER_REPLY_AND_GET_MULTI). ``poll``: one that polls a descriptor that does not block,
-    instead of threads that block in the ioctl.
+    ``medium``: the file with the data; ``size`` and ``block_size`` in bytes. ``threads``: number of
+    threads that fetch commands (0: none). ``multi``: they fetch several at a time
+    (SCST_USER_REPLY_AND_GET_MULTI). ``poll``: a thread polls a non-blocking descriptor, instead of
+    threads that block in the ioctl.
     """
 
     name: str
@@ -147,13 +147,13 @@ class DeviceSpec:
     poll: bool = False
 
     def option(self, name: str) -> Value:
-        """Return an option's value as the kernel takes it."""
+        """Return an option's value in the kernel's form."""
         value = self.options.get(name, FIELDS[name].default)
         return value if isinstance(value, str) else int(value)
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> DeviceSpec:
-        """Return the device that JSON describes. Raises ValueError, TypeError."""
+        """Return the device described by JSON. Raises ValueError, TypeError."""
         spec = cls(**raw)
         return cls(**{**raw, "options": raw_options(spec.options, FIELDS)})
 
@@ -167,7 +167,7 @@ class ProcessSpec:
 
     @classmethod
     def parse(cls, text: str) -> ProcessSpec:
-        """Return what the backend's argument says. Raises ValueError, TypeError, KeyError."""
+        """Return the contents of the backend's argument. Raises ValueError, TypeError, KeyError."""
         raw = json.loads(text)
         return cls(raw["version_string"], tuple(map(DeviceSpec.of, raw["devices"])))
 

@@ -1,7 +1,7 @@
 """tgtadm: an order to tgtd, and its refusals.
 
-Whatever tgtd refuses, tgtadm ends with status 22 (EINVAL): its words are what tells one refusal
-from another (tgtadm_strerror, usr/tgtadm.c).
+tgtadm ends with status 22 (EINVAL) for every refusal of tgtd: only its message distinguishes them
+(tgtadm_strerror, usr/tgtadm.c).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INVALID = "invalid request"
 
 GONE = (NO_LUN, NO_TARGET, "can't find the session", "can't find the connection",
         "this access control rule does not exist")
-"""What is to be taken away has gone already."""
+"""Messages when the object to be deleted has gone already."""
 
 POLL = 0.02
 
@@ -41,10 +41,10 @@ def order(op: str, mode: str, **options: str | int) -> list[str]:
 
 @dataclass
 class Given:
-    """An order that was given (a targets.operation.Work).
+    """An order that was sent to tgtd (a targets.operation.Work).
 
-    ``refused``: words with which it has to be refused; "": it has to succeed. ``insists``: words
-    of a refusal after which it is given again, as long as somebody looks; "": none.
+    ``refused``: message with which it has to be refused; "": it has to succeed. ``insists``:
+    message of a refusal after which it is sent again each time ``done`` is read; "": none.
     """
 
     machine: Machine
@@ -61,8 +61,11 @@ class Given:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended; gives it again, once, if it was refused and is insisted on, however
-        many look."""
+        """Whether the order has ended.
+
+        Sends it again, once per refusal even when several threads read this, if it was refused with
+        the message ``insists``.
+        """
         with self._looking:
             if self._answer is None and self._pending.done:
                 answer = self._pending.result(0)
@@ -74,11 +77,11 @@ class Given:
             return self._answer is not None
 
     def waits(self) -> bool:
-        """Whether it is insisted on, in vain so far."""
+        """Return whether the order has been refused, and is being repeated."""
         return not self.done and self.refusals > 0
 
     def finish(self, deadline: float) -> None:
-        """Wait for its end. Raises TargetFailedError unless it ended as it has to."""
+        """Wait for its end. Raises TargetFailedError unless it ended as required."""
         end = self.machine.now() + deadline
         while not self.done:
             if self.machine.now() > end:
@@ -102,9 +105,9 @@ def give(
     machine: Machine, deadline: float, argv: list[str], *, unless: Sequence[str] = (),
     insists: str = "",
 ) -> None:
-    """Give an order and wait for its end, ``deadline`` seconds at most.
+    """Send an order and wait for its end, ``deadline`` seconds at most.
 
-    ``unless``: words of refusals that are as good. Raises TargetFailedError.
+    ``unless``: messages of acceptable refusals. Raises TargetFailedError.
     """
     given = Given(machine, argv, insists=insists)
     try:
@@ -115,7 +118,7 @@ def give(
 
 
 def show(machine: Machine, deadline: float, mode: str, **options: str | int) -> str | None:
-    """Return what tgtd shows; None when there is nothing of the kind, or nobody answers."""
+    """Return tgtd's output; None when there is no such object, or tgtd does not answer."""
     done = machine.run(["timeout", f"{deadline:g}", *order("show", mode, **options)], check=False,
                        deadline=2 * deadline)
     return None if done.status else done.stdout

@@ -1,13 +1,13 @@
 """The backend of a tgt LUN: serves a RAM disk as a network block device.
 
 Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and
-targets.backend.lies_guest, all but the lie "twice": the kernel hangs up on who answers a request
-twice. There is one point, EXEC: tgt is executing the command, and its READ or WRITE of the block
-device has not been answered. Which SCSI command that was cannot be seen here: ``opcode`` is
-READ(10)'s or WRITE(10)'s. Commands without data of the medium (INQUIRY, TEST UNIT READY ...) are
-tgt's own affair and do not come here.
+targets.backend.lies_guest, except the duplicate completion "twice": the kernel disconnects a server
+that answers a request twice. There is one point, EXEC: tgt is executing the command, and its READ
+or WRITE of the block device has not been answered. The SCSI command itself cannot be seen here:
+``opcode`` is READ(10)'s or WRITE(10)'s. Commands without data of the medium (INQUIRY, TEST UNIT
+READY ...) are answered by tgt itself and do not come here.
 
-Beside the events listed there it emits ``gone``: reason: the kernel has disconnected.
+Besides the events listed there it emits ``gone``: reason: the kernel has disconnected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OPCODES = {Type.READ: Opcode.READ_10, Type.WRITE: Opcode.WRITE_10}
 
 
 class Server:
-    """Serves one device until the test hangs up or says exit."""
+    """Serves one device until the test closes the channel or sends ``exit``."""
 
     def __init__(self, channel: Channel, disk: RamDisk, device: NbdDevice) -> None:
         self._channel = channel
@@ -85,19 +85,19 @@ class Server:
             lies.spoil(lie, access)
         try:
             self._connection.answer(request, data)
-        except OSError as error:  # the kernel has hung up: that is heard next
+        except OSError as error:  # the kernel has disconnected; the next receive reports that
             self._channel.emit("refused", handle=task.handle, error=str(error))
         else:
             self._execution.step("answered", task.facts, status=GOOD)
 
     def lie(self, how: str, **of: Any) -> None:
-        """Take an order to lie."""
+        """Accept an order to misbehave. Raises ValueError for a duplicate completion."""
         if how == How.TWICE:
             raise ValueError("the kernel hangs up on who answers a request twice")
         self._execution.lies.order(how, **of)
 
     def close(self) -> None:
-        """Disconnect the device; what is held fails."""
+        """Disconnect the device; held commands fail."""
         if self._device is not None:
             self._drop()
             self._channel.emit("closed")
@@ -110,23 +110,23 @@ class Server:
         self._device = None
 
     def exit(self) -> None:
-        """Leave once the command is answered."""
+        """End the process once the command is answered."""
         self._exiting = True
 
     def serving(self) -> bool:
-        """Tell whether the device is connected."""
+        """Return whether the device is connected."""
         return self._device is not None
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve the device that the arguments name."""
+    """Serve the device named by the arguments."""
     parser = argparse.ArgumentParser(prog="tgt-backend", description=__doc__)
     parser.add_argument("--device", required=True, help="the network block device: /dev/nbd0")
     parser.add_argument("--medium", required=True, help="file that keeps the data")
     parser.add_argument("--size", type=int, required=True, help="bytes")
     parser.add_argument("--block-size", type=int, default=512, help="bytes")
     options = parser.parse_args(argv)
-    # tgt itself answers INQUIRY: the disk's identity is never asked for.
+    # tgt itself answers INQUIRY: the disk's identity is never used.
     with RamDisk(options.medium, options.size, options.block_size,
                  vendor="", product="", serial="") as disk:
         device = NbdDevice(options.device, options.size, options.block_size)

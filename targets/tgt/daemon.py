@@ -16,50 +16,51 @@ PID_FILE = "/run/tgtd.pid"
 LOG = "/run/tgtd.log"
 
 SPARE_PORTAL = "127.0.0.1:3261"
-"""tgtd without a portal would listen on every address (iscsi_tcp_init, usr/iscsi/iscsi_tcp.c).
-Initiators are given another one, once there is a target: one that logs in again before finds a
-closed port and tries again, instead of an answer that there is no such target."""
+"""Portal of the daemon itself: without one tgtd would listen on every address (iscsi_tcp_init,
+usr/iscsi/iscsi_tcp.c). Initiators use another portal, made once there is a target: an initiator
+that logs in again earlier finds a closed port and retries, instead of a response that there is no
+such target."""
 
 EXIT_FILE = "/run/tgtd.exit"
-"""What the shell says of its end: its status, or 128 and the signal."""
+"""File in which the shell records the daemon's end: its status, or 128 plus the signal."""
 
 MEANT_FILE = "/run/tgtd.meant"
-"""There once its end was asked for."""
+"""File that exists once the daemon's end was requested."""
 
 COMMAND = (f"rm -f {EXIT_FILE} {MEANT_FILE}; "
            f"tgtd -f --iscsi portal={SPARE_PORTAL} >> {LOG} 2>&1 & "
            f"echo $! > {PID_FILE}; wait $!; echo $? > {EXIT_FILE}.new; "
            f"mv {EXIT_FILE}.new {EXIT_FILE}")
-"""In the foreground, as Debian's tgt.service has it; one that goes to the background by itself
-forks a logger, which outlives a SIGKILL."""
+"""In the foreground, as in Debian's tgt.service: a tgtd that daemonizes itself forks a logger,
+which outlives a SIGKILL."""
 
 LAST_WORDS = 160
-"""Characters of its log that are told with its end."""
+"""Characters of its log that are reported with its end."""
 
 ANSWER = 3.0
-"""Seconds in which a tgtd that is well shows what it has."""
+"""Seconds in which a working tgtd answers a query."""
 
 
 TGTD = Daemon("tgtd", PID_FILE, MEANT_FILE)
 
 
 def answers(machine: Machine) -> bool:
-    """Whether it responds."""
+    """Return whether the daemon responds."""
     return admin.show(machine, ANSWER, "sys") is not None
 
 
 def start(machine: Machine, deadline: float) -> None:
-    """Start it and wait until it responds. Raises TargetFailedError."""
+    """Start the daemon and wait until it responds. Raises TargetFailedError."""
     machine.spawn("tgtd", argv=["sh", "-c", COMMAND])
     if not wait_until(lambda: answers(machine), deadline):
         raise TargetFailedError(f"tgtd did not come up in {deadline:g} s")
 
 
 def died(machine: Machine) -> str:
-    """Return in words how it ended that was asked by nobody to; "" if it has not."""
+    """Return a description of the daemon's unrequested end; "" if there was none."""
     if machine.exists(MEANT_FILE):
         return ""
-    if not TGTD.running(machine):  # the shell tells of it a moment later
+    if not TGTD.running(machine):  # the shell records the end a moment later
         wait_until(lambda: machine.exists(EXIT_FILE), ANSWER)
     if not machine.exists(EXIT_FILE):
         return ""
@@ -72,7 +73,7 @@ def died(machine: Machine) -> str:
 
 @contextmanager
 def reporting_death(machine: Machine) -> Iterator[None]:
-    """Add how the daemon ended to a failure within, if it died by itself."""
+    """Add the daemon's end to the message of a failure within, if it died by itself."""
     try:
         yield
     except TargetFailedError as error:
@@ -82,13 +83,13 @@ def reporting_death(machine: Machine) -> Iterator[None]:
 
 
 def require_alive(machine: Machine) -> None:
-    """Raise TargetFailedError if it died by itself."""
+    """Raise TargetFailedError if the daemon died by itself."""
     if words := died(machine):
         raise TargetFailedError(words)
 
 
 def stop(machine: Machine, deadline: float) -> None:
-    """End it as its administrator does: it has to have no target any more."""
+    """End the daemon by an administrator's order: it must not have a target any more."""
     if TGTD.running(machine):
         machine.write(MEANT_FILE, "delete")
         admin.give(machine, deadline, admin.order("delete", "sys"))
@@ -98,8 +99,10 @@ def stop(machine: Machine, deadline: float) -> None:
 
 
 def revive(machine: Machine, deadline: float) -> str:
-    """See that there is one and that it responds: continue a stopped one, replace a dead one.
-    Returns what ``died`` says of that."""
+    """Ensure that a daemon runs and responds: continue a stopped one, replace a dead one.
+
+    Returns the result of ``died``.
+    """
     words = died(machine)
     if TGTD.running(machine):
         TGTD.send(machine, "CONT")

@@ -1,4 +1,4 @@
-"""What tgtd is told to export a device, and to take it back: one target with one LUN."""
+"""Orders to tgtd that export a device, and that remove it: one target with one LUN."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ PRODUCT = "tgt disk"
 
 @dataclass(frozen=True)
 class Export:
-    """One device's target. ``path``: its backing store. ``options``: of the backing store, by
-    tgtadm's names. ``deadline``: seconds for each order. ``session``: what the target negotiates,
-    by RFC 7143's keys."""
+    """One device's target.
+
+    ``path``: its backing store. ``options``: of the backing store, by tgtadm's names. ``deadline``:
+    seconds for each order. ``session``: keys that the target negotiates (RFC 7143).
+    """
 
     machine: Machine
     name: str
@@ -42,7 +44,7 @@ class Export:
 
     @property
     def portal(self) -> str:
-        """Where it listens."""
+        """The target's portal, "address:port"."""
         return portal_of(self.machine)
 
     def add(self) -> None:
@@ -55,47 +57,47 @@ class Export:
         self.add_portal()
 
     def admit(self) -> None:
-        """Let any initiator log in."""
+        """Allow any initiator to log in."""
         self._give("bind", "target", tid=TID, initiator_address="ALL")
 
     def shut_out(self) -> None:
-        """Let nobody log in, and end the connections there are, as ``tgt-admin --force`` does.
+        """Forbid logins, and end the existing connections, as ``tgt-admin --force`` does.
 
-        A connection lasts until its commands have ended. Under I/O there might else never be a
-        moment without an active command, in which tgtd deletes a LUN.
+        A connection lasts until its commands have ended. Without this, under I/O there might never
+        be a moment without an active command, and tgtd deletes a LUN only then.
         """
         self._take("unbind", "target", initiator_address="ALL")
         for sid, cid in admin.connections(self.machine, self.deadline, TID):
             self._take("delete", "conn", sid=sid, cid=cid)
 
     def add_lun(self) -> None:
-        """Make the LUN, with the identity that the initiator is to find."""
+        """Make the LUN, with the identity that the initiator expects."""
         self._give("new", "logicalunit", tid=TID, lun=LUN, backing_store=self.path,
                    blocksize=self.block_size, **dict(self.options))
         self._give("update", "logicalunit", tid=TID, lun=LUN, params=",".join((
             f"vendor_id={VENDOR}", f"product_id={PRODUCT}", f"scsi_sn={self.serial}")))
 
     def set_state(self, state: str) -> None:
-        """Have the target take commands ("ready"), or swallow them ("offline")."""
+        """Make the target accept commands ("ready"), or leave them unanswered ("offline")."""
         self._give("update", "target", tid=TID, name="state", value=state)
 
     def add_portal(self) -> None:
-        """Listen where initiators come."""
+        """Listen on the portal of initiators."""
         self._give("new", "portal", param=f"portal={self.portal}")
 
     def delete_portal(self) -> None:
-        """Listen no more; fine if it does not."""
+        """Stop listening on the portal of initiators; do nothing if it does not exist."""
         if self.portal in (admin.show(self.machine, self.deadline, "portal") or ""):
             self._give("delete", "portal", param=f"portal={self.portal}")
 
     def delete_lun(self, deadline: float) -> None:
-        """Shut initiators out and delete the LUN; fine if there is none."""
+        """End connections, forbid logins and delete the LUN; do nothing if there is none."""
         self.shut_out()
         admin.give(self.machine, deadline, order("delete", "logicalunit", tid=TID, lun=LUN),
                    insists=admin.LUN_ACTIVE, unless=admin.GONE)
 
     def delete(self, deadline: float) -> None:
-        """Delete portal and target, whoever is logged in; fine if they are not there."""
+        """Delete portal and target, with its sessions; do nothing if they do not exist."""
         self.delete_portal()
         self.shut_out()
         admin.give(self.machine, deadline, order("delete", "target", tid=TID, force=""),

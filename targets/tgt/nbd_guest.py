@@ -1,9 +1,9 @@
-"""A network block device served from the machine itself: the disk that is behind tgt's LUN.
+"""A network block device served from the machine itself: the disk behind tgt's LUN.
 
-Runs in the guest; stdlib only. tgt knows no protocol by which a program could serve its commands,
-but opens any block device: this one's requests come to us over a socket, each on its own, and may
-be answered late, in any order, or never. tgt has it open with O_DIRECT, so a request that is held
-here is a command that one of tgt's threads (bs_rdwr_request, usr/bs_rdwr.c) has in its hands.
+Runs in the guest; stdlib only. tgt has no protocol by which a program could serve its commands, but
+opens any block device: this device's requests come to this process over a socket, each separately,
+and may be answered late, in any order, or never. tgt opens the device with O_DIRECT, so a request
+held here is a command in progress in one of tgt's threads (bs_rdwr_request, usr/bs_rdwr.c).
 
 Kernel side: drivers/block/nbd.c; protocol and ioctls: include/uapi/linux/nbd.h.
 """
@@ -35,11 +35,11 @@ REPLY = struct.Struct(">IIQ")
 
 POLL = 0.005
 CLOSE_SECONDS = 1.0
-"""How long ``close`` waits for the kernel to let go."""
+"""Seconds for which ``close`` waits for the kernel to release the device."""
 
 
 class Type(IntEnum):
-    """NBD_CMD_*, as far as a device without flags is sent them."""
+    """NBD_CMD_* that the kernel sends to a device without flags."""
 
     READ = 0
     WRITE = 1
@@ -57,7 +57,7 @@ class Request(NamedTuple):
 
 
 class Connection:
-    """The server's end of the socket over which the requests come."""
+    """The server's end of the request socket."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
@@ -67,7 +67,7 @@ class Connection:
         return self._end.fileno()
 
     def receive(self) -> Request:
-        """Return the next request; waits for it. Raises EOFError when there will be none."""
+        """Wait for the next request and return it. Raises EOFError when there will be none."""
         magic, _, kind, cookie, offset, length = REQUEST.unpack(self._exactly(REQUEST.size))
         if magic != REQUEST_MAGIC or kind == Type.DISC:
             raise EOFError("the kernel has disconnected")
@@ -81,20 +81,23 @@ class Connection:
         return data
 
     def answer(self, request: Request, data: bytes | memoryview = b"") -> None:
-        """Answer a request well; ``data``: what a READ gets. Raises OSError when nobody listens."""
+        """Answer a request with success; ``data``: of a READ.
+
+        Raises OSError when the kernel has disconnected.
+        """
         self._end.sendall(REPLY.pack(REPLY_MAGIC, 0, request.cookie) + data)
 
     def close(self) -> None:
-        """Hang up."""
-        with suppress(OSError):  # the kernel has done so before
+        """Close the connection."""
+        with suppress(OSError):  # the kernel has disconnected before
             self._end.shutdown(socket.SHUT_RDWR)
         self._end.close()
 
 
 class NbdDevice:
-    """A block device of the kernel's, connected to this process. Sizes in bytes.
+    """A block device of the kernel, connected to this process. Sizes in bytes.
 
-    ``path``: "/dev/nbd0". Raises OSError (EBUSY when another process has it connected).
+    ``path``: "/dev/nbd0". Raises OSError (EBUSY when another process has connected it).
     """
 
     def __init__(self, path: str, size: int, block_size: int) -> None:
@@ -111,16 +114,16 @@ class NbdDevice:
                     keep(device, ours)
             finally:
                 os.close(device)
-        pid = Path("/sys/block", Path(path).name, "pid")  # there as long as it is connected
+        pid = Path("/sys/block", Path(path).name, "pid")  # there while it is connected
         while not pid.exists() and not self._gone():
             time.sleep(POLL)
 
     def _gone(self) -> bool:
-        """Tell whether the keeper has ended; it must not have been said to before."""
+        """Return whether the process in the ioctl has ended; not to be called again after True."""
         return os.waitpid(self._keeper, os.WNOHANG)[0] != 0
 
     def close(self) -> None:
-        """Disconnect: what is unanswered fails."""
+        """Disconnect: unanswered requests fail."""
         self.connection.close()
         end = time.monotonic() + CLOSE_SECONDS
         while not self._gone() and time.monotonic() < end:
@@ -128,10 +131,10 @@ class NbdDevice:
 
 
 def keep(device: int, ours: socket.socket) -> NoReturn:
-    """Stay in the ioctl that connects a device; then end what is unanswered, with EIO.
+    """Stay in the ioctl that connects a device; then end unanswered requests with EIO.
 
-    In a process of its own, for the ioctl gives up the connection at any signal, SIGSTOP too. It
-    ends when the other one does: nobody holds our end of the socket then.
+    This runs in a process of its own, because the ioctl gives up the connection at any signal, even
+    SIGSTOP. It ends with the serving process: our end of the socket is closed then.
     """
     ours.close()
     for standard in range(3):

@@ -1,28 +1,28 @@
-"""Operations on a deployed tgt, by name: what an administrator may do under I/O.
+"""Operations on a deployed tgt, by name: an administrator's actions under I/O.
 
-What tgtd 1.0.85 says to each while four WRITEs are in its hands (Debian 12, Linux 6.1 and 6.12):
+Behaviour of tgtd 1.0.85 while four WRITEs are in progress (Debian 12, Linux 6.1 and 6.12):
 
 ======================  =========================================================================
-operation               what follows
+operation               result
 ======================  =========================================================================
 lun-delete-in-use       refused, "this logical unit is still active"
 lun-delete              executed at the first moment without a command, which under I/O may never
-                        come: so initiators are shut out first, as tgt-admin does
-target-delete-in-use    refused, "this target is still active", as long as anybody is logged in
-target-delete-force     refused like the LUN's, whoever is logged in; executed at such a moment
+                        come: so sessions are ended first, as tgt-admin does
+target-delete-in-use    refused, "this target is still active", as long as there is a session
+target-delete-force     refused like the LUN's, with any session; executed at such a moment
 connection-delete       executed at once; the connection lasts until the commands have ended
-target-offline          executed at once; the commands end well. What comes while it is offline is
-                        never answered, not even when it is ready again: it is the initiator's
-                        abort that ends it (target_cmd_queue, usr/target.c: -EBUSY)
-portal-delete           executed at once; who is logged in stays so
+target-offline          executed at once; the commands end well. Commands that come while it is
+                        offline are never answered, not even when it is ready again: the
+                        initiator's abort ends them (target_cmd_queue, usr/target.c: -EBUSY)
+portal-delete           executed at once; existing sessions remain
 daemon-term             SIGTERM is ignored (signal_catch, usr/tgtd.c)
 daemon-delete           refused, "invalid request", as long as there is a target
-daemon-stop             nobody is told anything until it is continued
+daemon-stop             no initiator is notified until it is continued
 daemon-kill             it ends when its threads have left the backing store; until then its
-                        sockets stay open, and the initiator is told nothing
+                        sockets stay open, and the initiator is not notified
 ======================  =========================================================================
 
-tgtadm ends with status 22 whatever is refused: the words are the data.
+tgtadm ends with status 22 for every refusal: its message is the data.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from targets.tgt.export import LUN, TID, Export
 
 @dataclass(frozen=True)
 class OperationContext:
-    """The context of operations: one export of a daemon's."""
+    """The context of operations: one export of a daemon."""
 
     machine: Machine
     export: Export
@@ -52,8 +52,10 @@ class OperationContext:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation. ``undo``: what heals, given seconds, or None. ``ends_device``: whether no LUN
-    is left."""
+    """One operation.
+
+    ``undo``: heals it within the given seconds, or None. ``ends_device``: whether no LUN is left.
+    """
 
     name: str
     do: Callable[[OperationContext], Work]
@@ -61,7 +63,7 @@ class Operation:
     ends_device: bool = False
 
     def begin(self, context: OperationContext) -> Begun:
-        """Begin it."""
+        """Begin the operation."""
         work = self.do(context)
         undo = None if self.undo is None else partial(self.undo, context)
         return Begun(self.name, context.machine, context.recorder, work, undo)
@@ -70,20 +72,23 @@ class Operation:
 def orders(
     op: str, mode: str, refused: str = "", **options: str | int,
 ) -> Callable[[OperationContext], Work]:
-    """Return what gives an order."""
+    """Return the function that sends an order."""
     return lambda context: Given(context.machine, order(op, mode, **options), refused)
 
 
 def signals(
     signal: str, *, ends: bool = False, deaf: bool = False,
 ) -> Callable[[OperationContext], Work]:
-    """Return what sends the daemon a signal. ``deaf``: whether it need not respond after it."""
+    """Return the function that signals the daemon.
+
+    ``deaf``: whether it need not respond afterwards.
+    """
     return lambda context: Signalled(context.machine, daemon.TGTD, signal, ends,
                                      None if deaf else daemon.answers)
 
 
 def connection_delete(context: OperationContext) -> Work:
-    """Delete the first connection there is. Raises TargetFailedError when there is none."""
+    """Delete the first connection. Raises TargetFailedError when there is none."""
     connections = admin.connections(context.machine, daemon.ANSWER, TID)
     if not connections:
         raise TargetFailedError("nobody is connected")
@@ -92,26 +97,26 @@ def connection_delete(context: OperationContext) -> Work:
 
 
 def portal_delete(context: OperationContext) -> Work:
-    """Listen no more where initiators come."""
+    """Stop listening on the portal of initiators."""
     return Given(context.machine,
                  order("delete", "portal", param=f"portal={context.export.portal}"))
 
 
 def lun_delete(context: OperationContext) -> Work:
-    """Delete the LUN, once initiators are shut out and their commands have ended."""
+    """Delete the LUN, once sessions are ended and their commands have ended."""
     context.export.shut_out()
     return Given(context.machine, order("delete", "logicalunit", tid=TID, lun=LUN),
                  insists=admin.LUN_ACTIVE)
 
 
 def lun_add(context: OperationContext, _deadline: float) -> None:
-    """Make the LUN again, and admit initiators."""
+    """Make the LUN again, and allow logins."""
     context.export.add_lun()
     context.export.admit()
 
 
 def target_delete_force(context: OperationContext) -> Work:
-    """Delete the target under who is logged in, once it takes no commands any more."""
+    """Delete the target with its sessions, once it accepts no commands any more."""
     context.export.set_state("offline")
     return Given(context.machine, order("delete", "target", tid=TID, force=""),
                  insists=admin.LUN_ACTIVE)
@@ -147,5 +152,5 @@ OPERATIONS: Mapping[str, Operation] = {each.name: each for each in (
 
 
 def table(context: OperationContext) -> Mapping[str, Callable[[], Begun]]:
-    """Return what begins each operation, by name."""
+    """Return the functions that begin each operation, by name."""
     return {name: partial(each.begin, context) for name, each in OPERATIONS.items()}

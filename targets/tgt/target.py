@@ -1,4 +1,4 @@
-"""tgt, the SCSI target in user space, as Debian packages it; set up by tgtadm."""
+"""tgt, the SCSI target in user space, from Debian's package; set up by tgtadm."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ NBD_QUEUE = "/sys/block/nbd0/queue"
 NBD_SETTINGS = {
     "scheduler": "none",
     "nomerges": "2",
-    "max_sectors_kb": "1280",  # as much as the initiator's disk takes: one request for a command
+    "max_sectors_kb": "1280",  # as in the initiator's disk: one request for a command
 }
 
 FILE = "file"
 BLOCK = "block"
 
 DIRECT = {"bsoflags": "direct"}
-"""Through no cache: what is behind holds, tgtd waits for."""
+"""Without a cache: tgtd waits for I/O that the storage holds."""
 
 BACKINGS: Mapping[str, Mapping[str, str]] = {NBD: DIRECT, FILE: {}, BLOCK: DIRECT}
-"""What is behind the LUN, and how tgtd opens it: a network block device that our backend serves; a
-file in memory that needs nobody, where no command can be held; or a block device on such a file
-(targets.storage)."""
+"""Storage of the LUN, and the options with which tgtd opens it: a network block device served by
+our backend; a file in memory without a server, where no command can be held; or a block device on
+such a file (targets.storage)."""
 
 BACKING_STORES = ("rdwr", "aio")
-"""tgtd's own ways to read and write (usr/bs_rdwr.c: 16 threads; usr/bs_aio.c)."""
+"""tgtd's own I/O methods (usr/bs_rdwr.c: 16 threads; usr/bs_aio.c)."""
 
 OPTIONS: Mapping[str, Sequence[str]] = {"backing": tuple(BACKINGS), "bstype": BACKING_STORES}
-"""The values that each option has, the default first."""
+"""The values of each option, the default first."""
 
 
 def check(device: Device, transport: Transport) -> dict[str, str]:
@@ -71,12 +71,12 @@ def check(device: Device, transport: Transport) -> dict[str, str]:
 
 
 def serial_of(name: str) -> str:
-    """Return a device's Unit Serial Number, the same each time it is deployed."""
+    """Return a device's Unit Serial Number, the same for every deployment."""
     return f"stf-{name}"
 
 
 def medium(device: Device) -> str:
-    """Return the file that keeps a device's data; it outlives the deployment."""
+    """Return the path of the file with a device's data; it outlives the deployment."""
     return f"/dev/shm/stf-{device.name}"
 
 
@@ -99,16 +99,16 @@ class Tgt:
         self._version: str | None = None
 
     def check(self, release: str) -> None:
-        """It needs nothing of a kernel but the network block device, which ``load`` asks for."""
+        """Accept every kernel: only the network block device is needed, and ``load`` loads that."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Return its version, once it has been loaded."""
+        """Return the version, once tgt has been loaded."""
         return {"name": self.name, "version": self._version or "the guest image's",
                 "origin": "Debian's package", "backend": NBD}
 
     def load(self, machine: Machine) -> None:
-        """Load the module that is behind the LUN, and start the daemon."""
-        # No partitions: nobody but tgtd is to read the device.
+        """Load the LUN's storage module, and start the daemon."""
+        # No partitions: only tgtd may read the device.
         machine.run(["modprobe", NBD, "nbds_max=1", "max_part=0"])
         for name, value in NBD_SETTINGS.items():
             machine.write(f"{NBD_QUEUE}/{name}", value)
@@ -119,7 +119,7 @@ class Tgt:
         self, machine: Machine, device: Device, transport: Transport, ladder: Ladder,
         recorder: Recorder,
     ) -> Deployment:
-        """Deploy a device with its backend; the daemon is the one that runs."""
+        """Deploy a device with its backend in the running daemon."""
         chosen = check(device, transport)
         backing = chosen["backing"]
         if admin.luns(machine, ladder.step):
@@ -160,7 +160,7 @@ class Tgt:
 
 @dataclass(frozen=True)
 class TgtDeployment:
-    """One device, exported by the daemon that runs."""
+    """One device, exported by the running daemon."""
 
     machine: Machine
     backend: Backend
@@ -186,24 +186,24 @@ class TgtDeployment:
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """What can be begun on it, by name."""
+        """The operations that can be begun on the deployment, by name."""
         return tuple(self._operations.table)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """The one address there is."""
+        """The only address."""
         return (self.address,)
 
     def begin(self, operation: str) -> Begun:
-        """Begin an operation; a second one of the same name takes the first one's place."""
+        """Begin an operation; a second one of the same name replaces the first in the table."""
         return self._operations.begin(operation)
 
     def heal(self, operation: str, deadline: float) -> None:
-        """Undo an operation that was begun; fine if it was not."""
+        """Undo an operation that was begun; do nothing if it was not."""
         self._operations.heal(operation, deadline)
 
     def views(self) -> Mapping[str, str | Sequence[str]]:
-        """The daemon's log and state, the block device's queue."""
+        """Return the daemon's log and state, and the block device's queue."""
         return {
             "tgt-log": [daemon.LOG],
             "tgt-nbd": ["/sys/block/nbd0/inflight", "/sys/block/nbd0/pid"],
@@ -212,41 +212,44 @@ class TgtDeployment:
         }
 
     def present(self) -> bool:
-        """Whether the daemon has the LUN: the kernel knows nothing of it."""
+        """Return whether the daemon has the LUN, which the kernel does not list."""
         return LUN in admin.luns(self.machine, self.ladder.step)
 
     def unfetched(self) -> int:
-        """How many commands wait for a thread of the daemon's cannot be seen: none."""
+        """Return 0: the commands that wait for a thread of the daemon cannot be observed."""
         return 0
 
     def reachable(self) -> bool:
-        """Whether the target has the LUN. Raises TargetFailedError if the daemon died by itself."""
+        """Return whether the target has the LUN.
+
+        Raises TargetFailedError if the daemon died by itself.
+        """
         if self.present():
             return True
         daemon.require_alive(self.machine)
         return False
 
     def end_process(self, pid: int) -> None:
-        """SIGKILL a process that is not the backend's own."""
+        """Send SIGKILL to a process other than the backend's own."""
         self.machine.run(["kill", "-9", str(pid)], check=False)
 
     def remove_lun(self) -> None:
-        """Delete the LUN; tgtd refuses that while commands are active, and is asked again."""
+        """Delete the LUN; repeat the order while tgtd refuses it for active commands."""
         self.begin("lun-delete").finish(self.ladder.teardown)
 
     def removal_waits(self) -> bool:
-        """Whether the LUN's deletion has been refused."""
+        """Return whether the LUN's deletion has been refused."""
         running = self._operations.running.get("lun-delete")
         return running is not None and running.waits()
 
     def take_device_away(self) -> None:
-        """Delete the LUN, so that the daemon closes what is behind it."""
+        """Delete the LUN, so that the daemon closes its storage."""
         self.export.delete_lun(self.ladder.teardown)
 
     def remove(self) -> None:
-        """See that the daemon responds and no command is held, then delete the target.
+        """Ensure that the daemon responds and no command is held, then delete the target.
 
-        Raises TargetFailedError, when all that is done, if the daemon had died by itself.
+        Raises TargetFailedError at the end if the daemon had died by itself.
         """
         if self.backend.serving(self.ladder.step):
             self.backend.release(self.ladder.step)

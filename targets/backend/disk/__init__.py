@@ -1,12 +1,12 @@
-"""A direct-access block device (SBC-3) whose medium is memory: what a backend serves.
+"""A direct-access block device (SBC-3) whose medium is memory, served by a backend.
 
-Runs in the guest; stdlib only. The medium is a shared mapping of a file, so what was written
-outlives the backend; put the file in /dev/shm.
+Runs in the guest; stdlib only. The medium is a shared mapping of a file, so written data outlive
+the backend; put the file in /dev/shm.
 
-READ and WRITE are the hot path: ``decode`` says which bytes of ``data`` they mean, and the
-backend moves those between ``data`` and the kernel's buffers itself, with one copy. Whatever
-``decode`` has no answer for (other commands, and READs and WRITEs that must fail) goes to
-``control``, which carries the command out whole::
+READ and WRITE are the hot path: ``decode`` returns the bytes of ``data`` that they address, and the
+backend moves those between ``data`` and the kernel's buffers itself, with one copy. Commands for
+which ``decode`` returns None (other commands, and READs and WRITEs that must fail) go to
+``control``, which carries out the whole command::
 
     access = disk.decode(cdb)
     if access is None:

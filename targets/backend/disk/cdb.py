@@ -1,4 +1,4 @@
-"""What a CDB says: the command, the blocks it addresses, which way its data go."""
+"""Decoding of a CDB: the command, its blocks, its data direction."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Access(NamedTuple):
 
     @property
     def end(self) -> int:
-        """First byte after it."""
+        """First byte after the access."""
         return self.offset + self.length
 
 
@@ -114,7 +114,7 @@ TRANSFERS = {
         (Opcode.WRITE_AND_VERIFY_16, _extent_16, "write"),
     )
 }
-"""READs and WRITEs: how their blocks are found, and which way the data go."""
+"""READs and WRITEs: the function that decodes their blocks, and their data direction."""
 
 EXTENTS = {opcode: extent for opcode, (extent, _) in TRANSFERS.items()} | {
     int(opcode): extent for opcode, extent in (
@@ -161,7 +161,7 @@ PROTECT = 0xE0
 
 
 def direction(cdb: Buffer) -> str:
-    """Return which way a command's data goes: "write" (to the device), "read" or "none"."""
+    """Return a command's data direction: "write" (to the device), "read" or "none"."""
     opcode = cdb[0]
     if opcode in _VERIFIES:
         return "write" if cdb[1] >> 1 & 3 else "none"  # BYTCHK
@@ -173,7 +173,7 @@ def direction(cdb: Buffer) -> str:
 
 
 def extent(cdb: Buffer) -> tuple[int | None, int]:
-    """Return (LBA, blocks) that a command addresses; (None, 0) when it addresses none."""
+    """Return (LBA, blocks) of a command; (None, 0) when it addresses no blocks."""
     unpack = EXTENTS.get(cdb[0])
     if unpack is None:
         return None, 0

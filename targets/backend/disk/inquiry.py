@@ -10,14 +10,14 @@ from targets.backend.disk.medium import PAGE
 from targets.backend.disk.sense import bad_cdb
 
 MAX_TRANSFER = 1 << 20
-"""Bytes that one command may move (Block Limits page): little enough that a backend's buffers
-hold many such commands."""
+"""Bytes that one command may move (Block Limits page): few enough that a backend's buffers hold
+many such commands."""
 
 MAX_FILL = 0xFFFF
-"""Blocks that one UNMAP or WRITE SAME may change: what WRITE SAME(10) can say."""
+"""Blocks that one UNMAP or WRITE SAME may change: the maximum of WRITE SAME(10)'s CDB."""
 
 MAX_COMPARE = 0xFF
-"""Blocks that one COMPARE AND WRITE may change: what its CDB can say."""
+"""Blocks that one COMPARE AND WRITE may change: the maximum of its CDB."""
 
 MAX_UNMAP_DESCRIPTORS = 16
 
@@ -25,7 +25,7 @@ REVISION = "0001"
 
 
 class Inquiry:
-    """What a disk says of itself. ``erases``: whether it knows SANITIZE's BLOCK ERASE."""
+    """INQUIRY data of a disk. ``erases``: whether it supports SANITIZE's BLOCK ERASE."""
 
     def __init__(
         self, block_size: int, vendor: str, product: str, serial: str, *, erases: bool

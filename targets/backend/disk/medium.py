@@ -1,7 +1,7 @@
-"""The medium: a shared mapping of a file. What nothing is allocated for is a hole in the file.
+"""The medium: a shared mapping of a file, whose unallocated parts are holes in the file.
 
-So the file system keeps account of the blocks that are deallocated, page by page, for every
-process that serves the same medium; WRITEs need not. In /dev/shm a READ of a hole allocates it
+So the file system keeps account of the deallocated blocks, page by page, for every process that
+serves the same medium; WRITEs need no accounting. In /dev/shm a READ of a hole allocates it
 (shmem_fault(), mm/shmem.c): such a block becomes mapped by itself, as SBC-3 4.7.3 allows.
 """
 
@@ -23,7 +23,7 @@ PIECE = 1 << 20
 
 
 class Medium:
-    """The file at ``path``, mapped: ``data``. It is made when missing, kept when there."""
+    """The file at ``path``, mapped as ``data``. It is made when missing, and kept otherwise."""
 
     def __init__(self, path: str, size: int) -> None:
         self.size = size
@@ -36,13 +36,13 @@ class Medium:
         self.data = memoryview(self._map)
 
     def close(self) -> None:
-        """Give the mapping back; the file stays. No view of ``data`` may be left."""
+        """Release the mapping; the file stays. No view of ``data`` may be left."""
         self.data.release()
         self._map.close()
         self._file.close()
 
     def fill(self, start: int, end: int, pattern: Buffer = b"\0") -> None:
-        """Write ``pattern`` over and over from byte ``start`` on; it must fit in whole."""
+        """Write ``pattern`` (at most PIECE bytes) repeatedly from byte ``start`` to ``end``."""
         piece = bytes(pattern) * min(-(-(end - start) // len(pattern)), PIECE // len(pattern))
         while start < end:
             length = min(len(piece), end - start)
@@ -50,7 +50,7 @@ class Medium:
             start += length
 
     def deallocate(self, start: int, end: int) -> None:
-        """Make bytes read as zeros, and give back the pages that lie whole within them."""
+        """Make bytes read as zeros, and free the pages that lie entirely within them."""
         first, last = -(-start // PAGE) * PAGE, end // PAGE * PAGE
         if first >= last:
             self.fill(start, end)
@@ -63,7 +63,7 @@ class Medium:
             self.fill(first, last)
 
     def allocation(self, start: int) -> Iterator[tuple[int, bool]]:
-        """Yield (end, whether allocated) of what lies between byte ``start`` and the end."""
+        """Yield (end, whether allocated) of each extent between byte ``start`` and the end."""
         while start < self.size:
             data = self._seek(start, os.SEEK_DATA)
             if start < data:

@@ -15,11 +15,11 @@ from targets.backend.disk.sense import (
 )
 
 DPOFUA = 0x10
-"""Device-specific parameter (SBC-3 table 172): DPO and FUA are heeded, not write protected."""
+"""Device-specific parameter (SBC-3 table 172): DPO and FUA are supported, not write protected."""
 
 PAGES = {
-    0x08: bytes([0x08, 0x12]) + bytes(18),  # SBC-3 6.4.5: WCE=0, nothing to lose
-    # SPC-4 7.5.8: D_SENSE=0, QUEUE ALGORITHM MODIFIER=1 (held commands are overtaken), QERR=0
+    0x08: bytes([0x08, 0x12]) + bytes(18),  # SBC-3 6.4.5: WCE=0, no volatile cache
+    # SPC-4 7.5.8: D_SENSE=0, QUEUE ALGORITHM MODIFIER=1 (other commands overtake held ones), QERR=0
     0x0A: bytes([0x0A, 0x0A, 0x00, 0x10]) + bytes(8),
 }
 """Mode pages by page code."""
@@ -39,7 +39,7 @@ class Modes:
     def _block_descriptor(self, cdb: Buffer, *, long: bool) -> bytes:
         if cdb[1] & 8:  # DBD
             return b""
-        if long:  # SPC-4 5.6.2: as SBC-3 6.4.2.3 lays it out
+        if long:  # SPC-4 5.6.2: layout of SBC-3 6.4.2.3
             return struct.pack(">Q4xI", self._blocks, self._block_size)
         return struct.pack(">II", min(self._blocks, 0xFFFFFFFF), self._block_size)
 
@@ -73,7 +73,7 @@ class Modes:
     def _select(
         self, cdb: Buffer, data_out: Buffer, listed: int, header: int, descriptor_at: int
     ) -> bytes:
-        """Accept pages that say what is already so."""
+        """Accept pages that contain the current values."""
         if cdb[1] & 0x11 != 0x10:  # SP without saved pages, or no PF
             raise bad_cdb(1)
         data = bytes(data_out[:listed])
@@ -88,7 +88,10 @@ class Modes:
 
 
 def _same_page(data: bytes, at: int) -> int:
-    """Return the length of the page at ``at``. Raises when it says anything new."""
+    """Return the length of the page at ``at``.
+
+    Raises CheckConditionError when its values are new.
+    """
     page = PAGES.get(data[at] & 0x3F)
     if page is None or data[at] & 0x40:
         raise bad_parameter(at)
@@ -100,7 +103,7 @@ def _same_page(data: bytes, at: int) -> int:
 
 
 def _pages(cdb: Buffer) -> bytes:
-    """Return the pages that a MODE SENSE asks for."""
+    """Return the pages that a MODE SENSE requests."""
     control, code, subpage = cdb[2] >> 6, cdb[2] & 0x3F, cdb[3]
     if control == SAVED:
         raise CheckConditionError(ILLEGAL_REQUEST, SAVING_PARAMETERS_NOT_SUPPORTED)

@@ -45,7 +45,7 @@ from targets.backend.disk.sense import (
 from targets.backend.disk.supported import Supported
 
 Command = Callable[[Buffer, Buffer], bytes]
-"""Carries a command out: takes its CDB and what was sent along, returns data to send back."""
+"""Carries a command out: takes its CDB and its data-out, returns the data-in."""
 
 MAX_STATUSES = 128
 """LBA status descriptors in one answer, at most."""
@@ -57,11 +57,10 @@ MAPPED, DEALLOCATED = 0, 1
 class RamDisk:
     """A direct-access block device with thin provisioning and no volatile cache.
 
-    ``path``: the file that keeps the medium; made when missing, kept when there. ``size`` and
-    ``block_size`` in bytes. ``vendor`` (at most 8 characters), ``product`` (16) and ``serial``
-    are what INQUIRY says. ``without``: operation codes that the disk is not to know, because
-    the target does not pass them on. Raises ValueError when the size is not a whole number of
-    blocks.
+    ``path``: the file with the medium; made when missing, and kept otherwise. ``size`` and
+    ``block_size`` in bytes. ``vendor`` (at most 8 characters), ``product`` (16) and ``serial``: for
+    INQUIRY. ``without``: operation codes that the disk does not support, because the target does
+    not pass them on. Raises ValueError when the size is not a whole number of blocks.
     """
 
     def __init__(
@@ -120,11 +119,11 @@ class RamDisk:
         self.close()
 
     def close(self) -> None:
-        """Give the mapping back; the file stays. No view of ``data`` may be left."""
+        """Release the mapping; the file stays. No view of ``data`` may be left."""
         self._medium.close()
 
     def decode(self, cdb: Buffer) -> Access | None:
-        """Return what a READ or WRITE means, or None: then it is for ``control``."""
+        """Return the access of a READ or WRITE; None for commands that need ``control``."""
         transfer = TRANSFERS.get(cdb[0])
         if transfer is None:
             return None
@@ -135,7 +134,7 @@ class RamDisk:
         return Access(way, lba, lba * self.block_size, blocks * self.block_size)
 
     def control(self, cdb: Buffer, data_out: Buffer = b"") -> Answer:
-        """Carry a command out. ``data_out``: what the initiator sent along.
+        """Carry a command out. ``data_out``: the initiator's data.
 
         The answer's data is cut to the command's allocation length.
         """
@@ -173,7 +172,7 @@ class RamDisk:
         return b""
 
     def _check_only(self, cdb: Buffer, _: Buffer) -> bytes:
-        """SYNCHRONIZE CACHE and PRE-FETCH: there is no cache; 0 blocks go to the end.
+        """Carry SYNCHRONIZE CACHE and PRE-FETCH out: there is no cache; 0 blocks go to the end.
 
         Without room for the blocks in a cache PRE-FETCH ends with GOOD (SBC-3 5.8).
         """
@@ -193,7 +192,7 @@ class RamDisk:
         return b""
 
     def _compare(self, lba: int, blocks: int, data_out: Buffer, *, once: bool) -> None:
-        """Compare with what was sent; with ``once``, every block with the one that was sent."""
+        """Compare blocks with the data sent; with ``once``, each block with one block sent."""
         sent = bytes(data_out)
         step = 1 if once else blocks
         for at in range(lba, lba + blocks, step):
@@ -202,8 +201,11 @@ class RamDisk:
                 raise miscompare(_first_difference(mine, sent))
 
     def _compare_and_write(self, cdb: Buffer, data_out: Buffer) -> bytes:
-        """SBC-3 5.3. One thread serves the disk where this comes here: SCST's core, whose
-        backends may have several, does it by itself (scst_cmp_wr_local, scst_lib.c).
+        """Carry COMPARE AND WRITE out (SBC-3 5.3).
+
+        It needs no lock: a backend that gets this command serves the disk with one thread. SCST's
+        core, whose backends may have several, carries it out itself (scst_cmp_wr_local,
+        scst_lib.c).
         """
         _, lba, blocks = self._media(cdb, MAX_COMPARE)
         length = blocks * self.block_size
@@ -214,7 +216,7 @@ class RamDisk:
         return b""
 
     def _orwrite(self, cdb: Buffer, data_out: Buffer) -> bytes:
-        """SBC-3 5.7: bitwise OR of what was sent and what is there."""
+        """Write the bitwise OR of the data sent and the blocks (SBC-3 5.7)."""
         _, lba, blocks = self._media(cdb, self._max_blocks)
         view = self._view(lba, blocks)
         sent = _exactly(data_out, len(view))
@@ -229,7 +231,7 @@ class RamDisk:
 
     def _write_same(self, cdb: Buffer, data_out: Buffer) -> bytes:
         flags, lba, blocks = self._media(cdb, MAX_FILL)
-        if flags & 0x10:  # ANCHOR, which the provisioning page says is not supported
+        if flags & 0x10:  # ANCHOR, not supported by the provisioning page
             raise bad_cdb(1)
         if not blocks:  # WSNZ: SBC-3 6.5.3
             raise bad_cdb(blocks_at(cdb[0]))
@@ -271,7 +273,7 @@ class RamDisk:
             yield lba, blocks
 
     def _get_lba_status(self, cdb: Buffer, allocation: int) -> bytes:
-        """SBC-3 5.5: as many descriptors as there is room for, one at least."""
+        """Return as many descriptors as there is room for, one at least (SBC-3 5.5)."""
         lba, = struct.unpack_from(">Q", cdb, 2)
         self._check_range(lba, 1)
         room = min(max(1, (allocation - 8) // 16), MAX_STATUSES)
@@ -280,7 +282,7 @@ class RamDisk:
         return (struct.pack(">I4x", 4 + len(body)) + body)[:allocation]
 
     def _lba_statuses(self, lba: int) -> Iterator[tuple[int, int, int]]:
-        """Yield (LBA, blocks, provisioning status). A block that has a page is mapped."""
+        """Yield (LBA, blocks, provisioning status). A block with an allocated page is mapped."""
         size = self.block_size
         for end, allocated in self._medium.allocation(lba * size):
             last = -(-end // size) if allocated else end // size
@@ -306,13 +308,19 @@ class RamDisk:
         raise bad_cdb(1)
 
     def _read_capacity_16(self) -> bytes:
-        """SBC-3 5.16.2: a physical block is a page. Byte 14 has LBPME and LBPRZ."""
+        """Return READ CAPACITY(16) data (SBC-3 5.16.2): a physical block is a page.
+
+        Byte 14 has LBPME and LBPRZ.
+        """
         exponent = max(1, PAGE // self.block_size).bit_length() - 1
         return struct.pack(">QIxBB17x", self.blocks - 1, self.block_size, exponent, 0xC0)
 
 
 def _exactly(data_out: Buffer, length: int) -> memoryview:
-    """Return the first ``length`` bytes that were sent. Raises when there are fewer."""
+    """Return the first ``length`` bytes of the data sent.
+
+    Raises CheckConditionError when there are fewer.
+    """
     if len(data_out) < length:
         raise bad_length()
     return memoryview(data_out)[:length]
@@ -328,7 +336,7 @@ def _nothing(_: Buffer, __: Buffer) -> bytes:
 
 
 def _start_stop_unit(cdb: Buffer, _: Buffer) -> bytes:
-    if cdb[4] >> 4 or cdb[4] & 2:  # power conditions, and LOEJ on what cannot be removed
+    if cdb[4] >> 4 or cdb[4] & 2:  # power conditions, and LOEJ on a medium that is not removable
         raise bad_cdb(4)
     return b""
 

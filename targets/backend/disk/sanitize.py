@@ -13,7 +13,7 @@ HEADER = struct.Struct(">BxH")
 
 
 def sanitize(medium: Medium, block_size: int, cdb: Buffer, data_out: Buffer) -> bytes:
-    """Carry a SANITIZE out; it never fails, so EXIT FAILURE MODE has nothing to do."""
+    """Carry a SANITIZE out; it never fails, so EXIT FAILURE MODE has no effect."""
     action = cdb[1] & 0x1F
     listed, = struct.unpack_from(">H", cdb, 7)
     if action == OVERWRITE:
@@ -30,7 +30,7 @@ def sanitize(medium: Medium, block_size: int, cdb: Buffer, data_out: Buffer) -> 
 
 
 def _pattern(block_size: int, parameters: bytes) -> bytes:
-    """Return what is in every block after the last pass of an overwrite."""
+    """Return the contents of every block after the last pass of an overwrite."""
     if len(parameters) < HEADER.size:
         raise bad_length()
     flags: int

@@ -1,4 +1,4 @@
-"""How a command ends: status, sense data, and the error that is carried to there."""
+"""Results of commands: status, sense data, and the exception that carries them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAVING_PARAMETERS_NOT_SUPPORTED = 0x3900
 
 
 class Answer(NamedTuple):
-    """What became of a command: SCSI status, data for the initiator, sense data."""
+    """A command's result: SCSI status, data for the initiator, sense data."""
 
     status: int
     data: bytes = b""
@@ -47,8 +47,8 @@ def fixed_sense(
 ) -> bytes:
     """Return fixed format sense data (SPC-4 4.5.3), 18 bytes.
 
-    ``field``: which byte was wrong, as (1 in the CDB or 0 in the parameters, offset).
-    ``information``: value of the INFORMATION field.
+    ``field``: the wrong byte, as (1 in the CDB or 0 in the parameters, offset). ``information``:
+    value of the INFORMATION field.
     """
     valid = information is not None and information < 1 << 32
     specific = b"\0\0\0"
@@ -60,17 +60,17 @@ def fixed_sense(
 
 
 def bad_opcode() -> CheckConditionError:
-    """Return the error of a command that there is not."""
+    """Return the error of an unsupported operation code."""
     return CheckConditionError(ILLEGAL_REQUEST, INVALID_OPCODE, field=(1, 0))
 
 
 def bad_cdb(byte: int) -> CheckConditionError:
-    """Return the error of a CDB whose ``byte`` cannot be."""
+    """Return the error of a CDB with an invalid ``byte``."""
     return CheckConditionError(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB, field=(1, byte))
 
 
 def bad_parameter(byte: int) -> CheckConditionError:
-    """Return the error of a parameter list whose ``byte`` cannot be."""
+    """Return the error of a parameter list with an invalid ``byte``."""
     return CheckConditionError(
         ILLEGAL_REQUEST, INVALID_FIELD_IN_PARAMETER_LIST, field=(0, byte))
 
@@ -81,10 +81,10 @@ def bad_length() -> CheckConditionError:
 
 
 def out_of_range(lba: int) -> CheckConditionError:
-    """Return the error of a command that goes beyond the last block, and began at ``lba``."""
+    """Return the error of a command from ``lba`` on that goes beyond the last block."""
     return CheckConditionError(ILLEGAL_REQUEST, LBA_OUT_OF_RANGE, information=lba)
 
 
 def miscompare(offset: int) -> CheckConditionError:
-    """Return the error of data that differ; ``offset``: of the first byte that does."""
+    """Return the error of different data; ``offset``: of the first byte that differs."""
     return CheckConditionError(MISCOMPARE, MISCOMPARE_DURING_VERIFY, information=offset)

@@ -1,4 +1,4 @@
-"""MAINTENANCE IN: which commands and task management functions there are (SPC-4 6.35, 6.36)."""
+"""MAINTENANCE IN: the supported commands and task management functions (SPC-4 6.35, 6.36)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ USAGE = tuple(bytes.fromhex(line) for line in """
     ae 16 ffffffff ffffffff 00 00
     af 16 ffffffff ffffffff 00 00
 """.splitlines() if line.strip())
-"""CDB usage data of every command (SPC-4 6.35.3): the bits that are looked at. PERSISTENT RESERVE
+"""CDB usage data of every command (SPC-4 6.35.3): the bits that are evaluated. PERSISTENT RESERVE
 IN and OUT are answered by the targets' own cores."""
 
 RCTD = 0x80
@@ -87,12 +87,12 @@ NOT_SUPPORTED, STANDARD = 1, 3
 
 
 def service_action(usage: bytes) -> int | None:
-    """Return the service action that a CDB's usage data is for."""
+    """Return the service action of a CDB's usage data; None where the command has none."""
     return usage[1] & 0x1F if usage[0] in SERVICE_ACTIONS else None
 
 
 class Supported:
-    """The commands of a disk, but for the operation codes in ``without``."""
+    """The commands of a disk, except the operation codes in ``without``."""
 
     def __init__(self, without: Collection[int] = ()) -> None:
         self.usage = {
@@ -119,7 +119,10 @@ class Supported:
         return struct.pack(">I", len(body)) + body
 
     def _one(self, cdb: Buffer, timeouts: bool) -> bytes:
-        """Return one command's usage data. Raises when the reporting options do not fit it."""
+        """Return one command's usage data.
+
+        Raises CheckConditionError when the reporting options do not fit it.
+        """
         options, opcode, action = struct.unpack_from(">BBH", cdb, 2)
         options &= 7
         takes_action = any(code == opcode and key is not None for code, key in self.usage)

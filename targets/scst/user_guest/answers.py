@@ -1,7 +1,7 @@
-"""The paper that answers to the kernel are written on: replies, their sense data, what they end.
+"""Room for replies to the kernel: the replies, their sense data, and the buffers that they end.
 
-Runs in the guest; stdlib only. The kernel reads a reply and its sense data by address, while the
-next command may be on its way already: so whoever answers has slots of his own.
+Runs in the guest; stdlib only. The kernel reads a reply and its sense data by address, possibly
+while the next command is on its way already: each answering thread therefore has slots of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from targets.scst import abi
 from targets.scst.user_guest.memory import Memory
 
 EXTRA = 512
-"""Bytes beside a reply for sense data or descriptors, which have no other place."""
+"""Bytes beside a reply for its sense data or descriptors."""
 
 REPLY_SIZE = ctypes.sizeof(abi.ReplyCmd)
 
@@ -22,8 +22,8 @@ REPLY_SIZE = ctypes.sizeof(abi.ReplyCmd)
 class Slot:
     """Room for one reply. ``extra``: for sense data or descriptors, at address ``extra_at``.
 
-    ``spent``: addresses of buffers that are ours again once the reply has been given; shared by
-    the slots of one giver.
+    ``spent``: addresses of buffers that return to the backend once the reply has been sent; shared
+    by the slots of one sheet.
     """
 
     reply: memoryview
@@ -32,13 +32,13 @@ class Slot:
     spent: list[int] = field(default_factory=list)
 
     def note(self, data: bytes) -> int:
-        """Put sense data or descriptors down; return their address, 0 for none."""
+        """Store sense data or descriptors; return their address, 0 for none."""
         self.extra[:len(data)] = data
         return self.extra_at if data else 0
 
 
 class Sheet:
-    """``count`` slots whose replies lie one after another, from ``address`` on.
+    """``count`` slots whose replies are contiguous from ``address`` on.
 
     ``replies``: all of them, as one view.
     """
@@ -58,11 +58,11 @@ class Sheet:
                     self.address + extra, self.spent)
 
     def settle(self) -> None:
-        """The replies have been given: take back the buffers that they ended the use of."""
+        """Take back the buffers that the sent replies have ended the use of."""
         while self.spent:
             self._memory.abandon(self.spent.pop())
 
     def give_back(self) -> None:
-        """Return the memory; the sheet is not to be used any more."""
+        """Return the memory; the sheet must not be used afterwards."""
         self.settle()
         self._memory.give(self.address)

@@ -1,53 +1,53 @@
-"""The scst_user backend: RAM disks behind /dev/scst_user, executing the test's commands.
+"""The scst_user backend: RAM disks behind /dev/scst_user, controlled by the test's commands.
 
 Runs in the guest; stdlib only. Its argument is targets.scst.user_spec's JSON: one device or
-several, the first being the one under test. Beside the commands of targets.backend.control_guest
+several; the first is the device under test. Beside the commands of targets.backend.control_guest
 and targets.backend.lies_guest it takes those below. All take ``device``, a name; without it hold,
 release and close mean all devices, the others the first.
 
 ================  ============================================================================
 do                arguments and effect
 ================  ============================================================================
-release           nudge (true unless said otherwise): have a thread look for what the commands
-                  have come to, which the kernel wakes nobody for
-serving           tell whether the device is open
+release           nudge (default true): make a thread fetch again, since the kernel wakes no
+                  thread for the next subcommands of released commands
+serving           result: whether the device is open
 steps             on: whether ``step`` events are sent (they cost most of the throughput)
 answer            handle (null: of the oldest held command), count, fields, as_handle, times:
-                  carry held commands out and answer them otherwise than rightly, with fields of
+                  carry held commands out and answer them wrongly, with fields of
                   targets.scst.user_guest.wrong, or with another command's handle, or several times.
-                  Result: for each, handle and errors (what the kernel said each time: an errno's
+                  Result: for each, handle and errors (the kernel's result of each reply: an errno's
                   name or null). A command is no longer held then; if the answer did not end it,
-                  it can be answered again by its handle, and ``release`` answers it rightly
-background        on: answer what is no READ first with SCST_EXEC_REPLY_BACKGROUND, then for good
-write_same        by: self, kernel or descriptors: who carries WRITE SAME out
+                  it can be answered again by its handle, and ``release`` answers it correctly
+background        on: answer all but READs first with SCST_EXEC_REPLY_BACKGROUND, then finally
+write_same        by: self, kernel or descriptors: the component that carries WRITE SAME out
 flush_cache       SCST_USER_FLUSH_CACHE: make the kernel drop the buffers it keeps. It waits for
                   the commands in flight; event ``flushed``
 capacity_changed  SCST_USER_DEVICE_CAPACITY_CHANGED; event ``capacity_changed``
 prealloc          bytes, count, clustered: SCST_USER_PREALLOC_BUFFER; event ``preallocated`` with
                   handles
-set_options       options: SCST_USER_SET_OPTIONS, the others as they were; event ``options_set``
+set_options       options: SCST_USER_SET_OPTIONS, other options unchanged; event ``options_set``
 get_options       result: SCST_USER_GET_OPTIONS, in numbers
-threads           count: of the threads that fetch commands, 0: nobody does; event ``threads``
+threads           count: of the threads that fetch commands, 0: no thread does; event ``threads``
 multi             on: fetch several commands at a time; event ``multi``
-unregister        SCST_USER_UNREGISTER_DEVICE, which unblocks the threads and no more; the
+unregister        SCST_USER_UNREGISTER_DEVICE, which only unblocks the threads; the
                   descriptor stays open; event ``unregistered``
-register          spec: a device as in the argument; what it leaves out is as it was with the
-                  device of that name. Values that are not legal are passed to the kernel. Event
-                  ``registered``, with words if it was refused
+register          spec: a device as in the argument; fields left out are those of the earlier
+                  device of that name. Illegal values are passed to the kernel. Event
+                  ``registered``, with words if the kernel refused
 fork              a child keeps the descriptors open and sleeps; result: its pid
-exit              leave at once, with the threads in the kernel
+exit              exit at once, with the threads in the kernel
 ================  ============================================================================
 
-What may block has a thread of its own. Its result comes once it has ended, or after a second:
-done, and then error (an errno's name or null) and seconds; ``close`` has these for each of its
-``devices``. Its end is an event with the same, in any case; that of ``close`` is ``closed``.
+Commands that may block have a thread of their own. Their result comes at their end, or after a
+second: done, and then error (an errno's name or null) and seconds; ``close`` has these for each of
+its ``devices``. Their end is always an event with the same fields; that of ``close`` is ``closed``.
 
-Points are the names of the subcommands: PARSE, ALLOC_MEM, EXEC, ON_FREE_CMD,
-ON_CACHED_MEM_FREE, TASK_MGMT_RECEIVED, TASK_MGMT_DONE, ATTACH_SESS, DETACH_SESS,
-EXT_COPY_REMAP. Beside the events of results.history it sends ``session`` (action: attached or
-detached, session, lun, initiator, target), ``tmr`` (stage: received or done, function, session,
-handles), ``refused`` (handle, error: errno name) when the kernel does not take an answer, and
-``misanswered`` (point, handle, as_handle, fields, errors) for each ``answer``.
+Points are the names of the subcommands: PARSE, ALLOC_MEM, EXEC, ON_FREE_CMD, ON_CACHED_MEM_FREE,
+TASK_MGMT_RECEIVED, TASK_MGMT_DONE, ATTACH_SESS, DETACH_SESS, EXT_COPY_REMAP. Besides the events of
+results.history it emits ``session`` (action: attached or detached, session, lun, initiator,
+target), ``tmr`` (stage: received or done, function, session, handles), ``refused`` (handle, error:
+errno name) when the kernel does not accept an answer, and ``misanswered`` (point, handle,
+as_handle, fields, errors) for each ``answer``.
 """
 
 from __future__ import annotations
@@ -64,14 +64,17 @@ from targets.scst.user_spec import ProcessSpec
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Register the devices and serve them. Exits with a line that says why it cannot."""
+    """Register the devices and serve them.
+
+    Exits with one line that names the reason when it cannot.
+    """
     argument, = sys.argv[1:] if argv is None else argv
     try:
         spec = ProcessSpec.parse(argument)
     except (ValueError, TypeError, KeyError) as error:
         raise SystemExit(f"the argument is wrong: {error}") from error
     signal.signal(CALL_OUT, lambda *_: None)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who was forked needs no burial
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forked children need no wait(2)
     channel = Channel()
     server = Server(channel, spec.version_string)
     start(server, spec.devices)

@@ -1,11 +1,11 @@
-"""One scst_user device: what its commands mean, and how each subcommand is answered.
+"""One scst_user device: the meaning of its commands, and the answer to each subcommand.
 
-Runs in the guest; stdlib only. Who fetches commands (targets.scst.user_guest.getter) gives each to
-``take`` with a slot to write the answer on; what is answered later is answered by ``release`` and
+Runs in the guest; stdlib only. A thread that fetches commands (targets.scst.user_guest.getter)
+passes each to ``take`` with a slot for the answer. Later answers are given by ``release`` and
 ``answer``, with SCST_USER_REPLY_CMD.
 
-A READ or WRITE that nobody watches goes a shorter way, ``quick``: it believes the kernel's word
-for LBA and length, and needs no lock.
+A READ or WRITE takes the faster path ``quick`` while nothing is observed: that path trusts the
+kernel's values for LBA and length, and needs no lock.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ same_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyExec, (
 remap_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyRemap, (
     "remap_descriptors", "remap_descriptors_len", "status", "sense_len", "psense_buffer")))
 ext_cdb = abi.packing((0, abi.GetExtCdb, ("cmd_h", "ext_cdb_buffer")))
-EXTENDED_COPY = 0x83  # of which SCST tells the remapping only (SPC-4 6.4)
+EXTENDED_COPY = 0x83  # SCST sends only the remapping of it (SPC-4 6.4)
 
 blocks_at = struct.Struct("=QQ")  # struct scst_user_data_descriptor
 
@@ -107,23 +107,26 @@ QUICK = {
     opcode | flags << 8: opcode in (Opcode.WRITE_10, Opcode.WRITE_16)
     for opcode in (Opcode.READ_10, Opcode.WRITE_10, Opcode.READ_16, Opcode.WRITE_16)
     for flags in (0, FUA, DPO, DPO | FUA)}
-"""The first two bytes of CDBs that go the quick way, and whether they are WRITEs."""
+"""The first two bytes of CDBs that take the quick path, and whether they are WRITEs."""
 
 Buffer = bytes | bytearray | memoryview
 Quick = Callable[[Buffer, int, memoryview, int], bool]
 
 
 class WriteSame(StrEnum):
-    """Who carries WRITE SAME out."""
+    """The component that carries WRITE SAME out."""
 
     SELF = "self"  # this backend
     KERNEL = "kernel"  # SCST, by WRITEs to this backend: SCST_EXEC_REPLY_DO_WRITE_SAME
-    DESCRIPTORS = "descriptors"  # SCST, told by descriptors where to write
+    DESCRIPTORS = "descriptors"  # SCST, by descriptors of the ranges to write
 
 
 class Shown(NamedTuple):
-    """What ``step`` events say of a command of the kernel. ``pbuf``: its buffer's address, 0 when
-    it has none yet: two commands at the same time have never the same."""
+    """Data of a kernel command in ``step`` events.
+
+    ``pbuf``: address of its buffer, 0 when it has none yet; two commands never have the same one at
+    the same time.
+    """
 
     opcode: int | None = None
     direction: str = "none"
@@ -152,17 +155,17 @@ class Voice:
         self.channel.emit(kind, device=self.device, **data)
 
     def flush(self) -> None:
-        """Write what is queued."""
+        """Write the queued events."""
         self.channel.flush()
 
 
 class Device:
     """One registered device: its protocol with the kernel.
 
-    ``fd``: its descriptor, -1 once closed. ``ioctl``: fcntl.ioctl, or a stand-in. ``sessions``:
-    which device each session of the process is of. ``steps``: whether steps are told.
-    ``held``: commands in the test's hands; ``aside``: those that were answered in the background,
-    or in a way that did not end them. ``review`` must follow every change of what is watched.
+    ``fd``: its descriptor, -1 once closed. ``ioctl``: fcntl.ioctl, or a stand-in. ``sessions``: the
+    device of each session of the process. ``steps``: whether ``step`` events are emitted. ``held``:
+    commands that the test holds; ``aside``: commands answered in the background, or by an answer
+    that did not end them. ``review`` must follow every change of the observed commands.
     """
 
     def __init__(
@@ -182,7 +185,7 @@ class Device:
         self.aside: dict[int, bytes] = {}
         self.dropped: list[bytes] = []
         self._holding = False
-        self._lie: Lie | None = None  # what the command being carried out is told
+        self._lie: Lie | None = None  # misbehaviour of the command being carried out
         self._loans: dict[int, Loan] = {}
         self._shown: dict[int, Shown] = {}
         self._lock = threading.RLock()
@@ -207,14 +210,14 @@ class Device:
             sub.EXT_COPY_REMAP: ("EXT_COPY_REMAP", self._show_remap, self._ext_copy_remap),
         }
 
-    # what the test wants
+    # settings from the test
 
     def use(self, options: Mapping[str, int]) -> None:
-        """Heed options that the kernel has taken (fields of struct scst_user_opt)."""
+        """Use options that the kernel has accepted (fields of struct scst_user_opt)."""
         reuse = options["memory_reuse_type"]
         kept = {abi.MemoryReuseType.NONE: (), abi.MemoryReuseType.READ: (READ,),
                 abi.MemoryReuseType.WRITE: (WRITE,)}
-        # is_buff_cached, scst_user.c: with ALL any command's buffer is kept.
+        # is_buff_cached, scst_user.c: with ALL the kernel keeps the buffers of all commands.
         self._cached: Sequence[int] = kept.get(abi.MemoryReuseType(reuse), tuple(DIRECTIONS))
         self._reports_end = options["on_free_cmd_type"] == abi.OnFreeCmdType.CALL
         if not self._reports_end:
@@ -222,12 +225,12 @@ class Device:
         self.review()
 
     def options_in_flux(self) -> None:
-        """Options are being changed: a buffer that may be in the kernel's cache is left to it."""
+        """Leave buffers that may be in the kernel's cache to it while options change."""
         self._cached = tuple(DIRECTIONS)
         self.review()
 
     def review(self) -> None:
-        """Find out whether anything is to be watched; if so nothing goes the quick way."""
+        """Recompute whether commands are observed; if so no command takes the quick path."""
         self._holding = self.holds.wanted(self.name)
         self._ways.clear()
         if not (self.steps or self._holding or self.lies.armed or self.background):
@@ -236,24 +239,27 @@ class Device:
                 if self._reports_end or (WRITE if writes else READ) in self._cached})
 
     def lie(self, **order: Any) -> None:
-        """Take an order to lie."""
+        """Start a misbehaviour by an order."""
         with self._lock:
             self.lies.order(**order)
         self.review()
 
     def truth(self) -> None:
-        """Tell the truth again."""
+        """End the misbehaviour."""
         with self._lock:
             self.lies.stop()
         self.review()
 
-    # the quick way
+    # the quick path
 
     def _make_quick(self) -> Quick:
-        """Return what answers a READ or WRITE in a buffer that is there, if nobody watches.
+        """Return the function of the quick path.
 
-        It takes the command with its offset, and the replies with the offset of this one's; it
-        tells whether it was for it. A function of local names, because it is most of the work.
+        It answers a READ or WRITE in an existing buffer while nothing is observed.
+
+        Its arguments are the command with its offset, and the replies with the offset of this
+        one's; it returns whether it answered. It uses local names only, because it does most of the
+        work.
         """
         ways, views, data = self._ways, self.memory.views, self.disk.data
         size, block_size = self.disk.size, self.disk.block_size
@@ -268,7 +274,7 @@ class Device:
             if end > size or length > MAX_TRANSFER:
                 return False
             buffer = views[pbuf]
-            if len(buffer) != length:  # a slice costs more than to find that out
+            if len(buffer) != length:  # a slice costs more than this comparison
                 buffer = buffer[:length]
             if ways[head]:
                 data[offset:end] = buffer
@@ -280,10 +286,10 @@ class Device:
 
         return quick
 
-    # a command's way through the test's hands
+    # holding and answering a command
 
     def take(self, command: Buffer, slot: Slot) -> bool:
-        """Answer a command into a slot, or hold it; tell whether it was answered."""
+        """Answer a command into a slot, or hold it; return whether it was answered."""
         with self._lock:
             return self._take(command, slot)
 
@@ -315,18 +321,20 @@ class Device:
         return True
 
     def _answer_in_background(self, slot: Slot) -> None:
-        """Let the initiator be answered before the command is: the slot is given later."""
+        """Send a BACKGROUND reply to end the command for the initiator; the slot is sent later."""
         if slot.reply[REPLY_TYPE_AT] == COMPLETED:
             slot.reply[REPLY_TYPE_AT] = BACKGROUND
             self._give(slot)
             slot.reply[REPLY_TYPE_AT] = COMPLETED
 
     def release(self) -> None:
-        """Answer what is held, oldest first, what was dropped if nothing is to be dropped any
-        more, and what is aside."""
+        """Answer held commands, oldest first, and those aside.
+
+        Dropped commands are answered first, once none is to be dropped any more.
+        """
         while self.dropped and not self.lies.armed:
             self._answer_late(self.dropped.pop(0))
-        with self._lock:  # one that has just been told to be held is kept in a moment
+        with self._lock:  # a command that is just being held is stored in a moment
             commands = [*self.held.values(), *self.aside.values()]
             self.held.clear()
             self.aside.clear()
@@ -334,7 +342,7 @@ class Device:
             self._answer_late(command)
 
     def _answer_late(self, command: bytes) -> None:
-        if self.fd < 0:  # it went with the device
+        if self.fd < 0:  # the command went with the device
             return
         handle, subcode = header.unpack_from(command)
         point, show, answer = self._table[subcode]
@@ -350,10 +358,10 @@ class Device:
     def answer(
         self, handle: int | None, fields: Fields, as_handle: int | None, times: int
     ) -> dict[str, Any]:
-        """Answer a held command (None: the oldest) otherwise than rightly.
+        """Answer a held command (None: the oldest) wrongly.
 
-        It is carried out first; then ``fields`` are written over the right reply. Returns its
-        handle, and what the kernel said to each time: an errno's name or None. Raises ValueError
+        The command is carried out first; then ``fields`` overwrite the correct reply. Returns its
+        handle, and the kernel's result of each reply: an errno's name or None. Raises ValueError
         when there is no such command or field.
         """
         command = self._handed_out(handle)
@@ -380,7 +388,7 @@ class Device:
     def _handed_out(self, handle: int | None) -> bytes:
         if self.fd < 0:
             raise ValueError(f"the device {self.name} is closed")
-        with self._lock:  # one that has just been told to be held is kept in a moment
+        with self._lock:  # a command that is just being held is stored in a moment
             if handle is None:
                 handle = next(iter(self.held), None)
             command = None if handle is None else self.held.get(handle, self.aside.get(handle))
@@ -391,13 +399,16 @@ class Device:
 
     @staticmethod
     def _ends(handle: int, slot: Slot, errors: Sequence[str | None]) -> bool:
-        """Tell whether a wrong answer ended its command all the same."""
+        """Return whether a wrong answer ended its command all the same."""
         replied, subcode = header.unpack_from(slot.reply)
         return (replied == handle and None in errors
                 and not (subcode == EXEC and slot.reply[REPLY_TYPE_AT] == BACKGROUND))
 
     def _drops(self, command: Buffer, slot: Slot) -> bool:
-        """Do to an answer what the command's lie does: drop it, or give it once more."""
+        """Apply the command's misbehaviour to its answer: drop it, or send it once more.
+
+        Returns whether the answer was dropped.
+        """
         lie, self._lie = self._lie, None
         if lie is not None and lie.how is How.DROP:
             self.dropped.append(bytes(command))
@@ -410,7 +421,7 @@ class Device:
         return False
 
     def _give(self, slot: Slot) -> str | None:
-        """Give a reply at once; return the errno's name if the kernel does not take it."""
+        """Send a reply at once; return the errno's name if the kernel does not accept it."""
         try:
             self.ioctl(self.fd, abi.REPLY_CMD, bytes(slot.reply))
         except OSError as error:
@@ -418,7 +429,7 @@ class Device:
         return None
 
     def refused(self, handle: int, error: OSError) -> str:
-        """Tell that the kernel did not take an answer; return the errno's name."""
+        """Report that the kernel did not accept an answer; return the errno's name."""
         name = errno_name(error)
         self.voice.emit("refused", handle=handle, error=name)
         self.voice.flush()
@@ -433,9 +444,9 @@ class Device:
             direction=direction, lba=lba, bytes=size, pbuf=pbuf, **more)
 
     def forget(self) -> None:
-        """The descriptor is closed: what was held went with it, and what was lent.
+        """Forget the commands held and the buffers lent: the descriptor is closed.
 
-        Devices that share its pool may be using its buffers yet.
+        Devices that share its pool may still use its buffers.
         """
         self.fd = -1
         if not self.spec.option("sgv_shared"):
@@ -446,7 +457,7 @@ class Device:
         for session in [key for key, device in self.sessions.items() if device is self]:
             del self.sessions[session]
 
-    # what a step shows
+    # data of ``step`` events
 
     def _show_exec(self, command: Buffer) -> Shown:
         lba, size, pbuf, direction = exec_shown.unpack_from(command)
@@ -464,7 +475,7 @@ class Device:
             command[CDB_AT], DIRECTIONS[direction], None if lba < 0 else lba, size))
 
     def _keep_shown(self, command: Buffer, shown: Shown) -> Shown:
-        if self._reports_end:  # ON_FREE_CMD does not say what the command was
+        if self._reports_end:  # ON_FREE_CMD does not contain the command
             self._shown[header.unpack_from(command)[0]] = shown
         return shown
 
@@ -489,7 +500,7 @@ class Device:
         access = self.disk.decode(cdb)
         lie = self._lie = self.lies.pick(handle, cdb[0], access) if self.lies.armed else None
         if lie is not None and lie.how is How.DROP:
-            return GOOD  # which nobody will be told
+            return GOOD  # not sent to the initiator
         if self.write_same is not WriteSame.SELF and cdb[0] in WRITE_SAMES:
             return self._leave_write_same(handle, cdb, slot)
         lent = 0
@@ -533,7 +544,7 @@ class Device:
         return answer.status, got, answer.sense
 
     def _leave_write_same(self, handle: int, cdb: bytes, slot: Slot) -> int:
-        """Have SCST carry WRITE SAME out: all of it, or the pieces that are listed."""
+        """Make SCST carry WRITE SAME out: all of it, or the listed ranges."""
         lba, blocks = extent(cdb)
         listed = b""
         if self.write_same is WriteSame.DESCRIPTORS and lba is not None and blocks > 1:
@@ -560,9 +571,9 @@ class Device:
         alloc_reply.pack_into(slot.reply, 0, handle, subcode, pbuf)
 
     def _is_loan(self, direction: int) -> bool:
-        """Tell whether a buffer is to be found again by its command.
+        """Return whether the backend must find a buffer again by its command.
 
-        With on_free CALL all are, for ON_FREE_CMD says what became of each.
+        With on_free CALL that holds for all buffers, since ON_FREE_CMD reports the fate of each.
         """
         return self._reports_end or direction not in self._cached
 
@@ -570,14 +581,14 @@ class Device:
         handle, subcode, pbuf, cached = on_free_command.unpack_from(command)
         self._shown.pop(handle, None)
         loan = self._loans.pop(handle, None)
-        # A buffer in the kernel's cache comes back by ON_CACHED_MEM_FREE; one that the kernel
-        # did not take (the answer came after the command's end) is not in this message.
+        # A buffer in the kernel's cache comes back by ON_CACHED_MEM_FREE; a buffer that the kernel
+        # did not accept (the answer came after the command's end) is not in this message.
         if loan is not None and not (cached and loan.address == pbuf):
             self.memory.give(loan.address)
         result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
 
     def _on_cached_mem_free(self, command: Buffer, slot: Slot) -> None:
-        """Take a buffer back: this device's, or one of another that shares the pool."""
+        """Take a buffer back: this device's, or that of another device which shares the pool."""
         handle, subcode, pbuf = cached_command.unpack_from(command)
         try:
             self.memory.give(pbuf)
@@ -587,7 +598,7 @@ class Device:
         result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
 
     def _spend(self, handle: int, slot: Slot) -> None:
-        """With on_free IGNORE, an uncached buffer is ours again once EXEC is answered."""
+        """Mark an uncached buffer for return: with on_free IGNORE, EXEC's answer ends its use."""
         loan = self._loans.pop(handle, None)
         if loan is not None:
             slot.spent.append(loan.address)
@@ -612,7 +623,7 @@ class Device:
             out_length *= self.disk.block_size
         if not length:
             direction = abi.DataDirection.NONE
-        if max(length, out_length) > INT32_MAX:  # more than the reply has room for, or anybody
+        if max(length, out_length) > INT32_MAX:  # more than a field of the reply can hold
             sense = fixed_sense(ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB)
             parse_refusal.pack_into(slot.reply, 0, handle, subcode, CHECK_CONDITION, len(sense),
                                     slot.note(sense))
@@ -634,7 +645,7 @@ class Device:
         self.sessions.pop(session, None)
         self.voice.emit("session", action="detached", session=session)
         self.voice.flush()
-        if not self._reports_end:  # else ON_FREE_CMD says it, which may come behind DETACH_SESS
+        if not self._reports_end:  # else ON_FREE_CMD reports it, possibly after DETACH_SESS
             # Commands that ended before EXEC left their buffers behind.
             for left in [key for key, loan in self._loans.items() if loan.session == session]:
                 self._spend(left, slot)
@@ -652,7 +663,7 @@ class Device:
         result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
 
     def _ext_copy_remap(self, command: Buffer, slot: Slot) -> None:
-        """Copy between devices of this process; leave what concerns others to SCST."""
+        """Copy between devices of this process; leave segments of other devices to SCST."""
         handle, subcode, _, source, sink, src, dst, length = remap_command.unpack_from(command)
         left = b"" if self._copied(source, sink, src, dst, length) else bytes(
             command[REMAPPED:REMAPPED + REMAPPED_SIZE])
@@ -660,8 +671,10 @@ class Device:
                               0, 0)
 
     def _copied(self, source: int, sink: int, src: int, dst: int, length: int) -> bool:
-        """Copy ``length`` bytes between blocks of two sessions' devices; tell whether it was
-        possible."""
+        """Copy ``length`` bytes between blocks of two sessions' devices.
+
+        Returns whether that was possible.
+        """
         ends = self.sessions.get(source), self.sessions.get(sink)
         if None in ends or length <= 0:
             return False
@@ -675,7 +688,7 @@ class Device:
 def _windows(
     devices: Sequence[Device | None], blocks: Sequence[int], length: int
 ) -> Iterator[memoryview]:
-    """Yield what ``length`` bytes from a block on are of each medium, where it has them."""
+    """Yield the ``length`` bytes from a block on of each medium, where it has them."""
     for device, block in zip(devices, blocks, strict=True):
         assert device is not None
         offset = block * device.disk.block_size

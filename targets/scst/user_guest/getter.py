@@ -1,10 +1,11 @@
-"""Who fetches a device's commands: threads that block in the ioctl, as real handlers have them.
+"""The threads that fetch a device's commands, and block in the ioctl as in real handlers.
 
 Runs in the guest; stdlib only. Each command of the kernel is answered in the same ioctl that
-fetches the next one, or the next ones: SCST_USER_REPLY_AND_GET_CMD, SCST_USER_REPLY_AND_GET_MULTI.
+fetches the next command or commands: SCST_USER_REPLY_AND_GET_CMD, SCST_USER_REPLY_AND_GET_MULTI.
 
-A thread is called out of the ioctl by a signal, for that is all the kernel heeds short of
-SCST_USER_UNREGISTER_DEVICE; one signal may come just before it blocks, so they are repeated.
+A signal makes a thread return from the ioctl; the kernel reacts to nothing else except
+SCST_USER_UNREGISTER_DEVICE. A signal may come just before the thread blocks, so signals are
+repeated.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from targets.scst.user_guest.answers import REPLY_SIZE, Sheet
 from targets.scst.user_guest.device import Device, header
 
 CALL_OUT = signal.SIGUSR1
-"""Interrupts the ioctl. ``main`` gives it a handler that does nothing."""
+"""Interrupts the ioctl. ``main`` sets a handler that does nothing."""
 
 CALL_AGAIN = 0.02
-"""Seconds after which a thread that has not come out is called again."""
+"""Seconds after which a thread that has not returned gets another signal."""
 
 BATCH = 16
-"""Commands that are fetched at most at once, in the way of REPLY_AND_GET_MULTI."""
+"""Most commands that REPLY_AND_GET_MULTI fetches at once."""
 
 PREPLY_AT = abi.GetCmd.preply.offset
 preply = struct.Struct("=Q")
@@ -49,11 +50,12 @@ _ioctl = ctypes.CDLL(None, use_errno=True).ioctl
 
 
 def ioctl_at(fd: int, request: int, address: int) -> Call:
-    """Return what does an ioctl on a structure of any size; it returns 0, or less and sets errno.
+    """Return a function that does an ioctl on a structure of any size.
 
-    fcntl.ioctl does not let other threads run when it is given more than 1024 bytes to change
-    (fcntl_ioctl_impl in CPython's Modules/fcntlmodule.c). Arguments that are ctypes' own need no
-    conversion at each call, which is a third of its time.
+    The function returns 0, or a negative number and sets errno. fcntl.ioctl does not let other
+    threads run when it is given more than 1024 bytes to change (fcntl_ioctl_impl in CPython's
+    Modules/fcntlmodule.c). Arguments of ctypes' own types need no conversion at each call, which is
+    a third of its time.
     """
     return partial(_ioctl, ctypes.c_int(fd), ctypes.c_ulong(request), ctypes.c_void_p(address))
 
@@ -65,7 +67,7 @@ def last_error() -> OSError:
 
 
 class Getter:
-    """One that fetches commands of a device and answers them, in a thread or called by ``turn``.
+    """Fetches commands of a device and answers them, in a thread or by calls of ``turn``.
 
     ``multi``: several at a time. ``ioctl``: the ioctl by address, or a stand-in.
     """
@@ -89,7 +91,7 @@ class Getter:
 
     @property
     def alive(self) -> bool:
-        """Whether its thread runs."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:
@@ -97,12 +99,15 @@ class Getter:
         self._thread.start()
 
     def nudge(self) -> None:
-        """Come out of the kernel, and go back: what waits to be fetched is seen then."""
+        """Make the thread return from the kernel and fetch again.
+
+        It then sees the waiting commands.
+        """
         if self._thread.is_alive() and self._thread.ident is not None:
             signal.pthread_kill(self._thread.ident, CALL_OUT)
 
     def stop(self) -> None:
-        """Come out of the kernel and end; what has been answered is given. May block."""
+        """Make the thread return from the kernel and end, and send its answers. May block."""
         self._leaving = True
         os.eventfd_write(self._bell, 1)
         while self._thread.is_alive():
@@ -120,11 +125,11 @@ class Getter:
         self.finish()
 
     def turn(self) -> bool:
-        """Give what has been answered, fetch and answer; tell whether there was anything."""
+        """Send the answers, fetch and answer; return whether there were commands."""
         return self._turn_multi() if self.multi else self._turn()
 
     def _turn(self) -> bool:
-        """Serve one command after the other until the kernel has none, or it is to leave."""
+        """Serve one command after another until the kernel has none, or the thread is to end."""
         device, get, sheet = self._device, self._get, self._sheet
         ioctl, fd, quick, spent = device.ioctl, device.fd, device.quick, sheet.spent
         slot, address, put = sheet.slots[0], sheet.address, preply.pack_into
@@ -141,7 +146,7 @@ class Getter:
         return True
 
     def _turn_multi(self) -> bool:
-        """Serve a batch after the other until the kernel has none, or it is to leave."""
+        """Serve one batch after another until the kernel has none, or the thread is to end."""
         device, room, sheet, fetch = self._device, self._room, self._sheet, self._fetch
         quick, replies, slots, spent = device.quick, sheet.replies, sheet.slots, sheet.spent
         put, look = counts.pack_into, counts.unpack_from
@@ -162,11 +167,11 @@ class Getter:
         return True
 
     def _trouble(self, error: OSError, count: int, given: int = 0) -> bool:
-        """See to an ioctl that failed with ``count`` replies, ``given`` of them taken.
+        """Handle the failure of an ioctl with ``count`` replies, ``given`` of them accepted.
 
-        Tells whether it is worth while to try again at once.
+        Returns whether to try again at once.
         """
-        if error.errno in WAITED:  # the replies had been taken, and no command came
+        if error.errno in WAITED:  # the replies had been accepted, and no command came
             self._done()
             if not self._leaving and error.errno != errno.EINTR:
                 self._wait()
@@ -188,7 +193,7 @@ class Getter:
         return self._sheet.slots[number].reply
 
     def _keep_after(self, refused: int, count: int) -> None:
-        """Keep the replies after the one that was refused for the next ioctl."""
+        """Keep the replies after the refused one for the next ioctl."""
         left = range(refused + 1, count)
         for number in left:
             self._reply(number - refused - 1)[:] = self._reply(number)
@@ -197,14 +202,14 @@ class Getter:
             self._sheet.settle()
 
     def _wait(self) -> None:
-        """Wait for a command of a descriptor that does not block (any more)."""
+        """Wait for a command on a descriptor that does not block (any more)."""
         poll = select.poll()
         poll.register(self._device.fd, select.POLLIN)
         poll.register(self._bell, select.POLLIN)
         poll.poll()
 
     def finish(self) -> None:
-        """Give what has been answered, and fetch nothing any more."""
+        """Send the answers, and fetch no more."""
         for number in range(self._answered):
             self._give(self._reply(number))
         self._done()
@@ -221,7 +226,7 @@ GONE = frozenset({errno.ENODEV, errno.EBADF})
 
 
 class Getters:
-    """The threads that fetch a device's commands. Changing them may block."""
+    """The threads that fetch a device's commands. Changing their number may block."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -231,21 +236,21 @@ class Getters:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of running threads."""
         return sum(getter.alive for getter in self._getters)
 
     def nudge(self) -> None:
-        """Have one look again at what waits to be fetched.
+        """Make one thread look again for waiting commands.
 
-        What a command comes to by SCST_USER_REPLY_CMD is put into the list of those to be fetched
-        without waking anybody: whoever replies is expected to fetch next (dev_user_add_to_ready,
-        scst_user.c).
+        When SCST_USER_REPLY_CMD moves a command to its next subcommand, the kernel adds it to the
+        list of commands to be fetched without waking a thread: the replying thread is expected to
+        fetch next (dev_user_add_to_ready, scst_user.c).
         """
         for getter in self._getters[:1]:
             getter.nudge()
 
     def set(self, count: int) -> None:
-        """See that there are ``count``."""
+        """Start or stop threads until there are ``count``."""
         with self._lock:
             while len(self._getters) > count:
                 self._getters.pop().stop()

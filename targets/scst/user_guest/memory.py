@@ -1,9 +1,9 @@
-"""Page-aligned memory that a scst_user backend lends the kernel: the buffers of its commands.
+"""Page-aligned memory that a scst_user backend lends to the kernel: the buffers of its commands.
 
-Runs in the guest; stdlib only. The kernel maps a buffer's pages when its address is handed over
-(get_user_pages in dev_user_map_buf, scst_user.c) and may keep them long after the command, or
-give them to a command of another device that shares the SGV pool: so one ``Memory`` serves a
-whole process, and a buffer is found by its address.
+Runs in the guest; stdlib only. The kernel maps a buffer's pages when it receives the address
+(get_user_pages in dev_user_map_buf, scst_user.c). It may keep them long after the command, or use
+them for a command of another device that shares the SGV pool: so one ``Memory`` serves a whole
+process, and a buffer is found by its address.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHUNK = 4 << 20
 class Memory:
     """Buffers by address, for several threads. Sizes are rounded up to a power of two of pages.
 
-    ``views``: every buffer there has ever been; they stay where they are.
+    ``views``: all buffers ever made; their addresses do not change.
     """
 
     def __init__(self) -> None:
@@ -34,13 +34,13 @@ class Memory:
 
     @property
     def taken(self) -> int:
-        """How many buffers are lent out."""
+        """The number of buffers that are lent out."""
         return len(self._taken)
 
     def take(self, size: int, owner: object = None) -> int:
         """Return the address of a buffer of at least ``size`` bytes (> 0). Raises MemoryError.
 
-        ``owner``: for whom it is, if that matters to ``forsake``.
+        ``owner``: the buffer's owner for ``forsake``, if any.
         """
         order = (max(size, PAGE) - 1).bit_length()
         with self._lock:
@@ -58,7 +58,8 @@ class Memory:
             chunk = mmap.mmap(-1, total, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError as error:
             raise MemoryError(f"{total} bytes: {error}") from error
-        # A fork would make the pages copy-on-write, and the kernel's mapping not ours any more.
+        # A fork would make the pages copy-on-write, and the kernel's mapping would no longer be
+        # ours.
         chunk.madvise(mmap.MADV_DONTFORK)
         with suppress(OSError):  # EINVAL: a kernel without CONFIG_TRANSPARENT_HUGEPAGE has none
             chunk.madvise(mmap.MADV_NOHUGEPAGE)
@@ -76,7 +77,7 @@ class Memory:
         return self.views[address]
 
     def give(self, address: int) -> None:
-        """Take a buffer back that the kernel has let go of.
+        """Take a buffer back that the kernel has released.
 
         Raises KeyError when it is not lent out: the kernel freed it twice.
         """
@@ -95,7 +96,10 @@ class Memory:
         self.give(address)
 
     def forsake(self, owner: object) -> None:
-        """Abandon all that an owner has: nobody will say any more when the kernel is done."""
+        """Abandon all buffers of an owner.
+
+        The kernel will no longer report the end of their use.
+        """
         with self._lock:
             left = [address for address, whose in self._taken.items() if whose is owner]
         for address in left:

@@ -1,4 +1,4 @@
-"""Operations that may block in the kernel for as long as it likes: each has a thread of its own.
+"""Operations that may block in the kernel without a bound: each has a thread of its own.
 
 Runs in the guest; stdlib only.
 """
@@ -14,16 +14,16 @@ from targets.backend.control_guest import Later, Reply
 from targets.scst.user_guest.registration import RegistrationError, errno_name
 
 PATIENCE = 1.0
-"""Seconds after which the test is told that an operation has not ended yet."""
+"""Seconds after which the test gets the reply that an operation has not ended yet."""
 
 Work = Callable[[], Mapping[str, Any] | None]
 Outcome = Mapping[str, Any]
 
 
 class Operation:
-    """Something that has begun. ``report`` gets its outcome as soon as there is one.
+    """An operation that has begun. ``report`` gets its outcome as soon as there is one.
 
-    The outcome is what ``work`` returned, error (an errno's name, the words of another error, or
+    The outcome is the result of ``work``, error (an errno's name, the text of another error, or
     None) and seconds; words, if there are any.
     """
 
@@ -44,14 +44,14 @@ class Operation:
             failure = {"error": errno_name(error)}
         except RegistrationError as error:
             failure = {"error": error.name, "words": str(error)}
-        except Exception as error:  # must be told too
+        except Exception as error:  # must be reported, too
             failure = {"error": f"{type(error).__name__}: {error}"}
         self.outcome = {**result, **failure, "seconds": round(time.monotonic() - began, 6)}
         self._report(self.outcome)
         self._ended.set()
 
     def wait(self, until: float) -> dict[str, Any]:
-        """Return done, and the outcome if it is; waits until that time at most."""
+        """Return done, and the outcome if it is done; wait until that time at most."""
         done = self._ended.wait(max(0.0, until - time.monotonic()))
         return {"done": done, **(self.outcome if done else {})}
 
@@ -65,7 +65,7 @@ def alone(begin: Callable[[], Operation]) -> Later:
 
 
 def together(begin: Callable[[], Mapping[str, Operation]]) -> Later:
-    """Begin several operations; the result has ``devices``: their outcomes by their names."""
+    """Begin several operations; the result has ``devices``: their outcomes by device name."""
     def follow(reply: Reply) -> None:
         operations, until = begin(), time.monotonic() + PATIENCE
 

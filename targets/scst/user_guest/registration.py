@@ -1,4 +1,4 @@
-"""Registration of a device with scst_user: SCST_USER_REGISTER_DEVICE, and what refusals mean.
+"""Registration of a device with scst_user: SCST_USER_REGISTER_DEVICE, and its errors.
 
 Runs in the guest; stdlib only.
 """
@@ -15,7 +15,7 @@ from targets.scst.user_spec import OPT, DeviceSpec
 
 
 class RegistrationError(Exception):
-    """The kernel did not take the device; the text says why, ``name`` is the errno's."""
+    """The kernel did not accept the device; the text gives the reason, ``name`` is the errno's."""
 
     def __init__(self, words: str, name: str | None = None) -> None:
         super().__init__(words)
@@ -34,12 +34,12 @@ REFUSALS = {
     errno.EFAULT: "SCST cannot read the description",
     errno.EINTR: "a signal came",
 }
-"""What the errors of SCST_USER_REGISTER_DEVICE mean (dev_user_register_dev, scst_user.c, and
+"""Meanings of the errors of SCST_USER_REGISTER_DEVICE (dev_user_register_dev, scst_user.c, and
 sgv_pool_create, scst_mem.c)."""
 
 
 def errno_name(error: OSError) -> str:
-    """Return the name of an error's number, or its words."""
+    """Return the name of an error's number, or its text."""
     return errno.errorcode.get(error.errno or 0, str(error))
 
 

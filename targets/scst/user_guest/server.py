@@ -1,6 +1,6 @@
 """The scst_user backend's process: its devices, and the test's commands to them.
 
-Runs in the guest; stdlib only. targets.scst.user_guest.backend says which commands there are.
+Runs in the guest; stdlib only. targets.scst.user_guest.backend documents the commands.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from targets.scst.user_guest.registration import RegistrationError, register
 from targets.scst.user_spec import OPT, DeviceSpec, raw_options
 
 FLUSH_AFTER_MS = 5
-"""Idle time after which events are sent that do not fill a pipe write."""
+"""Idle milliseconds after which events are sent that do not fill a pipe write."""
 
 NOT_IN_SCST = frozenset({Opcode.SANITIZE, Opcode.ORWRITE_16})
-"""Commands that SCST refuses by itself while it parses them (scst_scsi_op_table, scst_lib.c)."""
+"""Commands that SCST itself refuses while it parses them (scst_scsi_op_table, scst_lib.c)."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """A device and who fetches its commands."""
+    """A device and the threads that fetch its commands."""
 
     device: Device
     getters: Getters
 
 
 class Server:
-    """Serves devices and the test's commands, until the test sends exit or hangs up.
+    """Serves devices and the test's commands, until the test sends exit or closes the channel.
 
     ``channel``: to the test. ``register``: the registration, or a stand-in; likewise ``ioctl``.
     """
@@ -86,7 +86,10 @@ class Server:
         getters.set(spec.threads)
 
     def run(self) -> None:
-        """Serve. Ends on ``exit``, or when the test hangs up; nothing is closed then."""
+        """Serve.
+
+        Ends on ``exit``, or when the test closes the channel; no device is closed then.
+        """
         poll = select.poll()
         poll.register(self._channel.fd_in, select.POLLIN)
         poll.register(self._bell, select.POLLIN)
@@ -107,7 +110,7 @@ class Server:
         except EOFError:
             self._leaving = True
 
-    # which devices
+    # choice of devices
 
     def _named(self, device: str | None) -> Served:
         """Return a device by name (None: the first). Raises ValueError."""
@@ -129,7 +132,7 @@ class Server:
         for served in self._served.values():
             served.device.review()
 
-    # what is watched, and how it is answered
+    # observation and answers
 
     def _hold(self, device: str | None = None, **order: Any) -> None:
         if device is not None:
@@ -200,7 +203,7 @@ class Server:
         while True:
             signal.pause()
 
-    # what may block
+    # operations that may block
 
     def _begin(self, kind: str, device: Device, work: Work) -> Operation:
         """Begin an operation; its end is an event of that kind."""
@@ -228,7 +231,7 @@ class Server:
         return self._plain("unregistered", device, abi.UNREGISTER_DEVICE)
 
     def _plain(self, kind: str, name: str | None, request: int) -> Later:
-        """Begin an ioctl that takes nothing."""
+        """Begin an ioctl that has no argument."""
         device = self._open(name).device
 
         def work() -> None:
@@ -267,7 +270,10 @@ class Server:
         return self._alone("multi", served.device, work)
 
     def _register(self, spec: Mapping[str, Any]) -> Later:
-        """Register a device; what ``spec`` leaves out is as it was with the one of that name."""
+        """Register a device.
+
+        Fields left out of ``spec`` are those of the earlier device of that name.
+        """
         known = self._served.get(str(spec.get("name")))
         before = asdict(known.device.spec) if known is not None else {}
         wanted = DeviceSpec.of({**before, **spec})
@@ -280,7 +286,7 @@ class Server:
 
 
 def _close(served: Served) -> None:
-    """Call the threads out of the kernel, and close: the last close releases the device."""
+    """Make the threads return from the kernel, and close: the last close releases the device."""
     served.getters.set(0)
     descriptor = served.device.fd
     served.device.forget()
@@ -309,7 +315,7 @@ def _set_options(device: Device, wanted: Mapping[str, int | str]) -> None:
 
 
 def _prealloc(device: Device, size: int, count: int, clustered: bool) -> dict[str, Any]:
-    """Give the kernel buffers to keep, before any command needs them."""
+    """Give buffers to the kernel to keep, before any command needs them."""
     handles: list[int] = []
     for _ in range(count):
         request = abi.PreallocBuffer()
@@ -325,7 +331,10 @@ def _prealloc(device: Device, size: int, count: int, clustered: bool) -> dict[st
 
 
 def start(server: Server, specs: Iterable[DeviceSpec]) -> None:
-    """Serve devices. Raises SystemExit with a line that says why one cannot be."""
+    """Serve devices.
+
+    Raises SystemExit with one line that names the reason when one cannot be served.
+    """
     try:
         for spec in specs:
             server.serve(spec)

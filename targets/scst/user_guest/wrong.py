@@ -1,16 +1,16 @@
-"""Wrong answers: fields of a reply written over, by the names that scst_user.h has for them.
+"""Wrong answers: overwritten fields of a reply, by their names in scst_user.h.
 
-Runs in the guest; stdlib only. Beside the header's fields:
+Runs in the guest; stdlib only. Besides the header's fields:
 
 ==================  =============================================================================
-field               value
-==================  =============================================================================
-sense               hex: sense data, with their address and length
-ws_descriptors      a list of [LBA, blocks] instead of an address (the last one has 0 blocks)
-remap_descriptors   a list of [source LBA, destination LBA, bytes] instead of an address
-==================  =============================================================================
+field               value ==================
+============================================================================= sense
+hex: sense data, with their address and length ws_descriptors      a list of [LBA, blocks] instead
+of an address (the last one has 0 blocks) remap_descriptors   a list of [source LBA, destination
+LBA, bytes] instead of an address ==================
+=============================================================================
 
-Numbers may be named where the header names them: reply_type, data_direction, subcode, status.
+Names of the header are allowed in place of numbers: reply_type, data_direction, subcode, status.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ LISTS: Mapping[str, tuple[type[ctypes.Structure], str]] = {
 
 
 def write_over(slot: Slot, fields: Fields) -> None:
-    """Write fields over a reply. Raises ValueError for one that it does not have.
+    """Overwrite fields of a reply. Raises ValueError, and changes nothing, for unknown fields.
 
-    Nothing is changed then. ``subcode`` and ``cmd_h`` are the reply's own.
+    ``subcode`` and ``cmd_h`` are the reply's own.
     """
     reply = abi.ReplyCmd.from_buffer_copy(slot.reply)
     member = MEMBERS.get(reply.subcode)
@@ -74,12 +74,12 @@ def _set(owner: Any, name: str, value: Any) -> None:
         setattr(owner, name, value)
     except TypeError:
         raise ValueError(f"{name} cannot be {value!r}") from None
-    if getattr(owner, name) != value:  # ctypes cuts off what does not fit
+    if getattr(owner, name) != value:  # ctypes truncates values that do not fit
         raise ValueError(f"{name} has no room for {value!r}")
 
 
 def _plain(slot: Slot, fields: Fields) -> list[tuple[str, Any]]:
-    """Return fields as (name, value), data put down and replaced by address and length."""
+    """Return fields as (name, value); store data, and replace them by address and length."""
     plain: dict[str, Any] = {}
     for name, value in fields.items():
         if name == "sense":

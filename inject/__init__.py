@@ -1,1 +1,1 @@
-"""What is broken: faults, and the points of a command's life at which they fire."""
+"""Faults, and the points of a command's life at which they fire."""

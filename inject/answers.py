@@ -1,9 +1,9 @@
-"""Wrong answers: a backend that speaks scst_user's protocol, and says what it must not.
+"""Wrong answers of an scst_user backend: replies that violate scst_user's protocol.
 
-Each is one held command, answered by fields that are wrong in one way. What has to follow is data:
-what the kernel says to the answer (an errno of the ioctl), and what the initiator is told of the
-command. All outcomes are those of dev_user_process_reply and the functions it calls
-(scst_user.c); the sense data by their names in scst_const.h. The device survives them all.
+Each fault answers one held command with fields that are wrong in one way. The expected result is
+data: the errno of the reply ioctl, and the command's status at the initiator. The results are those
+of dev_user_process_reply and its callees (scst_user.c); sense data bear their names in
+scst_const.h. The device survives every wrong answer.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from results.errors import TargetFailedError
 
 PAGE = 4096
 UNMAPPED = 0x10000
-"""Page-aligned; nothing is mapped below it in a process of the backend's kind."""
+"""Page-aligned address; a process such as the backend has no mapping below it."""
 
 INT32_MAX = 0x7FFFFFFF
 NO_HANDLE = 0x7FFFFFF0
-"""Handles are counted up from 1 (ucmd_h, scst_user.c)."""
+"""A handle that no command has: handles are counted up from 1 (ucmd_h, scst_user.c)."""
 
 GOOD, CHECK_CONDITION, BUSY = 0x00, 0x02, 0x08
 
@@ -38,14 +38,14 @@ Sense = tuple[int, int, int]
 """Sense key, additional sense code and its qualifier (SPC-4 4.5)."""
 
 HARDWARE_ERROR: Sense = (0x04, 0x44, 0x00)
-"""scst_sense_hardw_error: not to be retried."""
+"""scst_sense_hardw_error: the initiator does not retry it."""
 INTERNAL_FAILURE: Sense = (0x0B, 0x44, 0x00)
 """scst_sense_internal_failure: ABORTED COMMAND, which initiators retry."""
 INVALID_MESSAGE: Sense = (0x05, 0x49, 0x00)
-"""Said where the direction is not what the initiator expects (scst_parse_cmd, scst_targ.c)."""
+"""Returned when the direction differs from the initiator's (scst_parse_cmd, scst_targ.c)."""
 LUN_NOT_SUPPORTED: Sense = (0x05, 0x25, 0x00)
 COPY_ABORTED: Sense = (0x0A, 0x00, 0x00)
-"""The copy manager's; the sense data of the command that failed follow it (SPC-3 6.3.3)."""
+"""Sense data of the copy manager, followed by the failed command's sense data (SPC-3 6.3.3)."""
 
 DESCRIPTOR = 24
 """Bytes of struct scst_user_ext_copy_data_descr."""
@@ -55,9 +55,11 @@ CLAUSE = "scst_user_spec and dev_user_process_reply, scst_user.c: the end of a w
 
 @dataclass(frozen=True)
 class Outcome:
-    """What must follow: ``errnos``: what the kernel may say to each answer in turn (None: that it
-    took it). ``status`` and ``sense`` of the command at the initiator; a status of None: it is not
-    answered by this, and gets its right answer later.
+    """Expected result of a wrong answer.
+
+    ``errnos``: errnos that the kernel may return for each answer in turn (None: it accepts the
+    answer). ``status``, ``sense``: of the command at the initiator. A status of None: the wrong
+    answer does not end the command, which receives a correct answer later.
     """
 
     errnos: tuple[frozenset[str | None], ...]
@@ -66,10 +68,10 @@ class Outcome:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The command's outcomes at the initiator.
+        """The command's allowed outcomes at the initiator.
 
-        BUSY is tried again by the midlayer, and then ends well. A status that the standard does not
-        have is an error of the initiator's own.
+        The midlayer retries a command that ended with BUSY, and the retry ends with GOOD. A status
+        that the standard does not define becomes an error of the initiator.
         """
         if self.status is None:
             return (GOOD_WORD,)
@@ -82,28 +84,28 @@ class Outcome:
 
 
 def refused(errno: str, sense: Sense) -> Outcome:
-    """Return: the answer is refused, and the command ends with sense data."""
+    """Return the outcome of an answer that is refused and ends the command with sense data."""
     return Outcome((frozenset({errno}),), CHECK_CONDITION, sense)
 
 
 def unheard(errno: str) -> Outcome:
-    """Return: the answer is refused, and the command goes on waiting for one."""
+    """Return the outcome of an answer that is refused and leaves the command waiting."""
     return Outcome((frozenset({errno}),), None)
 
 
 def taken(status: int, sense: Sense | None = None) -> Outcome:
-    """Return: the answer is taken, and the command ends with this status."""
+    """Return the outcome of an answer that is accepted and ends the command with this status."""
     return Outcome((frozenset({None}),), status, sense)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One held command's wrong answer.
+    """A wrong answer to one held command.
 
-    ``state`` and ``direction``: what must be held (PARSE is asked with parse_type CALL only;
-    ALLOC_MEM comes once for each buffer). ``fields``: of the reply, by their names in
-    scst_user.h. ``as_handle``: whose handle the answer gives: a number, or None for its own.
-    ``times``: how often it is given. ``options``: what the device must be deployed with.
+    ``state``, ``direction``: of the held command (the kernel sends PARSE only with parse_type CALL,
+    and ALLOC_MEM once for each buffer). ``fields``: of the reply, by their names in scst_user.h.
+    ``as_handle``: handle in the reply; None: the command's own. ``times``: number of replies.
+    ``options``: options with which the device must be deployed.
     """
 
     what: str
@@ -121,29 +123,31 @@ class Answer:
 
     @property
     def name(self) -> str:
-        """answer-STATE-WHAT."""
+        """``answer-STATE-WHAT``, the name in scenario ids."""
         return f"answer-{self.point.name}-{self.what}"
 
     @property
     def point(self) -> Point:
-        """The point at which it has a command to answer."""
+        """The point at which the answered command is held."""
         return Point(self.state, 1, self.direction)
 
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The command ends as the answer's ``outcome`` has it."""
+        """Return the answer's ``outcome`` as the command's expected end."""
         return Expected(self.outcome.words, CLAUSE, grace=grace_in(state))
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Answer the oldest held command. Raises TargetFailedError when the kernel says to it
-        what it must not."""
+        """Answer the oldest held command.
+
+        Raises TargetFailedError when the kernel returns an unexpected errno.
+        """
         reply = give(context.deployment, deadline, fields=self.fields, as_handle=self.as_handle,
                      times=self.times)
         self.judge(list(reply["errors"]))
 
     def judge(self, errors: list[str | None]) -> None:
-        """Raise TargetFailedError unless the kernel said what it has to."""
+        """Raise TargetFailedError unless the kernel returned the expected errnos."""
         wanted = self.outcome.errnos
         if len(errors) != len(wanted) or any(
                 got not in allowed for got, allowed in zip(errors, wanted, strict=True)):
@@ -152,7 +156,7 @@ class Answer:
                 + ", ".join(" or ".join(sorted(map(word, each))) for each in wanted))
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Answer rightly what is still held."""
+        """Answer the commands that are still held, correctly."""
         context.deployment.backend.release(deadline)
 
 
@@ -161,8 +165,10 @@ def give(
     fields: Mapping[str, Any] = MappingProxyType({}), as_handle: int | None = None,
     times: int = 1,
 ) -> Mapping[str, Any]:
-    """Answer a held command (None: the oldest); return its ``handle``, and as ``errors`` what the
-    kernel said each time."""
+    """Answer a held command (None: the oldest).
+
+    Returns its ``handle``, and as ``errors`` the errno of each reply (None: accepted).
+    """
     (reply,) = subject.backend.call(
         "answer", deadline=deadline, handle=handle, count=1, fields=dict(fields),
         as_handle=as_handle, times=times)
@@ -171,26 +177,26 @@ def give(
 
 
 def word(errno: str | None) -> str:
-    """Return what a kernel said, in a word."""
+    """Return an errno's name; "yes" when the kernel accepted the answer."""
     return errno or "yes"
 
 
 def words(errors: list[str | None]) -> str:
-    """Return what it said, in words."""
+    """Return errnos by name, separated by commas."""
     return ", ".join(map(word, errors))
 
 
 PARSED = {"parse_type": "CALL"}
-"""Options with which the backend is asked to parse."""
+"""Options with which the kernel sends PARSE to the backend."""
 
 REMAPPED = {"ext_copy_remap_supported": 1}
-"""Options with which the backend is asked to carry a segment of an EXTENDED COPY out."""
+"""Options with which the kernel sends segments of an EXTENDED COPY to the backend."""
 
 UNCACHED = {"memory_reuse_type": "NONE"}
-"""Options with which a READ has no buffer before EXEC's answer brings one."""
+"""Options with which a READ has no buffer before the answer to EXEC brings one."""
 
 AFTER = frozenset({"ESRCH", "EINVAL"})
-"""Said to an answer for a command that has been answered: it has gone, or waits to be freed."""
+"""Errnos of an answer for an answered command: it is gone, or waits to be freed."""
 
 SENSE_ABORTED = "70000b00000000" + "0a" + "00000000" + "4400" + "00000000"
 """Fixed format sense data: ABORTED COMMAND, 44h/00h."""
@@ -246,7 +252,7 @@ ANSWERS: tuple[Answer, ...] = (
           sense_len=18, psense_buffer=UNMAPPED),
     *(Answer(what, State.EXEC, outcome, {"pbuf": pbuf}, direction="read", options=UNCACHED)
       for what, pbuf, outcome in (
-          # The failure to map it is told to the initiator, but not to the backend.
+          # The kernel reports the failed mapping to the initiator, but not to the backend.
           ("pbuf-unmapped", UNMAPPED, taken(CHECK_CONDITION, INTERNAL_FAILURE)),
           ("pbuf-zero", 0, taken(BUSY)))),
     # to ALLOC_MEM
@@ -260,7 +266,7 @@ ANSWERS: tuple[Answer, ...] = (
     _parse("data-len-negative", refused("EINVAL", HARDWARE_ERROR), data_len=-1),
     _parse("lba-negative", refused("EINVAL", HARDWARE_ERROR), lba=-1),
     _parse("data-direction-invalid", refused("EINVAL", HARDWARE_ERROR), data_direction=7),
-    # As many bytes as cannot be had: scst_set_busy, which may also say TASK SET FULL.
+    # More bytes than can be allocated: scst_set_busy, which may also return TASK SET FULL.
     _parse("bufflen-huge", taken(BUSY), bufflen=INT32_MAX),
     _parse("data-direction-wrong", taken(CHECK_CONDITION, INVALID_MESSAGE),
            data_direction="READ"),
@@ -270,7 +276,7 @@ ANSWERS: tuple[Answer, ...] = (
     _parse("op-flags-none", refused("EINVAL", HARDWARE_ERROR), op_flags=0),
     _parse("sense-unmapped", refused("EFAULT", INTERNAL_FAILURE), status="CHECK_CONDITION",
            sense_len=18, psense_buffer=UNMAPPED),
-    # to EXT_COPY_REMAP: what is left of the segment, as (source LBA, destination LBA, bytes)
+    # to EXT_COPY_REMAP: the rest of the segment, as (source LBA, destination LBA, bytes)
     _remap("check-condition", taken(CHECK_CONDITION, INTERNAL_FAILURE),
            status="CHECK_CONDITION", sense=SENSE_ABORTED),
     _remap("status-reserved", taken(0x3E), status=0x3E),
@@ -286,7 +292,7 @@ ANSWERS: tuple[Answer, ...] = (
     _remap("left-negative", refused("EINVAL", HARDWARE_ERROR), remap_descriptors=[[0, 0, -PAGE]]),
     _remap("left-longer-than-segment", refused("EINVAL", HARDWARE_ERROR),
            remap_descriptors=[[0, 0, 1 << 20]]),
-    # What follows are segments that cannot be copied; the copy manager says so.
+    # Segments that cannot be copied; the copy manager reports the error.
     _remap("left-no-blocks", taken(CHECK_CONDITION, HARDWARE_ERROR),
            remap_descriptors=[[0, 0, 100]]),
     _remap("left-beyond-the-end", taken(CHECK_CONDITION, COPY_ABORTED),
@@ -299,10 +305,11 @@ TWO_WRITES = Point(State.EXEC, 2)
 
 @dataclass(frozen=True)
 class AnswerForAnother:
-    """Two commands are held; the older one's answer bears the younger one's handle.
+    """An answer to the older of two held commands that bears the handle of the younger.
 
-    The kernel cannot know better: it ends the younger one with it. That one's own answer then
-    comes too late (ESRCH, or EINVAL while it waits to be freed), the older one is answered last.
+    The kernel cannot notice the mix-up, and ends the younger command. The younger command's own
+    answer then comes too late (ESRCH, or EINVAL while the command waits to be freed); the older
+    command is answered last.
     """
 
     name: str = "answer-exec-for-another"
@@ -316,12 +323,16 @@ class AnswerForAnother:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Every command ends well."""
+        """Return GOOD for every command."""
         return ends_well(state, CLAUSE)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Answer the older one as the younger. Raises TargetFailedError when that is refused."""
-        # Answered as a command that there is not, each is passed over, and can be named.
+        """Answer the older command with the younger's handle.
+
+        Raises TargetFailedError when the kernel refuses that answer.
+        """
+        # An answer with an unknown handle leaves the command held, and returns the command's
+        # handle.
         older, younger = (int(give(context.deployment, deadline, as_handle=NO_HANDLE)["handle"])
                           for _ in range(2))
         reply = list(give(context.deployment, deadline, older, as_handle=younger)["errors"])
@@ -329,7 +340,7 @@ class AnswerForAnother:
             raise TargetFailedError(f"{self.name}: the kernel said {words(reply)}")
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Answer what is left: the one that the kernel has ended, in vain, and the older."""
+        """Answer the younger command, which the kernel has ended already, and the older one."""
         context.deployment.backend.release(deadline)
 
 
@@ -342,12 +353,12 @@ MANY = 1000
 
 @dataclass(frozen=True)
 class FreedInBackground:
-    """A WRITE is answered BACKGROUND, freed, and only then completed: all of it as it may be.
+    """A WRITE that is answered BACKGROUND, freed, and only then completed: a correct sequence.
 
-    The initiator has its status with the first answer, so ON_FREE_CMD comes while the backend is
-    at work yet. That one's answer has to be taken for what it is, though the command is known to
-    be in the background (dev_user_process_reply, scst_user.c), and nothing of SCST's own command
-    is left.
+    The first answer gives the initiator its status, so ON_FREE_CMD comes while the backend still
+    works. The kernel has to accept the answer to ON_FREE_CMD as such, although the command is
+    marked as being in the background (dev_user_process_reply, scst_user.c) and SCST's own command
+    no longer exists.
     """
 
     name: str = "answer-on-free-in-background"
@@ -362,13 +373,13 @@ class FreedInBackground:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Every command ends well."""
+        """Return GOOD for every command."""
         return ends_well(state, CLAUSE)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Answer BACKGROUND, and ON_FREE_CMD once it has come.
+        """Answer BACKGROUND, then ON_FREE_CMD once it has come.
 
-        Raises TargetFailedError when either is refused.
+        Raises TargetFailedError when the kernel refuses either answer.
         """
         device = context.deployment
         device.backend.hold(str(State.ON_FREE_CMD), MANY, direction="write", deadline=deadline)
@@ -383,9 +394,9 @@ class FreedInBackground:
     def _freed(
         self, subject: DeployedDevice, deadline: float, handle: int, errors: list[str | None]
     ) -> bool:
-        """Answer a command's ON_FREE_CMD if it has come; append what the kernel says to it.
+        """Answer a command's ON_FREE_CMD if it has come; append the resulting errno to ``errors``.
 
-        The field tells it from EXEC of the same handle, which has none of that name.
+        The field ``result`` distinguishes it from EXEC of the same handle, which has no such field.
         """
         try:
             errors += give(subject, deadline, handle, fields={"result": 0})["errors"]
@@ -396,7 +407,7 @@ class FreedInBackground:
         return True
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Complete it."""
+        """Complete the command."""
         context.deployment.backend.release(deadline)
 
 

@@ -1,4 +1,4 @@
-"""The backend closes its device while commands are in its hands."""
+"""The backend closes its device while it holds commands."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from inject.traits import TargetTraits
 
 @dataclass(frozen=True)
 class BackendClose:
-    """close(2) of the device's descriptors by a process that lives on.
+    """close(2) of the device's descriptors by a process that continues to run.
 
-    For scst_user the last close releases the device (scst_user_spec, "close()"): held commands
-    must be answered by the kernel. For TCMU it closes the uio device: commands in the ring wait
-    for cmd_time_out (Documentation/target/tcmu-design.rst).
+    For scst_user the last close releases the device (scst_user_spec, "close()"): the kernel must
+    answer the held commands. For TCMU the close is that of the uio device: commands in the ring
+    wait for cmd_time_out (Documentation/target/tcmu-design.rst).
     """
 
     name: str = "backend-close"
@@ -29,15 +29,15 @@ class BackendClose:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The kernel has to answer what the backend held."""
+        """Return the outcomes of commands that the kernel answers in the backend's place."""
         return loses_backend(state)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Close."""
+        """Close the device."""
         context.deployment.backend.close(deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End what the close left of the device."""
+        """End the rest of the device."""
         context.deployment.take_device_away()
 
 
@@ -45,8 +45,8 @@ class BackendClose:
 class BackendUnregister:
     """SCST_USER_UNREGISTER_DEVICE, then close(2).
 
-    The first is obsolete: it only sends blocked getters away (dev_user_unregister_dev,
-    scst_user.c); the second is what releases the device.
+    The ioctl is obsolete: it only makes blocked getters return (dev_user_unregister_dev,
+    scst_user.c). The close releases the device.
     """
 
     name: str = "backend-unregister"
@@ -58,14 +58,14 @@ class BackendUnregister:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The kernel has to answer what the backend held."""
+        """Return the outcomes of commands that the kernel answers in the backend's place."""
         return loses_backend(state)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Unregister and close."""
+        """Unregister and close the device."""
         context.deployment.backend.call("unregister", deadline=deadline)
         context.deployment.backend.close(deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End what is left of the device."""
+        """End the rest of the device."""
         context.deployment.take_device_away()

@@ -1,4 +1,4 @@
-"""The backend's process ends while commands are in its hands."""
+"""The backend's process ends while it holds commands."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from results.errors import TargetFailedError
 
 @dataclass(frozen=True)
 class BackendSignal:
-    """A signal that ends it: the kernel closes the descriptors when it reaps the process, nobody
-    says goodbye."""
+    """A signal that ends the backend.
+
+    The backend closes nothing itself: the kernel closes the descriptors when it reaps the process.
+    """
 
     name: str
     number: signal.Signals
@@ -29,7 +31,7 @@ class BackendSignal:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The kernel has to answer what the backend held."""
+        """Return the outcomes of commands that the kernel answers in the backend's place."""
         return loses_backend(state)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
@@ -37,7 +39,7 @@ class BackendSignal:
         context.deployment.backend.process.signal(self.number)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End what the dead backend left of the device."""
+        """End the rest of the device."""
         context.deployment.take_device_away()
 
 
@@ -47,10 +49,10 @@ TERMINATE = BackendSignal("backend-term", signal.SIGTERM)
 
 @dataclass(frozen=True)
 class BackendExit:
-    """_exit(2) with threads of it still in the ioctl that fetches commands.
+    """_exit(2) while threads of the process are in the ioctl that fetches commands.
 
-    A thread in the kernel keeps the descriptor open until it has left the ioctl: the release
-    runs when the last of them has been sent away by the exit's own SIGKILL.
+    A thread in the kernel keeps the descriptor open until it has left the ioctl: the release runs
+    once the SIGKILL of the exit has made the last thread leave.
     """
 
     name: str = "backend-exit"
@@ -62,15 +64,15 @@ class BackendExit:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The kernel has to answer what the backend held."""
+        """Return the outcomes of commands that the kernel answers in the backend's place."""
         return loses_backend(state)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Tell it to exit, and see it gone."""
+        """Make the backend exit, and wait for its end."""
         with suppress(TargetFailedError):  # it ends instead of answering
             context.deployment.backend.call("exit", deadline=deadline)
         context.deployment.backend.process.wait(deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End what it left of the device."""
+        """End the rest of the device."""
         context.deployment.take_device_away()

@@ -1,4 +1,4 @@
-"""The backend closes its device, but a forked copy of it has it open."""
+"""The backend closes its device while a forked copy still has it open."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from inject.traits import TargetTraits
 from results.errors import TargetFailedError
 
 LINGER = 0.5
-"""Seconds in which nothing may happen to the device while the copy has it open."""
+"""Seconds for which the device must stay while the copy has it open."""
 
 
 @dataclass(frozen=True)
 class BackendFork:
-    """fork(2), close(2) by the parent, and at last the child's death.
+    """fork(2), close(2) by the parent, then the child's death.
 
-    A release runs at the last close of an open file, wherever the descriptor is (close(2)): until
-    the child has gone, the device has to stay, and nobody answers for it.
+    A release runs at the last close of an open file, in any process (close(2)). Until the child has
+    ended, the device must stay, and no process answers its commands.
     """
 
     name: str = "backend-fork"
@@ -33,11 +33,11 @@ class BackendFork:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The kernel has to answer what the backend held."""
+        """Return the outcomes of commands that the kernel answers in the backend's place."""
         return loses_backend(state)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Fork and close; see that nothing happens; kill the child.
+        """Fork and close; check that the device stays; kill the child.
 
         Raises TargetFailedError when the device goes before the child does.
         """
@@ -50,5 +50,5 @@ class BackendFork:
             raise TargetFailedError("the device went while a forked copy had it open")
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End what is left of the device."""
+        """End the rest of the device."""
         context.deployment.take_device_away()

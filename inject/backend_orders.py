@@ -1,4 +1,4 @@
-"""The backend changes something of its device while commands are in its hands."""
+"""The backend changes its device's settings while it holds commands."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from results.errors import TargetFailedError
 
 @dataclass(frozen=True)
 class BackendOrder:
-    """An ioctl of the backend's: ``do`` with ``arguments``, as its protocol has them.
+    """An ioctl of the backend: ``do`` with ``arguments``, as in the backend's protocol.
 
-    ``waits``: whether it may wait for the commands that are held. SET_OPTIONS and FLUSH_CACHE
-    suspend all of SCST's activity first (dev_user_set_opt, dev_user_flush_cache, scst_user.c),
-    which waits for every command, but not for one that has its answer and is only to be freed;
-    DEVICE_CAPACITY_CHANGED leaves a unit attention with every session, and so waits for one that
-    is being attached, but for no command.
+    ``waits``: whether the ioctl may wait for the held commands. SET_OPTIONS and FLUSH_CACHE first
+    suspend all of SCST's activity (dev_user_set_opt, dev_user_flush_cache, scst_user.c), which
+    waits for every command except an answered one that is only to be freed. DEVICE_CAPACITY_CHANGED
+    establishes a unit attention for every session: it waits for a session that is being attached,
+    but for no command.
     """
 
     name: str
@@ -35,20 +35,20 @@ class BackendOrder:
 
     @property
     def held(self) -> Held:
-        """The commands are answered while it waits for them, or stay held."""
+        """ANSWERED when the ioctl waits for the commands, else KEPT."""
         return Held.ANSWERED if self.waits else Held.KEPT
 
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The commands are answered."""
+        """Return GOOD: the commands are answered."""
         return ends_well(state)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Begin it; if it waits, answer what is held, and see it end.
+        """Begin the ioctl; if it waits, answer the held commands; wait until it ends.
 
-        One that waits is given once more when the commands have been answered: it cannot end
-        before the first one has. Raises TargetFailedError when it does not end, or the kernel
+        An ioctl that waits is sent once more when the commands have been answered: the second
+        cannot end before the first. Raises TargetFailedError when it does not end, or the kernel
         refuses it.
         """
         reply = self._give(context.deployment, deadline)
@@ -62,13 +62,13 @@ class BackendOrder:
             raise TargetFailedError(f"{self.name}: the kernel refuses: {reply['error']}")
 
     def _give(self, subject: DeployedDevice, deadline: float) -> Mapping[str, Any]:
-        """Give the order; return ``done``, and if so ``error``, after a second at most."""
+        """Send the order; return ``done`` within a second, and if done also ``error``."""
         reply: Mapping[str, Any] = subject.backend.call(
             self.do, deadline=deadline, **self.arguments)
         return reply
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Let go what is still held. The device goes on as it is now."""
+        """Release the commands that are still held. The device keeps its new settings."""
         context.deployment.backend.release(deadline)
 
 

@@ -15,12 +15,12 @@ from inject.traits import TargetTraits
 
 @dataclass(frozen=True)
 class BackendStop:
-    """SIGSTOP for some seconds, then SIGCONT; the commands that were held are answered after it.
+    """SIGSTOP for some seconds, then SIGCONT; the held commands are answered after it.
 
-    Against a command timer of 4 s (fixtures.initiator.openiscsi.Timeouts): a stop of more than
-    half of it must cost no command; one that is longer lets the initiator abort, and the backend
-    finds the aborts when it wakes up. TCMU itself ends what is not answered in cmd_time_out, 2 s
-    as LIO is deployed here: both lengths cost it the commands.
+    The initiator's command timer is 4 s (fixtures.initiator.openiscsi.Timeouts). A stop of more
+    than half of it must not fail a command. During a longer stop the initiator aborts, and the
+    backend receives the aborts when it continues. TCMU itself ends an unanswered command after
+    cmd_time_out, 2 s as LIO is deployed here: on LIO, both lengths fail the commands.
     """
 
     name: str
@@ -34,17 +34,17 @@ class BackendStop:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """A stop that outlasts the initiator's timer costs the commands."""
+        """Return GOOD; outcomes of aborted commands if the stop outlasts the initiator's timer."""
         return (ends_with(state, ABORTED_LATE, TIMER, grace=RECOVERY_GRACE) if self.outlasts_timer
                 else ends_well(state))
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Stop it, for as long as this fault lasts."""
+        """Stop the process for the duration of this fault."""
         context.deployment.backend.process.signal(signal.SIGSTOP)
         time.sleep(self.seconds)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Let it go on, and what it held."""
+        """Continue the process and release the held commands."""
         context.deployment.backend.process.signal(signal.SIGCONT)
         context.deployment.backend.release(deadline)
 
@@ -67,15 +67,15 @@ class BackendStopKill:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The kernel has to answer what the backend held."""
+        """Return the outcomes of commands that the kernel answers in the backend's place."""
         return loses_backend(state)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Stop it, and kill it some time later."""
+        """Stop the process; kill it ``seconds`` later."""
         context.deployment.backend.process.signal(signal.SIGSTOP)
         time.sleep(self.seconds)
         context.deployment.backend.kill()
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End what it left of the device."""
+        """End the rest of the device."""
         context.deployment.take_device_away()

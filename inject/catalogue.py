@@ -29,19 +29,19 @@ from results.errors import WrongUsageError
 BACKEND: tuple[Fault, ...] = (
     BackendClose(), KILL, TERMINATE, BackendExit(), BackendUnregister(), BackendFork(), SHORT,
     LONG, BackendStopKill(), SET_OPTIONS, FLUSH_CACHE, CAPACITY_CHANGED)
-"""What a backend does, or is done to it."""
+"""Faults of a backend's process or of its use of the device."""
 
 NEWER: tuple[str, ...] = (
 )
 """Modules of this package, each with a tuple MECHANISMS. One line registers a module: append its
-name, since a matrix keeps the cells that it had before and adds those of each newer mechanism."""
+name, since a matrix keeps its earlier cells and adds those of each newer mechanism."""
 
 NEWER_MECHANISMS: tuple[Fault, ...] = tuple(
     fault for name in NEWER for fault in import_module(f"inject.{name}").MECHANISMS)
 
 MECHANISMS: tuple[Fault, ...] = (
     *BACKEND, LunRemove(), LunRace(), *OPERATIONS, *NEWER_MECHANISMS)
-"""All that breaks something around the commands that are held."""
+"""All faults that break something around held commands."""
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
@@ -51,13 +51,15 @@ FAULTS: dict[str, Fault] = {
 
 
 def fault_by_name(name: str) -> Fault:
-    """Return a fault. Raises WrongUsageError with the names there are."""
+    """Return a fault. Raises WrongUsageError with the known names."""
     if name not in FAULTS:
         raise WrongUsageError(f"unknown fault {name!r}: there are {', '.join(FAULTS)}")
     return FAULTS[name]
 
 
 def applicable(traits: TargetTraits, backend: str, transport: str) -> list[Fault]:
-    """Return the faults that can be done to a device: by its target's traits, its backend's
-    protocol or handler, its transport."""
+    """Return the faults that apply to a device.
+
+    ``traits``: of its target. ``backend``: protocol or handler.
+    """
     return [fault for fault in FAULTS.values() if fault.needs.met(traits, backend, transport)]

@@ -1,4 +1,4 @@
-"""A disturbance and a teardown: the device is taken away while something else is wrong."""
+"""A disturbance and a teardown: the device is removed during another fault."""
 
 from __future__ import annotations
 
@@ -17,50 +17,53 @@ from results.errors import WrongUsageError
 
 
 class Order(StrEnum):
-    """Which of the two comes first."""
+    """The position of the disturbance relative to the teardown."""
 
-    FIRST = "first"  # the disturbance
-    SECOND = "second"  # the disturbance comes when the teardown has begun
+    FIRST = "first"  # the disturbance first
+    SECOND = "second"  # the disturbance once the teardown has begun
 
 
 class Disturbance(Protocol):
-    """What can be one of two: it is begun, lasts, and is ended."""
+    """A fault that can accompany a teardown: it begins, lasts, and ends."""
 
     @property
     def name(self) -> str:
-        """Its name in scenario ids."""
+        """The name in scenario ids."""
 
     @property
     def needs_beside(self) -> Needs:
-        """What it can be done to beside a teardown."""
+        """Needs of the disturbance beside a teardown."""
 
     @property
     def ends_in_teardown(self) -> float | None:
-        """Seconds after which it is ended while the teardown waits for it; None: the teardown does
-        not have to wait, and it is ended behind it."""
+        """Seconds after which the disturbance ends while the teardown waits for that end.
+
+        None: the teardown need not wait, and the disturbance ends after it.
+        """
 
     @property
     def ends_afterwards(self) -> bool:
-        """Whether its end is no part of the teardown: ``settle`` is what ends it."""
+        """Whether the teardown does not include the end of the disturbance: ``settle`` ends it."""
 
     def grace_beside(
         self, teardown: Fault, state: State, traits: TargetTraits,
     ) -> tuple[float, float]:
-        """Return the seconds that commands, and the teardown, may take beyond the ladder's."""
+        """Return the seconds beyond the ladder's for commands, and for the teardown."""
 
     def begin(self, context: FaultContext, deadline: float) -> None:
-        """Begin it. Returns once it is in effect."""
+        """Begin the disturbance. Returns once it is in effect."""
 
     def end(self, context: FaultContext, deadline: float) -> None:
-        """End it; fine if it has ended by itself."""
+        """End the disturbance; do nothing if it has ended by itself."""
 
 
 @dataclass(frozen=True)
 class Combined:
-    """A disturbance that lasts until the teardown has ended, or waits for its end.
+    """A disturbance that lasts until the teardown has ended, or for whose end the teardown waits.
 
-    ``label``: the name in scenario ids; "": the names of both, in the order in which they come.
-    Raises WrongUsageError for a teardown that cannot be seen to wait where it has to.
+    ``label``: the name in scenario ids; "": both names, in the order in which they begin. Raises
+    WrongUsageError when the teardown must wait for the end of the disturbance and that cannot be
+    observed.
     """
 
     disturbance: Disturbance
@@ -78,25 +81,27 @@ class Combined:
 
     @property
     def name(self) -> str:
-        """Its name in scenario ids."""
+        """The name in scenario ids."""
         names = (self.disturbance.name, self.teardown.name)
         return self.label or "+".join(names if self.order is Order.FIRST else reversed(names))
 
     @property
     def held(self) -> Held:
-        """What the teardown makes of the commands that are held."""
+        """The fate of the held commands under the teardown."""
         return self.teardown.held
 
     @property
     def needs(self) -> Needs:
-        """What both need. Raises ValueError when there is nothing that both can be done to."""
+        """The needs of both. Raises ValueError when no device can satisfy both."""
         return self.disturbance.needs_beside & self.teardown.needs
 
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Commands end as the teardown has it, or well where it waits for them; they may take as
-        long as either allows."""
+        """Return the end of commands under the teardown, or GOOD where the teardown waits for them.
+
+        The grace is the longer of the two.
+        """
         found = self.teardown.expected(state, traits, direction) \
             if self.disturbance.ends_in_teardown is None else ends_well(state)
         grace, teardown_grace = self.disturbance.grace_beside(self.teardown, state, traits)
@@ -104,7 +109,7 @@ class Combined:
                        teardown_grace=max(found.teardown_grace, teardown_grace))
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Begin the disturbance, and fire the teardown: in their order."""
+        """Begin the disturbance and fire the teardown, in their order."""
         seconds = self.disturbance.ends_in_teardown
         if self.order is Order.FIRST:
             self.disturbance.begin(context, deadline)
@@ -119,10 +124,10 @@ class Combined:
     def _end_while_it_waits(
         self, context: FaultContext, deadline: float, seconds: float,
     ) -> None:
-        """Begin the teardown, see it wait if it has to; end the disturbance, see the teardown end.
+        """Begin the teardown, let it wait, end the disturbance, wait until the teardown ends.
 
-        A target may not forget a command that its disk has: the teardown waits where it stalls, and
-        has to end once the disk goes on. Where it errs there is nothing to wait for.
+        A target may not drop a command that its disk has: while the disk stalls the teardown waits,
+        and it must end once the disk continues. While the disk errs there is nothing to wait for.
         """
         assert isinstance(self.teardown, TargetOperation)
         try:
@@ -134,7 +139,7 @@ class Combined:
         running.finish(deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """See the teardown end, and end the disturbance behind it."""
+        """Wait until the teardown ends, then end the disturbance."""
         try:
             self.teardown.undo(context, deadline)
         finally:
@@ -143,7 +148,10 @@ class Combined:
 
 
 def settle(fault: Fault, context: FaultContext, deadline: float) -> None:
-    """End what a combination's undo leaves because it is no part of the teardown: a partition, an
-    impaired network, broken sessions. Nothing is left of any other fault."""
+    """End the part of a combination that its undo leaves in place.
+
+    That is a disturbance which the teardown does not include: a partition, an impaired network,
+    broken sessions. Other faults leave nothing, and are not touched.
+    """
     if isinstance(fault, Combined) and fault.disturbance.ends_afterwards:
         fault.disturbance.end(context, deadline)

@@ -1,11 +1,11 @@
-"""The daemon of a target is stopped, or killed and started again; what was held is answered then.
+"""The daemon of a target is stopped, or killed and restarted; held commands are answered then.
 
-- iscsi-scstd takes logins only: sessions that there are live in the kernel. While it is stopped
-  their I/O goes on as ever, and nobody logs in; who has come meanwhile is let in once it goes on.
-  When it is killed the kernel ends every session and deletes every target (targets.scst.daemon);
-  an initiator is let in again when the target has been made anew.
-- tgtd does all by itself: while it is stopped nothing is answered. That costs nothing in less than
-  the initiator's timers; in more, commands are aborted and sent again.
+- iscsi-scstd handles logins only: existing sessions live in the kernel. While the daemon is stopped
+  their I/O continues, and no login completes; pending logins complete once the daemon continues.
+  When it is killed the kernel ends every session and deletes every target (targets.scst.daemon); an
+  initiator can log in again when the target has been recreated.
+- tgtd handles everything itself: while it is stopped nothing is answered. A stop shorter than the
+  initiator's timers fails nothing; during a longer one commands are aborted and sent again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from inject.outcomes import RECOVERY_GRACE, TIMER
 from inject.target_operation import DAEMON_KILLED, NBD, TargetOperation
 
 SHORT, LONG = 1.5, 3.5
-"""Seconds: with a login that is tried beside it, for one more, less than the initiator's command
-timer of 4 s; and more, but less than the 6 s after which it gives a silent session up: a ping after
-2 s, 2 s for its answer, 2 s for another session (fixtures.initiator.openiscsi)."""
+"""Durations of a stop in seconds.
+
+SHORT: with a login attempt of one more second beside it, less than the initiator's command timer of
+4 s. LONG: with that login attempt more than the timer, but less than the 6 s after which the
+initiator gives a silent session up: a ping after 2 s, 2 s for its answer, 2 s for another session
+(fixtures.initiator.openiscsi).
+"""
 
 SCST_ISCSI: Needs = SCST_HANDLERS & ISCSI
 
@@ -38,7 +42,7 @@ DAEMONS: tuple[TargetOperation, ...] = (
 
 
 class Without(StrEnum):
-    """What is left of the sessions there are while the daemon does not run."""
+    """State of existing sessions while the daemon does not run."""
 
     GOES_ON = "goes on"
     STANDS_STILL = "stands still"
@@ -51,4 +55,4 @@ WITHOUT: Mapping[str, Without] = {
     "tgtd-stop": Without.STANDS_STILL,
     "tgtd-stop-long": Without.STANDS_STILL,
 }
-"""By fault."""
+"""State of existing sessions, by fault."""

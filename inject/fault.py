@@ -1,4 +1,4 @@
-"""Contract of a fault: one thing that is broken at a point, its undo, and what it may lead to."""
+"""Contract of a fault: one thing that breaks at a point, its undo, and its expected results."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from inject.traits import TargetTraits
 
 
 class Held(StrEnum):
-    """What becomes of the commands that the backend held when a fault fired."""
+    """Fate of the commands that the backend held when a fault fired."""
 
-    ANSWERED = "answered"  # by the backend, while the fault goes on: the fault waits for them
-    LOST = "lost"  # the backend cannot any more: the kernel has to answer
-    KEPT = "kept"  # they stay held, until the undo lets them go
+    ANSWERED = "answered"  # by the backend, during the fault: the fault waits for them
+    LOST = "lost"  # the backend no longer can: the kernel has to answer
+    KEPT = "kept"  # they stay held until the undo releases them
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a fault can be done to. An empty set is anything.
+    """The devices and machines that a fault applies to. An empty set allows any.
 
     ``backends``: names of protocols between kernel and backend ("scst_user", "tcmu", "nbd") or of
-    handlers in the kernel ("vdisk_fileio"). ``transports``: "iscsi", "loopback". ``kernel``: all
-    that the machine's kernel has to have been built with, by the names of targets.allocation; that
-    is seen when the machine is there. ``operations``: all that the target has to list as an
-    operation (TargetTraits.operations). ``in_kernel``: whether the target has to run in the kernel,
-    or must not; None: either.
+    handlers in the kernel ("vdisk_fileio"). ``transports``: "iscsi", "loopback". ``kernel``:
+    features that the machine's kernel must have been built with, by the names of
+    targets.allocation; checked once the machine runs. ``operations``: operations that the target
+    must list (TargetTraits.operations). ``in_kernel``: whether the target must run in the kernel
+    (True) or must not (False); None: either.
     """
 
     backends: frozenset[str] = frozenset()
@@ -38,18 +38,20 @@ class Needs:
     in_kernel: bool | None = None
 
     def met(self, traits: TargetTraits, backend: str, transport: str) -> bool:
-        """Return whether a fault can be done to a device of a backend over a transport."""
+        """Return whether the fault applies to a device of a backend over a transport."""
         return self.on(traits) and all(not wanted or given in wanted for wanted, given in (
             (self.backends, backend), (self.transports, transport)))
 
     def on(self, traits: TargetTraits) -> bool:
-        """Return whether a target has all operations, and runs where a fault needs it to."""
+        """Return whether a target lists all operations, and runs where the fault needs it to."""
         return (self.operations <= traits.operations
                 and self.in_kernel in (None, traits.in_kernel))
 
     def __and__(self, other: Needs) -> Needs:
-        """Return what two faults need that are done to the same. Raises ValueError when there is
-        nothing that both can be done to."""
+        """Return the needs of two faults on the same device.
+
+        Raises ValueError when no device can satisfy both.
+        """
         if {self.in_kernel, other.in_kernel} == {True, False}:
             raise ValueError("no target runs both in the kernel and in a process")
         return Needs(
@@ -72,20 +74,20 @@ SCST_USER = Needs(backends=frozenset({"scst_user"}))
 VDISK = Needs(backends=frozenset({"vdisk_fileio", "vdisk_blockio", "vdisk_nullio"}))
 """Handlers of vdisks in the kernel."""
 SCST_HANDLERS = Needs(backends=SCST_USER.backends | VDISK.backends)
-"""Every handler that SCST's core has devices of here."""
+"""All handlers of SCST's core that are deployed here."""
 LIO_BACKSTORES = Needs(backends=frozenset({"tcmu", "iblock"}))
-"""Every backstore that LIO's core has devices of here."""
+"""All backstores of LIO's core that are deployed here."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a fault may lead to for a command at its point.
+    """The allowed results of a fault for a command at its point.
 
     ``outcomes``: patterns in the words of results.checkers.outcome; empty: any. ``clause``: the
-    clause of a standard, or the documentation or source, that allows these and no others.
+    clause of a standard, or the documentation or source, that allows these outcomes and no others.
     ``grace``: seconds that commands may take beyond the ladder's bound. ``teardown_grace``: seconds
     that the teardown may take beyond it. ``errors``: names of errnos with which I/O may fail; ():
-    none may fail; None: with any.
+    no I/O may fail; None: any errno.
     """
 
     outcomes: tuple[str, ...]
@@ -100,35 +102,35 @@ class Fault(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in scenario ids."""
+        """The name in scenario ids."""
 
     @property
     def breaks(self) -> bool:
-        """Whether it breaks anything: False for the control."""
+        """Whether the fault breaks anything: False for the control."""
 
     @property
     def ends_device(self) -> bool:
-        """Whether the device is gone once it has been undone."""
+        """Whether the device is gone once the fault has been undone."""
 
     @property
     def held(self) -> Held:
-        """What becomes of the commands that are held."""
+        """Fate of the commands that are held."""
 
     @property
     def needs(self) -> Needs:
-        """What it can be done to."""
+        """The devices and machines that the fault applies to."""
 
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Return what it may lead to for a command in a state, at a target.
+        """Return the allowed results for a command in a state, at a target.
 
         ``direction``: of the command's data, "write", "read" or "none".
         """
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Break it. Returns as soon as it is broken; ``deadline`` in seconds bounds that."""
+        """Break it. Returns as soon as it is broken, within ``deadline`` seconds."""
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Heal: leave nothing in the way of deploying the device again."""
+        """Heal it: leave nothing that prevents a new deployment of the device."""
 

@@ -1,4 +1,4 @@
-"""A LUN is deleted while the device that it leads to is going."""
+"""A LUN is deleted while its device goes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ CLAUSE = ("SPC-6 5.3: LOGICAL UNIT NOT SUPPORTED once the device has gone; a com
 
 @dataclass(frozen=True)
 class LunRace:
-    """The backend closes a device with two LUNs; while the first one's removal waits for commands,
-    an administrator deletes the second.
+    """Deletion of a second LUN while the first LUN's removal waits.
 
-    The device's end deletes its LUNs one by one (scst_unregister_virtual_device, scst_main.c),
-    and lets go of the mutex that guards their list while it waits for each one's commands
-    (scst_acg_del_lun, scst_lib.c). Commands of a blocked device are what it waits for here: the
-    backend has not got them, so its end does not end them.
+    The backend closes a device with two LUNs. While the removal of the first LUN waits for
+    commands, an administrator deletes the second.
+
+    The device's end deletes its LUNs one by one (scst_unregister_virtual_device, scst_main.c), and
+    releases the mutex that guards their list while it waits for each LUN's commands
+    (scst_acg_del_lun, scst_lib.c). Here these are commands of a blocked device: the backend has not
+    fetched them, so its end does not end them.
     """
 
     name: str = "lun-delete-while-device-goes"
@@ -33,13 +35,13 @@ class LunRace:
     held: Held = Held.ANSWERED
     needs: Needs = SCST_USER
     luns: tuple[int, ...] = (1,)
-    """What the device must be deployed with (targets.target.Device.luns): a LUN that is added
-    now would be scanned, and the scan's commands blocked."""
+    """LUNs with which the device must be deployed (targets.target.Device.luns): a LUN that is added
+    later would be scanned, and the scan's commands blocked."""
 
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The device goes: a command is answered before, or finds no logical unit."""
+        """Return outcomes of commands answered before the device goes, or that find none."""
         return ends_with(state, (GOOD, NOT_SUPPORTED, *LOST_WAY), CLAUSE)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
@@ -58,5 +60,5 @@ class LunRace:
         context.deployment.heal("device-block", deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End what is left of the device."""
+        """End the rest of the device."""
         context.deployment.take_device_away()

@@ -1,4 +1,4 @@
-"""The LUN is taken from under the initiator while commands are in the backend's hands."""
+"""The LUN is removed under the initiator while the backend holds commands."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ WAITED_FOR = ("SAM-6 5.3.1: a command that is in the task set is completed befor
 
 @dataclass(frozen=True)
 class LunRemove:
-    """Remove the LUN; once the removal waits in the kernel, the backend answers what it held.
+    """Removal of the LUN; once it waits in the kernel, the backend answers the held commands.
 
-    A target may not drop a command that its device server has: the removal waits for it, and
-    has to end when it is answered.
+    A target may not drop a command that its device server has: the removal waits for the command,
+    and has to end when it is answered.
     """
 
     name: str = "lun-remove"
@@ -33,13 +33,13 @@ class LunRemove:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """The removal waits for the commands, and the backend answers them."""
+        """Return GOOD: the removal waits for the commands, which the backend answers."""
         return ends_well(state, WAITED_FOR)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Begin the removal, see it wait, release the commands, see it end.
+        """Begin the removal, see it wait, release the commands, wait until it ends.
 
-        Raises what the removal raises.
+        Raises the removal's error.
         """
         with ThreadPoolExecutor(1, "lun-remove") as pool:
             removal = pool.submit(context.deployment.remove_lun)
@@ -48,5 +48,5 @@ class LunRemove:
             removal.result()
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End the device that no LUN leads to any more."""
+        """End the device, which has no LUN any more."""
         context.deployment.take_device_away()

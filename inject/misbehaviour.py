@@ -19,11 +19,11 @@ CLAUSE = "SAM-6 5.3.1: GOOD is delivered whatever the backend did with the data"
 
 @dataclass(frozen=True)
 class Misbehaviour:
-    """``count`` commands are carried out wrongly, then the backend behaves again.
+    """``count`` commands carried out wrongly; then the backend behaves correctly again.
 
-    ``how``: by targets.backend.lies_guest. ``medium``: of a misdirected read, the file of the LUN
-    whose data are given; None: those of another WRITE. ``errors``: with what I/O may fail after it:
-    with nothing, the initiator receives GOOD.
+    ``how``: a kind of targets.backend.lies_guest. ``medium``: for a misdirected read, the file of
+    the LUN whose data are returned; None: the data of another WRITE. ``errors``: errno names with
+    which I/O may fail afterwards: none, as the initiator receives GOOD.
     """
 
     how: str
@@ -38,20 +38,21 @@ class Misbehaviour:
 
     @property
     def name(self) -> str:
-        """lie-HOW, and whether another LUN takes part."""
+        """``lie-HOW``, with a suffix when another LUN takes part: the name in scenario ids."""
         return f"lie-{self.how}" + ("-other-lun" if self.medium else "")
 
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Every command ends well, and no I/O fails."""
+        """Return GOOD for every command, and no errors of I/O."""
         return ends_well(state, CLAUSE, errors=self.errors)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Let the held commands go on. The first matching READ or WRITE is carried out wrongly: one
-        of them, unless another came in this moment.
+        """Release the held commands; carry the next ``count`` matching READs or WRITEs out wrongly.
 
-        Returns once ``count`` commands were. Raises TargetFailedError when they are not in time.
+        The first of these is a held command unless a new one arrives at this moment. Returns once
+        ``count`` commands were carried out wrongly. Raises TargetFailedError when they are not in
+        time.
         """
         backend = context.deployment.backend
         backend.misbehave(self.how, self.count, deadline=deadline, direction=self.direction,
@@ -62,7 +63,7 @@ class Misbehaviour:
                 f"no {self.count} commands came in {deadline:g} s that {self.name} could be told")
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Behave again. What was dropped stays dropped until the device is removed."""
+        """Behave correctly again. Dropped commands stay dropped until the device is removed."""
         context.deployment.backend.behave(deadline)
 
 
@@ -76,13 +77,13 @@ MISDIRECTED_READ = Misbehaviour("misread", direction="read")
 """A READ is answered with the data of another block."""
 
 UNANSWERED_WRITE = Misbehaviour("drop", direction="write")
-"""A WRITE is neither carried out nor answered: the initiator's timers and the target's are left
-to end it."""
+"""A WRITE is neither carried out nor answered: the timers of initiator and target have to end it.
+"""
 
 DUPLICATE_COMPLETION = Misbehaviour(
     "twice", direction="write", needs=Needs(backends=frozenset({"scst_user", "tcmu"})))
-"""A WRITE is answered twice. A network block device's kernel side disconnects a backend that does.
-"""
+"""A WRITE is answered twice. A network block device's kernel side disconnects a backend that does
+this."""
 
 LOST_WRITE = Misbehaviour("skip", direction="write")
 """A WRITE is answered with GOOD, and nothing is written."""

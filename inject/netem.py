@@ -1,8 +1,8 @@
-"""What a network does to packets without coming apart: delay, loss, duplicates, another order.
+"""Impairments of a network that stays connected: delay, loss, duplication, reordering of packets.
 
-TCP makes up for all of it (RFC 9293 3.8, RFC 6298): a target and its initiator see commands that
-take longer, and nothing else. By tc-netem(8), on the interface that initiator and target reach each
-other by, in both directions.
+TCP compensates for all of them (RFC 9293 3.8, RFC 6298): target and initiator observe only that
+commands take longer. Applied with tc-netem(8) in both directions, on the interface between
+initiator and target.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ CLAUSE = "RFC 9293 3.8, RFC 6298: TCP sends again what is lost, and delivers in 
 
 @dataclass(frozen=True)
 class Netem:
-    """One treatment. ``how``: in the words of tc-netem(8).
+    """One impairment. ``how``: arguments of tc-netem(8).
 
-    ``grace``: seconds beyond the ladder's that a command may take. ``drops``: whether packets
-    are lost, which the interface counts.
+    ``grace``: seconds beyond the ladder's that a command may take. ``drops``: whether packets are
+    lost, which the interface counts.
     """
 
     what: str
@@ -41,18 +41,18 @@ class Netem:
 
     @property
     def name(self) -> str:
-        """Its name in scenario ids."""
+        """The name in scenario ids."""
         return f"netem-{self.what}"
 
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """TCP makes up for it: commands take longer, and nothing else."""
+        """Return GOOD after a longer time: TCP compensates."""
         return Expected((GOOD,), CLAUSE, grace=self.grace, errors=self.errors)
 
     @property
     def needs_beside(self) -> Needs:
-        """What it needs as one of two."""
+        """Needs of the impairment beside a teardown."""
         return self.needs
 
     def grace_beside(
@@ -66,11 +66,11 @@ class Netem:
         context.network.impair(self.how, deadline)
 
     def end(self, context: FaultContext, deadline: float) -> None:
-        """Restore it."""
+        """Restore the network."""
         context.network.restore(deadline)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Impair the network, and let what is held go on."""
+        """Impair the network, and release the held commands."""
         self.begin(context, deadline)
         context.deployment.backend.release(deadline)
 
@@ -80,8 +80,8 @@ class Netem:
 
 
 LOST_TWICE = 3.0
-"""Seconds that a segment may be late which is lost three times: retransmission timers of 0.2, 0.4,
-0.8 s (TCP_RTO_MIN, include/net/tcp.h), and as much again for its answer."""
+"""Seconds that a segment may be late when it is lost three times: retransmission timers of 0.2,
+0.4, 0.8 s (TCP_RTO_MIN, include/net/tcp.h), and the same time again for its answer."""
 
 NETEMS: Mapping[str, Netem] = {each.name: each for each in (
     Netem("delay", "delay 40ms 10ms", 1.0),
@@ -90,4 +90,4 @@ NETEMS: Mapping[str, Netem] = {each.name: each for each in (
     Netem("duplicate", "duplicate 20%", 0.0),
     Netem("reorder", "delay 20ms reorder 60% 50%", 1.0),
 )}
-"""By name."""
+"""The impairments by name."""

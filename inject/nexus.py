@@ -1,9 +1,9 @@
-"""Two initiators, one of which does something: how the commands of both may end, as data.
+"""Two initiators, one of which acts: the allowed ends of both initiators' commands, as data.
 
-An I_T nexus is one initiator's session with the target (RFC 7143 4.4.4). What ends it ends its
-commands, and nobody else's (SAM-6 6.3.4, I_T nexus loss); task management functions may end those
-of others too (SAM-6 7.2 to 7.7), who are told by TASK ABORTED or by a unit attention (SPC-6 7.5.11,
-TAS).
+An I_T nexus is one initiator's session with the target (RFC 7143 4.4.4). An event that ends a nexus
+ends that nexus's commands and no others (SAM-6 6.3.4, I_T nexus loss). Task management functions
+may also end commands of other initiators (SAM-6 7.2 to 7.7), which are notified by TASK ABORTED or
+by a unit attention (SPC-6 7.5.11, TAS).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ DROP = "drop"
 CHECK_CONDITION = "check-condition"
 
 ENDS_OF_NEXUS = (LOGOUT, REINSTATE, DROP)
-"""Close the session (RFC 7143 11.14), log in with its initiator name and ISID (6.3.5), hang up."""
+"""Close the session (RFC 7143 11.14), log in with its initiator name and ISID (6.3.5), close the
+connection without a logout."""
 
 CLEARED = "CHECK CONDITION 06/2f/00"
 """COMMANDS CLEARED BY ANOTHER INITIATOR."""
@@ -33,19 +34,22 @@ UNANSWERED = "unanswered"
 """The initiator ended the session with the command in flight."""
 
 OUT_OF_RANGE = "CHECK CONDITION 05/21/00"
-"""LOGICAL BLOCK ADDRESS OUT OF RANGE: what the first initiator's command ends with that is to end
-with CHECK CONDITION."""
+"""LOGICAL BLOCK ADDRESS OUT OF RANGE: the end of the first initiator's command where that command
+is meant to end with CHECK CONDITION."""
 
 WRITE_PROTECTED = "CHECK CONDITION 07/27/00"
-"""The answer of a virtual LUN 0 (LunTraits.virtual_lun_0), a RAM disk that is write protected, to a
-WRITE once the LUN under test has gone."""
+"""Answer of a virtual LUN 0 (LunTraits.virtual_lun_0), a write-protected RAM disk, to a WRITE once
+the LUN under test has gone."""
 
 
 @dataclass(frozen=True)
 class Ends:
-    """How it may end: the commands of the initiator that did it (``own``) and those of the other;
-    ``attention``: the other's next command; ``clause``: by which that is so. A command that has not
-    ended when its initiator logs out at last is "unanswered"."""
+    """Allowed outcomes when one of two initiators acts.
+
+    ``own``: of the commands of the initiator that acted; ``other``: of the other initiator's
+    commands; ``attention``: of the other's next command; ``clause``: the clause that allows them. A
+    command that has not ended when its initiator finally logs out is "unanswered".
+    """
 
     own: tuple[str, ...]
     other: tuple[str, ...]
@@ -62,7 +66,8 @@ OF_NEXUS: Mapping[str, Ends] = {
     LOGOUT: LEFT, DROP: GONE, REINSTATE: REPLACED,
     **dict.fromkeys(("ABORT_TASK", "ABORT_TASK_SET", "CLEAR_TASK_SET"), SPARED),
 }
-"""What ends commands of one I_T nexus: CLEAR TASK SET where each has its own task set (TST)."""
+"""Actions that end commands of one I_T nexus. CLEAR TASK SET does where each nexus has its own task
+set (TST)."""
 
 SEVERED = Ends((ABORTED, LOST), (LOST,), (LOST,),
                "RFC 7143 11.5.1: TARGET COLD RESET ends all sessions with the target")
@@ -75,14 +80,17 @@ def tas(traits: TargetTraits, options: Options) -> bool:
 
 
 def informed(with_status: bool, attention: str, clause: str) -> Ends:
-    """Return: everybody's commands end; others have a status, or a unit attention instead."""
+    """Return the ends when all commands end.
+
+    Other initiators get TASK ABORTED (``with_status``), or a unit attention instead.
+    """
     if with_status:
         return Ends((ABORTED,), (TASK_ABORTED,), (GOOD,), clause)
     return Ends((ABORTED,), (UNANSWERED,), (attention,), clause)
 
 
 def ending_nothing(traits: TargetTraits, action: str) -> Ends | None:
-    """Return how all ends when a target does not end commands for a action; None when it does."""
+    """Return the ends when the target ends no commands for an action; None when it ends some."""
     if action in traits.functions.refused:
         return REFUSES
     if action in traits.functions.behind_commands:
@@ -92,7 +100,7 @@ def ending_nothing(traits: TargetTraits, action: str) -> Ends | None:
 
 
 def alone(traits: TargetTraits, action: str, options: Options) -> Ends:
-    """Return how all ends when nothing else happens."""
+    """Return the ends of all commands when nothing else happens."""
     with_status, single = tas(traits, options), int(options.get("tst", 0)) == 0
     if nothing := ending_nothing(traits, action):
         return nothing
@@ -111,7 +119,7 @@ def alone(traits: TargetTraits, action: str, options: Options) -> Ends:
 
 
 def checked(qerr: int, with_status: bool, single: bool) -> Ends:
-    """Return how all ends when one command ends with CHECK CONDITION."""
+    """Return the ends of all commands when one command ends with CHECK CONDITION."""
     if qerr == 0:
         return Ends((GOOD,), (GOOD,), (GOOD,), "SPC-6 7.5.11: QErr 00b, nothing else ends")
     own = (UNANSWERED,)
@@ -122,14 +130,16 @@ def checked(qerr: int, with_status: bool, single: bool) -> Ends:
 
 
 def ends(traits: TargetTraits, action: str, options: Options, fault: Fault, state: State) -> Ends:
-    """Return how all may end while a fault strikes; after one that breaks nobody's next command is
-    asked for."""
+    """Return the ends of all commands while a fault strikes.
+
+    After a fault that breaks something, no outcome of a next command is required.
+    """
     found = alone(traits, action, options)
     if not fault.breaks:
         return found
     struck = fault.expected(state, traits)
     own = (*traits.backend_gone, *((WRITE_PROTECTED,) if traits.luns.virtual_lun_0 else ()))
-    # A command of the next session's may come when the backend has gone, and find nobody.
+    # A command of the next session may come when the backend has gone, and find no logical unit.
     more = (*struck.outcomes, *fault.expected(State.QUEUED, traits).outcomes, *own, LOST, ABORTED,
             UNANSWERED)
     return Ends(tuple(dict.fromkeys((*found.own, *more))),

@@ -1,15 +1,16 @@
-"""The shared vocabulary of expectations: outcomes of commands, and what the usual faults lead to.
+"""Shared vocabulary of expectations: outcomes of commands, and the results of common faults.
 
-Outcomes are patterns in the words of results.checkers.outcome. A fault's own module says what the
-fault leads to (``Fault.expected``); here is what several have in common. How a command ends depends
-on where it is and on what the fault leaves of those who could answer it (inject.fault.Held):
+Outcomes are patterns in the words of results.checkers.outcome. Each fault's module defines its own
+results (``Fault.expected``); this module holds the parts that several share. The end of a command
+depends on its state, and on the components that the fault leaves able to answer it
+(inject.fault.Held):
 
 - Its backend answers it: it ends well.
-- Its backend cannot, and has fetched it: the kernel ends it with LOGICAL UNIT NOT SUPPORTED
-  (dev_user_unjam_cmd, scst_user.c). Not fetched: with BUSY or TASK SET FULL, after which the
-  initiator's midlayer tries again, and finds that there is no such logical unit.
-- It has its answer already (BACKGROUND, ON_FREE_CMD): that stands.
-- The initiator has lost its way to it: it ends the command by itself.
+- Its backend has fetched it and can no longer answer: the kernel ends it with LOGICAL UNIT NOT
+  SUPPORTED (dev_user_unjam_cmd, scst_user.c). Not fetched: with BUSY or TASK SET FULL; then the
+  initiator's midlayer retries it and finds no such logical unit.
+- It has been answered already (BACKGROUND, ON_FREE_CMD): that answer stands.
+- The initiator has lost its path: it ends the command itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ BUSY = "BUSY"
 TASK_SET_FULL = "TASK SET FULL"
 TASK_ABORTED = "TASK ABORTED"
 RESET_UA = "CHECK CONDITION 06/29/0?"
-"""POWER ON, RESET, OR BUS DEVICE RESET OCCURRED and its kin (SPC-4 table 60)."""
+"""POWER ON, RESET, OR BUS DEVICE RESET OCCURRED and related codes (SPC-4 table 60)."""
 
 LOST_WAY = ("host NO_CONNECT", "host TRANSPORT_DISRUPTED", "host TRANSPORT_FAILFAST",
             "host REQUEUE", "host RESET", "host ERROR")
@@ -36,7 +37,7 @@ TIMED_OUT = ("host TIME_OUT", "host ABORT", "host RESET", "host NO_CONNECT",
 """The initiator's timer ran out, and its error handling ended the command."""
 
 ABORTED_LATE = (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT)
-"""Of a command that nobody answers until the initiator's timer has run out."""
+"""Outcomes of a command that stays unanswered until the initiator's timer has run out."""
 
 UNANSWERED: Mapping[State, tuple[str, ...]] = {
     State.QUEUED: (NOT_SUPPORTED, BUSY, TASK_SET_FULL, *LOST_WAY),
@@ -45,7 +46,7 @@ UNANSWERED: Mapping[State, tuple[str, ...]] = {
     State.EXEC: (NOT_SUPPORTED,),
     State.EXT_COPY_REMAP: (NOT_SUPPORTED,),
 }
-"""By the state of a command whose backend has gone."""
+"""Outcomes of a command whose backend has gone, by the command's state."""
 
 COMPLETED = "SAM-6 5.3.1: a command that is not terminated is completed, with its own status"
 DELIVERED = "SAM-6 5.3.1: a command has one status, and this one's has been delivered"
@@ -58,18 +59,18 @@ TIMER = ("SAM-6 7.2, 7.7: the initiator's command timer runs out, and ABORT TASK
          "terminate the command")
 
 RECOVERY_GRACE = 12.0
-"""Seconds beyond the ladder's that a command may take which is swallowed, reset by another
-initiator, or held for as long as memory takes to be used up. It is left to the initiator: its
-command timer (4 s), then ABORT TASK, LOGICAL UNIT RESET, TARGET RESET and the session's
-replacement, 2 s each (fixtures.initiator.openiscsi)."""
+"""Seconds beyond the ladder's for a command that is lost in the target, reset by another initiator,
+or held until memory is used up. The initiator ends it: its command timer (4 s), then ABORT TASK,
+LOGICAL UNIT RESET, TARGET RESET and the session's replacement, 2 s each
+(fixtures.initiator.openiscsi)."""
 
 RESET_GRACE = 10.0
-"""Seconds beyond the ladder's where a reset is what is held: the initiator's midlayer stops all
-I/O for it, and takes up to LOGICAL UNIT RESET, TARGET RESET and a new session to give it up."""
+"""Seconds beyond the ladder's where a reset is held: the initiator's midlayer stops all I/O for it,
+and gives it up only after LOGICAL UNIT RESET, TARGET RESET and a new session."""
 
 
 def grace_in(state: State, seconds: float = 0.0) -> float:
-    """Return the grace of a command in a state: that of the fault, or of a reset that is held."""
+    """Return the grace in seconds of a command: the fault's, or that of a held reset if longer."""
     return max(seconds, RESET_GRACE if state in TASK_MANAGEMENT else 0.0)
 
 
@@ -77,7 +78,7 @@ def ends_well(
     state: State, clause: str = COMPLETED, *, grace: float = 0.0,
     errors: tuple[str, ...] | None = None,
 ) -> Expected:
-    """Return: the command is answered, and ends well."""
+    """Return the expectation that the command is answered and ends well."""
     return ends_with(state, (GOOD,), clause, grace=grace, errors=errors)
 
 
@@ -85,13 +86,13 @@ def ends_with(
     state: State, outcomes: tuple[str, ...], clause: str, *, grace: float = 0.0,
     errors: tuple[str, ...] | None = None,
 ) -> Expected:
-    """Return: the command ends with one of these, unless it has its status already."""
+    """Return the expectation of these outcomes, or of GOOD after the command's answer."""
     if state in ANSWERED:
         outcomes, clause = (GOOD,), DELIVERED
     return Expected(outcomes, clause, grace=grace_in(state, grace), errors=errors)
 
 
 def loses_backend(state: State) -> Expected:
-    """Return: the backend has gone, and the kernel has to answer what it held."""
+    """Return the expectation when the kernel answers commands of an ended backend."""
     clause = NOT_FETCHED if state is State.QUEUED else DEVICE_GONE
     return ends_with(state, UNANSWERED.get(state, ()), clause)

@@ -1,4 +1,4 @@
-"""Teardowns under resource pressure, and without a daemon: combinations that the matrix has."""
+"""Teardowns under resource pressure, and without a daemon: the combinations of the matrix."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from inject.target_operation import OPERATIONS, TargetOperation
 DISTURBANCES: tuple[TargetOperation, ...] = (
     *SYSTEM, *(each for each in OPERATIONS if each.name == "memory-pressure"),
     *(each for each in DAEMONS if each.name == "scstd-stop"), *ALLOCATIONS)
-"""Not tgtd-stop: tgtd is who takes a device away."""
+"""Without tgtd-stop: tgtd itself removes a device."""
 
 APART = frozenset({
     "target-delete", "session-delete",  # the initiator's programs must close the disk in between
     "device-delete",  # of a handler in the kernel, which holds no commands
-    "lun-replace",  # another medium: what was written is not to be found again
+    "lun-replace",  # another medium: the written data are not there
 })
-"""Faults that end the device, and cannot be one of two."""
+"""Faults that end the device, and cannot be combined."""
 
 TEARDOWNS: tuple[Fault, ...] = (
     BackendClose(), KILL, TERMINATE, BackendExit(), BackendUnregister(), BackendFork(),
@@ -32,7 +32,7 @@ TEARDOWNS: tuple[Fault, ...] = (
 
 
 def cannot(disturbance: TargetOperation, teardown: Fault, order: Order) -> str | None:
-    """Return why two faults do not go together in an order; None when they do."""
+    """Return the reason why two faults cannot be combined in an order; None when they can."""
     starved = disturbance.name == "backend-starved"
     if starved and teardown.held is Held.LOST and order is Order.SECOND:
         return "a backend that has ended cannot be starved"

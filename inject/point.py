@@ -7,11 +7,11 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a command is, by the names of scst_user's subcommands.
+    """The state of a command, by the names of scst_user's subcommands.
 
-    TCMU hands a command over once, ready to be executed: it knows EXEC only. QUEUED and BACKGROUND
-    are no subcommands: a command that nobody has fetched, and one whose EXEC has been answered with
-    SCST_EXEC_REPLY_BACKGROUND and not yet for good.
+    TCMU passes a command on once, ready to be executed: it has EXEC only. QUEUED and BACKGROUND are
+    no subcommands: QUEUED is a command that the backend has not fetched; BACKGROUND is one whose
+    EXEC was answered with SCST_EXEC_REPLY_BACKGROUND and is not yet completed.
     """
 
     QUEUED = "QUEUED"
@@ -29,7 +29,7 @@ class State(StrEnum):
 
     @property
     def held_at(self) -> str | None:
-        """The subcommand at which a backend holds what is to be in this state; None: at none."""
+        """The subcommand at which a backend holds a command for this state; None: at none."""
         if self is State.QUEUED:
             return None
         return "EXEC" if self is State.BACKGROUND else self.value
@@ -38,7 +38,7 @@ class State(StrEnum):
 COMMANDS = frozenset({
     State.QUEUED, State.PARSE, State.ALLOC_MEM, State.EXEC, State.BACKGROUND, State.ON_FREE_CMD,
     State.EXT_COPY_REMAP})
-"""States that a command comes to: EXT_COPY_REMAP an EXTENDED COPY only, the others any kind."""
+"""States that a command can reach: EXT_COPY_REMAP by EXTENDED COPY only, the others by any kind."""
 
 TASK_MANAGEMENT = frozenset({State.TASK_MGMT_RECEIVED, State.TASK_MGMT_DONE})
 SESSION = frozenset({State.ATTACH_SESS, State.DETACH_SESS})
@@ -49,7 +49,7 @@ ANSWERED = frozenset({State.BACKGROUND, State.ON_FREE_CMD})
 
 @dataclass(frozen=True)
 class Point:
-    """``count`` commands held in ``state``: those with one of ``opcodes`` and ``direction``.
+    """``count`` commands held in ``state``, filtered by ``opcodes`` and ``direction``.
 
     ``direction``: "write", "read", "none", or None for any. ``opcodes``: None for any.
     """
@@ -69,4 +69,4 @@ class Point:
 
 
 NOTHING_HELD = Point(count=0, direction=None)
-"""For what does not need a command at a point."""
+"""For faults that need no command at a point."""

@@ -1,4 +1,4 @@
-"""The control: the commands that were held go on, and nothing is broken."""
+"""The control: held commands continue, and nothing is broken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inject.traits import TargetTraits
 
 @dataclass(frozen=True)
 class Release:
-    """Release the held commands: what every other scenario is compared with."""
+    """Release the held commands: the reference for every other scenario."""
 
     name: str = "release"
     breaks: bool = False
@@ -24,12 +24,12 @@ class Release:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Nothing is broken: every command ends well."""
+        """Return GOOD for every command."""
         return ends_well(state)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
-        """Let every held command go on."""
+        """Let every held command continue."""
         context.deployment.backend.release(deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Nothing was broken."""
+        """Do nothing: nothing was broken."""

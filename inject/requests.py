@@ -1,6 +1,6 @@
 """An initiator ends its session, or requests task management, around a teardown.
 
-These are disturbances of inject.combined.Combined; a scenario logs the sessions in before.
+These are disturbances of inject.combined.Combined; the scenario logs the sessions in beforehand.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inject.traits import TargetTraits
 from results.errors import WrongUsageError
 
 FIRST, NEXT = "a", "c"
-"""Sessions: of the initiator that does something, and its next."""
+"""Names of sessions: of the initiator that acts, and of its successor."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ class FunctionRequest:
     def grace_beside(
         self, teardown: Fault, state: State, traits: TargetTraits,
     ) -> tuple[float, float]:
-        """Return what another initiator's error handling takes."""
+        """Return the seconds of another initiator's error handling; 0 for the teardown."""
         return max(map(grace, self.functions)), 0.0
 
     def begin(self, context: FaultContext, deadline: float) -> None:
-        """Request them."""
+        """Request the functions."""
         context.initiators.request(self.session, self.functions, deadline)
 
     def end(self, context: FaultContext, deadline: float) -> None:
-        """Nothing: a function ends by its response."""
+        """Do nothing: a function ends with its response."""
 
 
 @dataclass(frozen=True)
 class SessionEnd:
-    """A session is ended: ``action`` is LOGOUT, DROP or REINSTATE of inject.nexus."""
+    """End of a session: ``action`` is LOGOUT, DROP or REINSTATE of inject.nexus."""
 
     action: str
     session: str = FIRST
@@ -67,11 +67,14 @@ class SessionEnd:
     def grace_beside(
         self, teardown: Fault, state: State, traits: TargetTraits,
     ) -> tuple[float, float]:
-        """Nothing takes longer for it."""
+        """Return no extra seconds: nothing takes longer."""
         return 0.0, 0.0
 
     def begin(self, context: FaultContext, deadline: float) -> None:
-        """End it, and do not wait for what comes of it. Raises WrongUsageError."""
+        """Begin to end the session, without waiting for the result.
+
+        Raises WrongUsageError for an unknown action.
+        """
         if self.action == LOGOUT:
             context.initiators.begin_logout(self.session, deadline)
         elif self.action == DROP:
@@ -82,4 +85,4 @@ class SessionEnd:
             raise WrongUsageError(f"no session ends by {self.action!r}")
 
     def end(self, context: FaultContext, deadline: float) -> None:
-        """Nothing: the scenario sees what comes of it."""
+        """Do nothing: the scenario checks the result."""

@@ -1,22 +1,21 @@
-"""The disk below a target that is all in the kernel fails, and is healed.
+"""The disk below an in-kernel target fails, and is healed.
 
-What was held at the disk's gate (targets.storage) meets the failure. What it must lead to, by the
+Commands held at the disk's gate (targets.storage) meet the failure. Its expected results, by the
 targets' own sources:
 
 - A disk that errs, by itself or (a SCSI disk) with sense data of its own: CHECK CONDITION, with the
-  sense data of TargetTraits.disk_error_sense; the midlayer makes EIO of it, or ENODATA of an
-  unrecovered read error (scsi_check_sense, drivers/scsi/scsi_error.c).
+  sense data of TargetTraits.disk_error_sense. The midlayer turns that into EIO, or into ENODATA for
+  an unrecovered read error (scsi_check_sense, drivers/scsi/scsi_error.c).
 - A disk that is slow, or stalls for less than the initiator's command timer (4 s,
-  fixtures.initiator.openiscsi): nothing but time is lost.
-- A disk that stalls for longer: what is in flight is aborted and sent again, as the initiator's
-  error handling has it. Once its patience of 4 + 2 + 2 + 2 + 2 s (command, ABORT TASK, the resets,
-  a new session) is over, it ends the commands with EIO, and its disk may be offline.
+  fixtures.initiator.openiscsi): commands only take longer.
+- A disk that stalls for longer: the initiator's error handling aborts commands in flight and sends
+  them again. After 4 + 2 + 2 + 2 + 2 s (command, ABORT TASK, the resets, a new session) it ends the
+  commands with EIO, and its disk may be offline.
 - A SCSI disk that answers nothing, for less than the initiator's timer: the kernel's error handling
-  aborts and tries again below the target (scmd_eh_abort_handler, drivers/scsi/scsi_error.c), and
-  nothing but time is lost, unless a target wants no second attempt. One that recovers from its
-  errors (RECOVERED ERROR) costs nothing.
-- A disk that lies, by dropping or changing what it acknowledges: no target can notice, integrity
-  has to.
+  aborts and retries below the target (scmd_eh_abort_handler, drivers/scsi/scsi_error.c); commands
+  only take longer, unless a target requests no retry. A disk that recovers from its errors
+  (RECOVERED ERROR) fails nothing.
+- A disk that drops or changes acknowledged data: no target can notice; integrity checks have to.
 """
 
 from __future__ import annotations
@@ -29,22 +28,25 @@ from inject.outcomes import ABORTED_LATE, RECOVERY_GRACE, TIMER
 from inject.target_operation import OPERATIONS, TargetOperation
 
 STORAGE = Needs(backends=frozenset({"iblock", "vdisk_blockio", "block"}))
-"""LIO's and SCST's handlers of a block device, and tgtd's file that is one."""
+"""LIO's and SCST's handlers of a block device, and tgtd's file that is a block device."""
 
 FAILFAST = STORAGE & VDISK
 RETRIED = Needs(backends=STORAGE.backends - VDISK.backends)
-"""Handlers that want no second attempt below them, and those that do."""
+"""Handlers that request no retry below them, and handlers that allow one."""
 
 FAILING_SECONDS = 0.5
-"""Seconds for which a disk errs or lies: a few I/Os of each thread of the workload."""
+"""Seconds for which a disk errs, or drops or changes writes: a few I/Os per workload thread."""
 
 SHORT, LONG, LONGER = 1.0, 5.0, 12.5
-"""Seconds for which it stalls: less than the initiator's command timer of 4 s; more; more than all
-that its error handling tries."""
+"""Seconds of a stall: less than the initiator's command timer of 4 s; more than it; more than all
+of the initiator's error handling."""
 
 IGNORES = 1.5
-"""Seconds for which a disk answers nothing: its own timer of 1 s (targets.storage.SCSI_TIMER) runs
-out, and with the time until it is tried again it is less than the initiator's."""
+"""Seconds for which a disk answers nothing.
+
+The disk's own timer of 1 s (targets.storage.SCSI_TIMER) runs out; including the retry, the time is
+less than the initiator's timer.
+"""
 
 REPORTED = ("EIO", "ENODATA")
 
@@ -81,13 +83,13 @@ SCSI: tuple[TargetOperation, ...] = (
     MEDIUM,
     TargetOperation("storage-ignores", "storage-ignores", held=Held.KEPT,
                     further=RETRIED, seconds=IGNORES, errors=()),
-    # SCST asks for no second attempt (vdisk_bio_set_failfast, scst_vdisk.c), and reports the first.
+    # SCST requests no retry (vdisk_bio_set_failfast, scst_vdisk.c), and reports the first error.
     TargetOperation("storage-ignores-failfast", "storage-ignores", held=Held.KEPT,
                     further=FAILFAST, seconds=IGNORES, errors=REPORTED),
     TargetOperation("storage-recovered-error", "storage-recovered-error", further=STORAGE,
                     seconds=FAILING_SECONDS, errors=()),
 )
-"""Failures of a SCSI disk's own: of a device whose disk is one."""
+"""Failures that only a SCSI disk has: for a device whose disk is one."""
 
 LYING: tuple[TargetOperation, ...] = tuple(
     TargetOperation(name, name, further=STORAGE, seconds=FAILING_SECONDS, errors=())
@@ -96,7 +98,7 @@ LYING: tuple[TargetOperation, ...] = tuple(
 AROUND: tuple[TargetOperation, ...] = tuple(
     replace(each, ends_in_teardown=FAILING_SECONDS) for each in (*STALLS, *ERRORS)
     if each.name in ("storage-stall", "storage-suspend", "storage-error"))
-"""Illnesses that a teardown is begun in: the disk is healed SICK seconds behind its begin."""
+"""Failures around a teardown: the disk is healed FAILING_SECONDS after the teardown has begun."""
 
 TEARDOWNS: tuple[TargetOperation, ...] = tuple(
     each for each in OPERATIONS

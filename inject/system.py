@@ -1,8 +1,7 @@
-"""What befalls the machine that target and initiator share: its CPUs, its clock, the backend's
-share of it.
+"""Faults of the machine that target and initiator share: its CPUs, clock and memory.
 
-No standard lets a target lose a command for any of this: commands take longer, and end well. What
-is held stays held meanwhile; the undo gives back what was taken, and lets it go on.
+No standard allows a target to lose a command for any of these: commands take longer, and end well.
+Held commands stay held during the fault; the undo restores the resources and releases the commands.
 """
 
 from __future__ import annotations
@@ -12,43 +11,50 @@ from inject.outcomes import RECOVERY_GRACE
 from inject.target_operation import NO_MEMORY, TargetOperation
 
 SECONDS = 1.0
-"""Seconds for which it lasts by itself, less than the timers of initiator (4 s) and TCMU (2 s,
-targets.lio.target)."""
+"""Duration in seconds outside a combination: less than the timers of the initiator (4 s) and TCMU
+(2 s, targets.lio.target)."""
 
 SLOW_TEARDOWN = 6.0
-"""Seconds beyond the ladder's that a teardown may take beside it: an administrator's programs have
-a seventh of a CPU each (targets.system.HOGS_PER_CPU); a backend, a twentieth for what it has to
-answer. Where memory is taken, that it takes to be used up; and the first allocation to fail is
-waited for (targets.system.FIRST_FAILURE): the teardown's clock runs meanwhile."""
+"""Seconds beyond the ladder's that a teardown may take beside the fault.
+
+An administrator's programs have a seventh of a CPU each (targets.system.HOGS_PER_CPU); a backend
+has a twentieth for its answers. Where memory is taken, the time includes that until memory is used
+up, and the wait for the first failed allocation (targets.system.FIRST_FAILURE), since the
+teardown's clock runs during both.
+"""
 
 SYSTEM: tuple[TargetOperation, ...] = (
     TargetOperation("cpu-hog", "cpu-hog", held=Held.KEPT, seconds=SECONDS,
                     errors=(), teardown_grace=SLOW_TEARDOWN),
     TargetOperation("backend-starved", "backend-starved", held=Held.KEPT, further=PROCESS,
                     seconds=SECONDS, errors=(), teardown_grace=SLOW_TEARDOWN),
-    # Not by loopback: a CPU goes once the requests of its hardware queue have ended, held ones too
-    # (blk_mq_hctx_notify_offline, block/blk-mq.c); scst_local has a queue for each CPU.
+    # Not over loopback: a CPU goes offline only once the requests of its hardware queue have ended,
+    # held ones included (blk_mq_hctx_notify_offline, block/blk-mq.c); scst_local has a queue for
+    # each CPU.
     TargetOperation("cpu-offline", "cpu-offline", held=Held.KEPT, seconds=SECONDS, errors=(),
                     further=ISCSI),
     TargetOperation("clock-step", "clock-step", held=Held.KEPT, seconds=SECONDS,
                     errors=()),
 )
-"""targets.system has the operations; memory-pressure is with those of targets."""
+"""targets.system implements the operations; memory-pressure is among those of the targets."""
 
 ALLOCATIONS: tuple[TargetOperation, ...] = tuple(
     TargetOperation(name, name, held=Held.KEPT, further=needs, seconds=SECONDS,
                     clause=NO_MEMORY, grace=RECOVERY_GRACE, teardown_grace=2.0,
                     beside=Needs(in_kernel=True))
     for name, needs in (
-        # A target's threads; LIO has some, and tgt a session, over iSCSI only.
+        # Allocations of a target's threads. LIO, and tgt for each session, has some over iSCSI
+        # only.
         ("failslab", Needs(transports=ISCSI.transports, kernel=frozenset({"failslab"}))),
         ("failslab-caches", Needs(in_kernel=True,
                                   kernel=frozenset({"failslab", "failslab caches"}))),
-        # SCST's commands have the pages of a backend, or those that its pools keep. A program in
-        # user space, as tgtd is, dies by SIGSEGV where its stack cannot grow: by the kernel's hand.
+        # SCST's commands use pages of a backend, or of its own pools. A user-space program such as
+        # tgtd dies by SIGSEGV, sent by the kernel, where its stack cannot grow.
         ("fail-page-alloc", Needs(
             backends=frozenset({"tcmu", "iblock"}),
             transports=ISCSI.transports, kernel=frozenset({"fail_page_alloc"})))))
-"""Beside a teardown they are for targets in the kernel: where a program has no memory, an
-administrator's order to it has none either, and is refused. For a kernel that can have allocations
-fail (targets.allocation)."""
+"""Injected allocation failures, for a kernel that supports them (targets.allocation).
+
+Beside a teardown they apply to in-kernel targets only: in a user-space target without memory, an
+administrator's order has no memory either, and is refused.
+"""

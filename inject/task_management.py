@@ -1,8 +1,9 @@
-"""Task management functions beside a fault: how they, and the commands they are for, may end.
+"""Task management functions beside a fault: allowed ends of functions and of their commands.
 
-SAM-6 clause 7, RFC 7143 11.5 and 11.6. A function is answered once what it has to end has ended; a
-command that it ended has no status of its own for the initiator that asked (RFC 7143 4.2.3.3), and
-TASK ABORTED for others. What a target does not support it says.
+SAM-6 clause 7, RFC 7143 11.5 and 11.6. A function is answered once its commands have ended. For the
+requesting initiator a command that it ended has no status of its own (RFC 7143 4.2.3.3); for other
+initiators it has TASK ABORTED. A function that a target does not support gets a response to that
+effect.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ LOST = "lost"
 """The session ended first."""
 
 ABORTED = ("aborted", "TASK ABORTED")
-"""How commands end that a function was for."""
+"""Allowed ends of commands that a function aborts."""
 
 FOR_ALL = frozenset({"CLEAR_TASK_SET", "LUN_RESET", "TARGET_WARM_RESET", "TARGET_COLD_RESET"})
-"""Functions that end the commands of every initiator (SAM-6 7.5 to 7.7). With TAS zero others are
-not told (SPC-6 7.5.9): their commands are left to their timers."""
+"""Functions that end the commands of every initiator (SAM-6 7.5 to 7.7). With TAS zero the other
+initiators are not notified (SPC-6 7.5.9): their timers end the commands."""
 
 OTHERS_GRACE = 12.0
 """Seconds beyond the ladder's in which another initiator's timer (4 s) and error handling end such
@@ -42,24 +43,24 @@ CLAUSES: Mapping[str, str] = {
     "LUN_RESET": "SAM-6 7.7, 6.3.3", "TARGET_WARM_RESET": "RFC 7143 11.5.1, SAM-6 6.3.2",
     "TARGET_COLD_RESET": "RFC 7143 11.5.1, SAM-6 6.3.2",
 }
-"""What each function ends."""
+"""The clause that defines the commands which each function ends."""
 
 REFUSAL = "RFC 7143 11.6.1: a function that is not supported ends nothing"
 BEHIND = "SAM-6 7.2: a command may be completed first"
 
 RETRIES = 5
-"""How often an initiator's midlayer tries a command again that others abort (SD_MAX_RETRIES,
-drivers/scsi/sd.h), before it reports an error."""
+"""Number of times that an initiator's midlayer retries a command that others abort (SD_MAX_RETRIES,
+drivers/scsi/sd.h) before it reports an error."""
 
 
 @dataclass(frozen=True)
 class FunctionsExpected:
-    """What functions that are requested at once may lead to, beside a fault.
+    """Allowed results of functions that are requested at once, beside a fault.
 
-    ``responses``: patterns of a response (RFC 7143 11.6.1), or a function and a response, by
-    ``function_clause``. ``outcomes``: of the commands that they are for, by ``clause``. ``grace``:
-    seconds that commands may take beyond the ladder's bound. ``wears_others_out``: whether another
-    initiator's command may be aborted more often than it is tried.
+    ``responses``: patterns of a response (RFC 7143 11.6.1), or of a function and a response,
+    allowed by ``function_clause``. ``outcomes``: of the functions' commands, allowed by ``clause``.
+    ``grace``: seconds that commands may take beyond the ladder's bound. ``wears_others_out``:
+    whether another initiator's command may be aborted more often than it is retried.
     """
 
     responses: tuple[str, ...]
@@ -73,7 +74,7 @@ class FunctionsExpected:
 def expected(
     requested: Sequence[str], traits: TargetTraits, fault: Fault, state: State,
 ) -> FunctionsExpected:
-    """Return what functions may lead to that are requested at once, for a command in a state."""
+    """Return the allowed results of functions requested at once, for a command in a state."""
     return FunctionsExpected(
         responses_to_all(traits, requested, fault, state),
         outcomes_beside_all(traits, requested, fault, state),
@@ -96,14 +97,14 @@ def _outcome_clauses(
 
 
 def outcome_clause(traits: TargetTraits, function: str) -> str:
-    """Return the clause by which commands end that a function is for."""
+    """Return the clause that allows the ends of a function's commands."""
     if function in traits.functions.refused:
         return REFUSAL
     return BEHIND if function in traits.functions.behind_commands else CLAUSES[function]
 
 
 def response_clause(traits: TargetTraits, function: str, state: State) -> str:
-    """Return the clause by which a function is answered that is for a command in a state."""
+    """Return the clause that allows a function's responses, for a command in a state."""
     if function in traits.functions.refused:
         return f"RFC 7143 11.6.1: {function} is not supported"
     if function in traits.functions.behind_commands and state not in ANSWERED:
@@ -112,14 +113,14 @@ def response_clause(traits: TargetTraits, function: str, state: State) -> str:
 
 
 def grace(function: str) -> float:
-    """Return the seconds that commands may take beyond the ladder's beside a function."""
+    """Return the seconds beyond the ladder's that commands may take beside a function."""
     return OTHERS_GRACE if function in FOR_ALL else 0.0
 
 
 def responses(
     traits: TargetTraits, function: str, fault: Fault, state: State,
 ) -> tuple[str, ...]:
-    """Return how a function may be answered that is for a command in a state."""
+    """Return the allowed responses to a function, for a command in a state."""
     refused = traits.functions.refused.get(function) or (
         None if state in ANSWERED else traits.functions.behind_commands.get(function))
     gone = (NO_LUN, REJECTED, LOST) if fault.breaks else ()
@@ -130,16 +131,17 @@ def responses(
 
 
 def wears_others_out(requested: Sequence[str]) -> bool:
-    """Return whether functions may abort another initiator's command more often than it is tried.
-    """
+    """Return whether another initiator's command may be aborted beyond its retries."""
     return sum(each in FOR_ALL for each in requested) > RETRIES
 
 
 def responses_to_all(
     traits: TargetTraits, requested: Sequence[str], fault: Fault, state: State,
 ) -> tuple[str, ...]:
-    """Return how any of several functions may be answered that are requested at once. One may find
-    that another has ended the task (RFC 7143 11.6.1)."""
+    """Return the allowed responses to any of several functions that are requested at once.
+
+    A function may find that another one has ended the task (RFC 7143 11.6.1).
+    """
     late = (NO_TASK,) if "ABORT_TASK" in requested and len(requested) > 1 else ()
     answers = [answer for each in requested for answer in responses(traits, each, fault, state)]
     terminated = [f"{each} unanswered" for each in requested if each != "LUN_RESET"] \
@@ -150,7 +152,7 @@ def responses_to_all(
 def outcomes_beside_all(
     traits: TargetTraits, requested: Sequence[str], fault: Fault, state: State,
 ) -> tuple[str, ...]:
-    """Return how commands may end that several functions are for."""
+    """Return the allowed ends of commands that are subject to several functions."""
     return tuple(dict.fromkeys(
         end for each in requested for end in outcomes_beside(traits, each, fault, state)))
 
@@ -158,9 +160,9 @@ def outcomes_beside_all(
 def outcomes_beside(
     traits: TargetTraits, function: str, fault: Fault, state: State,
 ) -> tuple[str, ...]:
-    """Return how commands may end in a state that a function is for, while a fault strikes.
+    """Return the allowed ends of a function's commands in a state, while a fault strikes.
 
-    One that is refused ends nothing.
+    A refused function ends no command.
     """
     own = traits.backend_gone if fault.held is Held.LOST else ()
     ended = () if function in {**traits.functions.refused, **traits.functions.behind_commands} \

@@ -1,4 +1,4 @@
-"""Wait until a state holds that can be observed."""
+"""Wait until an observable state holds."""
 
 from __future__ import annotations
 

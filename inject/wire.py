@@ -1,8 +1,9 @@
-"""What an initiator sends is wrong: PDUs that break RFC 7143, digests that do not fit, commands
-that do not mean what they say; or it ends in the middle of it.
+"""An initiator violates the protocol, or breaks its session.
 
-Not done to the target's machine or backend but by an initiator of the scenario's own, while another
-one's session to the same target must not suffer.
+It sends PDUs that break RFC 7143, wrong digests, or commands whose fields contradict each other; or
+it ends in the middle of a transfer. These faults act on neither the target's machine nor its
+backend: an initiator of the scenario's own sends them, and another initiator's session to the same
+target must not be affected.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ OTHERS = ("RFC 7143 4.4.2, SAM-6 6.3.4: an I_T nexus is one session, and what en
 
 @dataclass(frozen=True)
 class Wire:
-    """One kind of them; the scenario's initiators send them (inject.contract.Initiators).
+    """One kind of initiator misbehaviour.
 
-    ``moment``, ``end_of_session``: when a session breaks, and how, if that is what it is.
+    The scenario's initiators carry it out (inject.contract.Initiators).
+
+    ``moment``, ``end_of_session``: the moment at which a session breaks, and its end; "": none
+    breaks.
     """
 
     name: str
@@ -32,7 +36,7 @@ class Wire:
     ends_device: bool = False
     held: Held = Held.ANSWERED
     errors: tuple[str, ...] = ()
-    """With what another session's I/O may fail: with nothing."""
+    """Errno names with which another session's I/O may fail: none."""
     moment: str = ""
     end_of_session: str = ""
     grace: float = 0.0
@@ -44,24 +48,27 @@ class Wire:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Another session's commands end well, and no I/O of it fails."""
+        """Return GOOD for another session's commands, and no errors of its I/O."""
         return ends_well(state, OTHERS, grace=self.grace, errors=self.errors)
 
     @property
     def needs_beside(self) -> Needs:
-        """What it needs as one of two."""
+        """Needs of the misbehaviour beside a teardown."""
         return self.needs
 
     def grace_beside(
         self, teardown: Fault, state: State, traits: TargetTraits,
     ) -> tuple[float, float]:
-        """Nothing takes longer for it."""
+        """Return no extra seconds: nothing takes longer."""
         return 0.0, 0.0
 
     def begin(self, context: FaultContext, deadline: float) -> None:
-        """Break sessions around a teardown. A peer that is silent, or stuffed, was so before; one
-        that hangs up does so when the device has begun to go, or its LUN's removal waits, which may
-        be for these sessions' commands."""
+        """Break sessions around a teardown.
+
+        A silent or stuffed peer breaks before the teardown. A peer that hangs up does so when the
+        device's removal has begun, or the LUN's removal waits, which may be for these sessions'
+        commands.
+        """
         context.initiators.reach(self, deadline)
         if self.end_of_session in ("silent", "stuffed"):
             context.initiators.break_sessions(deadline)
@@ -70,7 +77,7 @@ class Wire:
                 lambda: context.fired.is_set() or context.deployment.removal_waits(), deadline)
 
     def end(self, context: FaultContext, deadline: float) -> None:
-        """See that they have broken, and make none anew."""
+        """Wait until the sessions have broken, and start no new ones."""
         context.initiators.break_sessions(deadline)
         context.initiators.leave(deadline)
 
@@ -78,7 +85,7 @@ class Wire:
         """Do nothing: the test's own initiators misbehave from now on."""
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """Do nothing: they have hung up by themselves."""
+        """Do nothing: the initiators have closed their connections themselves."""
 
 
 MALFORMED = Wire("malformed-pdus", grace=RECOVERY_GRACE)
@@ -92,10 +99,13 @@ BREAKS: Mapping[str, tuple[str, ...]] = {
     "data-out-torn": ("close", "reset", "silent"),
     "data-in": ("close", "reset", "silent", "stuffed"),
 }
-"""Moments at which a session breaks, and how (fixtures.initiator.raw.broken_guest has both). Its
-tasks are terminated with it (RFC 7143 11.14.5), and its initiator port may make it anew at any
-time: what the target still has of the old one goes then (session reinstatement, 6.3.5). One that is
-not read from is not broken: it has only to wait."""
+"""Moments at which a session breaks, and ways in which it ends (fixtures.initiator.raw.broken_guest
+implements both).
+
+A session's tasks are terminated with it (RFC 7143 11.14.5), and its initiator port may log in again
+at any time: the rest of the old session ends then (session reinstatement, 6.3.5). A session whose
+peer does not read ("stuffed") is not broken: it only has to wait.
+"""
 
 BROKEN: Mapping[str, Wire] = {
     f"broken-{moment}-{end}": Wire(f"broken-{moment}-{end}", moment=moment, end_of_session=end)

@@ -1,1 +1,1 @@
-"""What is asked: pytest suites by question."""
+"""The pytest suites, one package per question."""

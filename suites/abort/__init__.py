@@ -1,1 +1,1 @@
-"""Task management of commands that a backend holds."""
+"""Task management functions for commands that a backend holds."""

@@ -1,4 +1,4 @@
-"""Steps of the scenarios with task management functions beside a fault."""
+"""Steps of the scenarios that combine task management functions with a fault."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from inject.point import ANSWERED
 from inject.waiting import wait_until
 
 SEEN = 1.0
-"""Seconds in which a function is seen at the backend, or its response at the initiator."""
+"""Seconds to wait for a function to reach the backend, or its response to reach the initiator."""
 
 
 def expect_functions(ctx: ScenarioContext, requested: tuple[str, ...]) -> dict[str, object]:
-    """Add to ``ctx.expected`` what functions beside the fault lead to.
+    """Add the outcomes of functions that are requested beside the fault to ``ctx.expected``.
 
-    Return further expectations, as ``ctx.arrange`` and ``ctx.armed`` take them.
+    Return the expectations for the functions, as keyword arguments of ``ctx.arrange`` and
+    ``ctx.armed``.
     """
     found = task_management.expected(requested, ctx.traits, ctx.fault, ctx.plan.point.state)
     ctx.expected = replace(ctx.expected, outcomes=found.outcomes, clause=found.clause,
@@ -30,9 +31,10 @@ def expect_functions(ctx: ScenarioContext, requested: tuple[str, ...]) -> dict[s
 def functions_and_fault(
     ctx: ScenarioContext, lun: Lun, functions: Functions, order: str,
 ) -> None:
-    """Request functions for commands that are held, and break the device: in this order or not.
+    """Request functions for held commands, and break the device.
 
-    ``order``: "second": the fault fires first, and the functions are requested before its undo.
+    ``order``: "second": the fault fires first, and the functions are requested before its undo;
+    any other: the functions are requested first.
     """
     if order == "second":
         with ctx.broken(lun):
@@ -46,6 +48,7 @@ def functions_and_fault(
 
 
 def wait_seen(ctx: ScenarioContext, sessions: Sessions) -> None:
-    """Wait until the target is seen to have the function, where it shows that."""
+    """Wait for a response at the initiator or the function at the backend, up to ``SEEN`` seconds.
+    """
     history = ctx.recorder.history
     wait_until(lambda: bool(sessions.responses or history().last("backend", "tmr")), SEEN)

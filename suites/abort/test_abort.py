@@ -1,7 +1,7 @@
-"""Does the target survive task management of commands that its backend holds?
+"""Does the target survive task management functions for commands that its backend holds?
 
-Alone, and racing a teardown in both orders. Every function has its one response, every command its
-one end, in time.
+Each function is requested alone, and racing a teardown in both orders. Every function gets exactly
+one response, every command ends exactly once, and both in time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ORDERS = ("first", "second")
 
 
 def plans(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each function at each point: alone, and before and in a teardown."""
+    """Yield a plan for each function at each point: alone, before a teardown, and during one."""
     for state, options in selection.traits.functions.points.items():
         for function in FUNCTIONS:
             yield plan(function, state, options, Release(), "alone")
@@ -37,7 +37,10 @@ def plans(selection: Selection) -> Iterator[Plan]:
 
 
 def plan(function: str, state: State, options: Options, fault: Fault, order: str) -> Plan:
-    """Return a cell's plan; ``options`` of the device bring a command to the state."""
+    """Return the plan of one function, state and order.
+
+    ``options``: the device options with which a command enters the state.
+    """
     return Plan(fault, Point(state, 1, None),
                 Arrangement.stamped(LIGHT, device=Device(options=options)), CommandJob("write", 1),
                 f"{function.lower().replace('_', '-')}-{order}",
@@ -46,12 +49,13 @@ def plan(function: str, state: State, options: Options, fault: Fault, order: str
 
 @scenarios(plans)
 def test_task_management(ctx: ScenarioContext, functions: FunctionJob) -> None:
-    """A function for a command that is held has its one response, and the command its one end."""
+    """A function for a held command gets exactly one response, and the command ends exactly once.
+    """
     expectations = expect_functions(ctx, functions.requested)
     lun = ctx.arrange(ctx.expected, **expectations)
     initiators = Initiators(ctx, lun)
     initiators.login("a")
-    ctx.hold(lun, initiators.issuer("a"))     # a WRITE of session "a", in the cell's state
+    ctx.hold(lun, initiators.issuer("a"))     # a WRITE of session "a", in the plan's state
     pending = Functions(initiators, "a", functions.requested)
     with settled(ctx, lun, initiators.wait_settled):
         functions_and_fault(ctx, lun, pending, functions.order)

@@ -1,9 +1,9 @@
-"""Does the target survive task management that races a teardown, again and again?
+"""Does the target survive repeated races between task management functions and a teardown?
 
-Every function at every point, requested before the backend's end and during it, in rounds on one
-machine: ``--rounds N``. Nothing else runs on the target, and each round deploys it anew. The
-machine is not restored in between, so a round takes a second, and finds the remains of those before
-it. test_abort has the same once, beside another initiator's load.
+Every function at every point is requested before the backend's end and during it, in rounds on one
+machine (``--rounds N``). There is no load, and each round deploys the target again. The machine is
+not restored between rounds, so a round takes a second and also meets the leftovers of earlier
+rounds. test_abort runs each case once, beside another initiator's load.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def plans(selection: Selection) -> Iterator[Plan]:
 
 
 def raced(once: Plan, rounds: int) -> Plan:
-    """Return a cell's plan, to be run in rounds without a load."""
+    """Return a plan of test_abort changed to ``rounds`` rounds without a load."""
     return replace(once.rearranged(stamps=None), variant=f"{once.variant}-race",
                    arguments={**once.arguments, "rounds": rounds})
 
 
 @scenarios(plans)
 def test_race(ctx: ScenarioContext, functions: FunctionJob, rounds: int) -> None:
-    """Rounds of a function and a teardown; then the device can be deployed again, and works."""
+    """After rounds of a function and a teardown the device can be deployed again and works."""
     expectations = expect_functions(ctx, functions.requested)
     ctx.resources.baseline()
     ctx.armed(**expectations)

@@ -1,6 +1,7 @@
-"""Does the target survive storms of task management: the same function many times, all at once?
+"""Does the target survive many task management functions at once?
 
-A few cells beside those of test_abort. Whatever ends the command, each function has its response.
+A storm is the same function many times, or different functions together. Each function gets its
+response, by whichever event the command ends.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ STORMS = {
         "ABORT_TASK", "", 1, ("ABORT_TASK_SET", "CLEAR_TASK_SET", "LUN_RESET")),
     "all-of-the-target": FunctionJob("LUN_RESET", "", 1, ("TARGET_WARM_RESET", "LUN_RESET")),
 }
-"""The functions by a name; a TARGET COLD RESET would end the session that the others need."""
+"""Storms by name. Without TARGET COLD RESET, which would end the session of the other functions."""
 
 ORDERS: tuple[tuple[Fault, str], ...] = ((Release(), "alone"), (KILL, "first"), (KILL, "second"))
 
 
 def plans(_: Selection) -> Iterator[Plan]:
-    """Yield a plan for each storm: alone, and before and in a teardown."""
+    """Yield a plan for each storm: alone, before a teardown, and during one."""
     for (name, storm), (fault, order) in product(STORMS.items(), ORDERS):
         yield Plan(fault, Point(State.EXEC, 1, None), Arrangement.stamped(LIGHT),
                    CommandJob("write", 1), f"{name}-{order}",
@@ -47,7 +48,7 @@ def plans(_: Selection) -> Iterator[Plan]:
 
 @scenarios(plans)
 def test_storm(ctx: ScenarioContext, functions: FunctionJob) -> None:
-    """Each function of a storm for a command that is held has its response, or may have none."""
+    """Each function of a storm for a held command gets its response, where one is required."""
     expectations = expect_functions(ctx, functions.requested)
     lun = ctx.arrange(ctx.expected, **expectations)
     initiators = Initiators(ctx, lun)

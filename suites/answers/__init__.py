@@ -1,1 +1,1 @@
-"""Wrong answers of a backend: the kernel's reaction, and the outcome at the initiator."""
+"""Wrong replies of a backend: the kernel's reaction, and the outcome at the initiator."""

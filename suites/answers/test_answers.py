@@ -1,4 +1,5 @@
-"""Does the target survive a scst_user backend's wrong answers, and report them to the initiator?"""
+"""Does the target survive wrong replies of a scst_user backend, and report them to the initiator?
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from targets.target import Device
 
 
 def plans(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each wrong answer over each transport, where backends speak scst_user."""
+    """Yield a plan for each wrong reply over each transport, where the backend uses scst_user."""
     if not selection.traits.serves_scst_user:
         return
     answers: tuple[Answer | AnswerForAnother, ...] = (*ANSWERS, FOR_ANOTHER)
@@ -29,9 +30,9 @@ def plans(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(plans)
 def test_wrong_answers(ctx: ScenarioContext) -> None:
-    """The kernel takes a wrong answer or refuses it, and the command ends as it has to."""
+    """The kernel accepts or refuses a wrong reply, and the command ends as expected."""
     lun = ctx.arrange()
-    ctx.hold(lun)           # commands, in the state that is answered
-    ctx.break_device(lun)   # answered wrongly; then rightly, those that are still held
+    ctx.hold(lun)           # commands, in the state that gets the wrong reply
+    ctx.break_device(lun)   # the wrong reply; then correct replies to commands that are still held
     ctx.drain(lun)
     ctx.recover(lun)

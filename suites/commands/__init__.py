@@ -1,1 +1,1 @@
-"""Commands that an initiator should not issue, or seldom does: how each ends."""
+"""Outcomes of commands that initiators should not issue, or rarely issue."""

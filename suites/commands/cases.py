@@ -1,7 +1,7 @@
-"""The commands and their outcomes: by the standards, and where a target's traits differ from them.
+"""The commands and their allowed outcomes, by the standards and by a target's traits.
 
-Outcomes are in results.checkers.outcome's words. Wherever a command ends with GOOD its residual is
-checked: RFC 7143 11.4.5 has one for every command that did not move the expected length.
+Outcomes use the strings of results.checkers.outcome. For a command that ends with GOOD the residual
+is checked: RFC 7143 11.4.5 defines one for every command that did not transfer the expected length.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from targets.backend.disk.cdb import Opcode
 
 BLOCK = 512
 AT = 0x4000
-"""LBA of the blocks written here; the load's are elsewhere (fixtures.workload.stamps)."""
+"""LBA of the blocks written here. The load uses other blocks (fixtures.workload.stamps)."""
 
 BLOCKS = 8
 BYTES = BLOCKS * BLOCK
 
 OURS, OTHER = "5a", "a5"
-"""Data on the medium, and data that must not get there."""
+"""Data on the medium, and data that must never be written (a byte in hexadecimal, repeated)."""
 
 GOOD = ("GOOD residual 0",)
 NO_OPCODE = ("CHECK CONDITION 05/20/00", "CHECK CONDITION 05/24/00", "CHECK CONDITION 05/49/00")
-"""INVALID COMMAND OPERATION CODE (SPC-6 4.2.1). A target's core that knows it of another type of
-device looks at its fields and at its direction first (SCST's scst_scsi_op_table)."""
+"""INVALID COMMAND OPERATION CODE (SPC-6 4.2.1). If a target's core knows the operation code from
+another device type, it checks fields and direction first (SCST's scst_scsi_op_table)."""
 OUT_OF_RANGE = ("CHECK CONDITION 05/21/00",)
 """LOGICAL BLOCK ADDRESS OUT OF RANGE (SBC-4 4.2)."""
 NO_LUN = ("CHECK CONDITION 05/25/00",)
 """LOGICAL UNIT NOT SUPPORTED (SPC-6 5.3, SAM-6 5.12)."""
 REFUSED = ("CHECK CONDITION 05/*", "CHECK CONDITION 0b/*")
-"""Any additional sense code: no standard has one for it."""
+"""Any additional sense code, where no standard defines one."""
 
 ANOTHER_LUN = 5
 
@@ -43,15 +43,15 @@ Outcomes = tuple[str, ...]
 
 
 def as_usual(traits: CommandTraits) -> Outcomes:
-    """Return no other outcomes: every target has the usual ones."""
+    """Return an empty tuple: no target differs from the usual outcomes."""
     return ()
 
 
 @dataclass(frozen=True)
 class Case:
-    """A command, its outcomes, and the clause that they rest on.
+    """A command, its allowed outcomes, and the clause for them.
 
-    ``otherwise``: returns the outcomes at a target that differs; empty: the usual ones.
+    ``otherwise``: returns the outcomes at a target whose traits differ; empty: ``outcomes``.
     """
 
     command: Command
@@ -60,7 +60,7 @@ class Case:
     otherwise: Callable[[CommandTraits], Outcomes] = as_usual
 
     def on(self, traits: CommandTraits) -> Command:
-        """Return the command with its outcomes at a target."""
+        """Return the command with its outcomes at a target with these traits."""
         return replace(self.command, allowed=self.otherwise(traits) or self.outcomes,
                        clause=self.clause)
 
@@ -76,22 +76,22 @@ def sixteen(opcode: int, lba: int, blocks: int = BLOCKS) -> str:
 
 
 def read(name: str, cdb: str, count: int = BYTES) -> Command:
-    """Return a command that reads."""
+    """Return a command with ``count`` expected bytes of Data-In, or without data for 0."""
     return Command(name, cdb, "read" if count else "none", count)
 
 
 def write(name: str, cdb: str, count: int = BYTES, data: str = OURS) -> Command:
-    """Return a command that writes."""
+    """Return a command with ``count`` bytes of Data-Out."""
     return Command(name, cdb, "write", count, data)
 
 
 def residual(count: int) -> tuple[str, ...]:
-    """Return GOOD with a residual: underflow above 0, overflow below."""
+    """Return GOOD with a residual in bytes: positive for underflow, negative for overflow."""
     return (f"GOOD residual {count}",)
 
 
 def ours(when: str) -> Case:
-    """Return a WRITE of the data that are to be on the medium."""
+    """Return a WRITE of the data that must be on the medium afterwards."""
     return Case(write(f"WRITE(10) {when}", ten(Opcode.WRITE_10)), GOOD, "SBC-4 5.40")
 
 
@@ -119,12 +119,12 @@ LENGTHS = (
 
 
 def passed_through(traits: CommandTraits) -> Outcomes:
-    """Return GOOD without a residual where the expected length is taken for the command's."""
+    """Return GOOD without a residual where a target uses the expected length as the command's."""
     return GOOD if traits.takes_expected_length else ()
 
 
 def of_no_blocks(traits: CommandTraits) -> Outcomes:
-    """Return the outcomes of a READ of no blocks where it is refused, or as passed through."""
+    """Return the outcomes of a READ of 0 blocks: refused, or those of ``passed_through``."""
     return REFUSED if traits.refuses_read_of_no_blocks else passed_through(traits)
 
 
@@ -160,7 +160,7 @@ TRANSFERS = (
     Case(write("TEST UNIT READY, data sent", "000000000000", BLOCK), (*residual(BLOCK), *REFUSED),
          RESIDUAL, passed_through),
 )
-"""Expected Data Transfer Lengths that are not the CDB's."""
+"""Commands whose Expected Data Transfer Length differs from the CDB's."""
 
 MISDIRECTED = "no standard: it ends, and nothing is written"
 
@@ -173,7 +173,7 @@ DIRECTIONS = (
          MISDIRECTED),
     verified("a READ writes nothing"),
 )
-"""A READ with the W bit, a WRITE with the R bit (RFC 7143 11.3.1)."""
+"""READ with the W bit, and WRITE with the R bit (RFC 7143 11.3.1)."""
 
 RANGE = (
     *(Case(read(f"READ({size}) {where}", cdb), OUT_OF_RANGE, "SBC-4 4.2") for size, where, cdb in (
@@ -188,7 +188,7 @@ RANGE = (
           (16, "at the last LBA there can be", sixteen(Opcode.WRITE_16, (1 << 64) - 1)))),
     Case(read("READ(10), the last blocks", ten(Opcode.READ_10, 0x7FF8)), GOOD, "SBC-4 4.2"),
 )
-"""The disk has 8000h blocks."""
+"""Commands at and beyond the end of the disk, which has 8000h blocks."""
 
 LUNS = (
     Case(Command("TEST UNIT READY of no LUN", "000000000000", lun=ANOTHER_LUN), NO_LUN,
@@ -215,7 +215,7 @@ ACA = (
          "SBC-4 5.33: compared with one block (MISCOMPARE if another), or INVALID FIELD IN CDB; "
          "SAM-6 5.10.5"),
 )
-"""In a scenario of their own: some kernels crash (known issue scst-aca-verify-bug)."""
+"""Commands for a separate scenario: some kernels crash (known issue scst-aca-verify-bug)."""
 
 FIXED = (*LENGTHS, *TRANSFERS, *DIRECTIONS, *RANGE, *LUNS)
 
@@ -226,18 +226,18 @@ def thirty_two(action: int) -> str:
 
 
 EXTENDED = (("READ(32)", thirty_two(0x0009), "read"), ("WRITE(32)", thirty_two(0x000B), "write"))
-"""Name, CDB, direction: a CDB of more than 16 bytes has an AHS (RFC 7143 11.2.2.3)."""
+"""Name, CDB and direction. A CDB of more than 16 bytes requires an AHS (RFC 7143 11.2.2.3)."""
 
 EXTENDED_OUTCOMES = ("*status 0x00*", "scsi response status 0x02 05/*", "reject 0x*")
-"""Their outcomes in fixtures.initiator.raw's words: done, refused (INVALID COMMAND OPERATION CODE),
-or an AHS that the target does not take (RFC 7143 11.17.1: 0x05)."""
+"""Outcomes of ``EXTENDED`` in the strings of fixtures.initiator.raw: done, refused (INVALID COMMAND
+OPERATION CODE), or rejected because of the AHS (RFC 7143 11.17.1: 0x05)."""
 
 HARMFUL = frozenset({
     0x04,  # FORMAT UNIT
-    0x1B,  # START STOP UNIT: of zeros, a stop
-    0x16, 0x56, 0x5F,  # RESERVE, PERSISTENT RESERVE OUT: the load would be kept out
+    0x1B,  # START STOP UNIT: with zeros, a stop
+    0x16, 0x56, 0x5F,  # RESERVE, PERSISTENT RESERVE OUT: would exclude the load
     0x48, 0x41, 0x42, 0x93,  # SANITIZE, WRITE SAME, UNMAP
-    0x7F,  # its length is its own
+    0x7F,  # variable length CDB
     0x83, 0x84,  # EXTENDED COPY
 })
 """Operation codes that a sweep leaves out because of their effects."""
@@ -245,29 +245,32 @@ HARMFUL = frozenset({
 KNOWN = frozenset({*map(int, Opcode), *HARMFUL})
 
 ANYTHING = ("GOOD*", "CHECK CONDITION 05/*", "CHECK CONDITION 0b/*", "RESERVATION CONFLICT")
-"""Outcomes of a command whose other bytes are drawn: SPC-6 4.2 lets it be refused or done."""
+"""Outcomes of a known command with random bytes: SPC-6 4.2 allows GOOD and refusal."""
 
 
 def perhaps_busy(traits: CommandTraits) -> Outcomes:
-    """Return the outcomes of such a command where a long ALLOCATION LENGTH may end with BUSY."""
+    """Return ``ANYTHING`` or BUSY where a long ALLOCATION LENGTH may end with BUSY."""
     return (*ANYTHING, "BUSY") if traits.busy_for_long_allocations else ()
 
 
 SWEPT = 96
-"""Commands of one sweep."""
+"""Number of commands in a sweep."""
 
 LENGTH_BY_GROUP = (6, 10, 10, 16, 16, 12, 10, 10)
-"""Bytes of a CDB by its group code (SPC-6 4.2.5.1); of vendors' groups some number."""
+"""CDB length in bytes by group code (SPC-6 4.2.5.1); arbitrary for vendor specific groups."""
 
 
 VERIFIES, BYTCHK_1X = frozenset({0x13, 0x2F, 0x8F, 0xAF}), 0x04
-"""Of the second of ACA; a sweep leaves it out."""
+"""VERIFY operation codes, and the bit of BYTCHK 1xb (see the second case of ``ACA``), which a sweep
+leaves out."""
 
 
 def sweep(seed: int) -> Iterator[Case]:
-    """Yield drawn CDBs: unknown operation codes, which are refused as such, and known ones with
-    random bytes. No data go out. CONTROL is 0: with NACA a command that is refused would have all
-    others wait (SAM-6 5.10)."""
+    """Yield ``SWEPT`` random CDBs, drawn from the seed.
+
+    Unknown operation codes must be refused as such; known ones have random bytes. There is no
+    Data-Out. CONTROL is 0: with NACA a refused command would block all others (SAM-6 5.10).
+    """
     rng = random.Random(f"sweep-{seed}")
     for _ in range(SWEPT):
         opcode = rng.choice([each for each in range(256) if each not in HARMFUL])
@@ -287,7 +290,7 @@ def sweep(seed: int) -> Iterator[Case]:
 OF_CORES = frozenset({
     0x5E, 0x84, 0x8C, 0x8D, 0xA4, 0xA2, 0xB5,
 })
-"""Operation codes that a target's core may carry out itself."""
+"""Operation codes that a target's core may execute itself."""
 
 
 def commands(cases: Iterable[Case], traits: CommandTraits) -> list[Command]:

@@ -1,6 +1,6 @@
-"""How does a target end a CDB of every length, one that is not there, or with a wrong transfer?
+"""How does a target end unusual commands: CDBs of all lengths, unknown ones, wrong transfers?
 
-An initiator issues odd commands, one after the other, while another one's load goes on.
+An initiator issues unusual commands one after the other, during another initiator's load.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from targets.target import Device
 SESSION = "a"
 
 SHORT = 100
-"""Added to a tag for the short command's behind it."""
+"""Offset from a command's tag to the tag of the short command that follows it."""
 
 NEW_NEXUS = range(2 * SHORT, 2 * SHORT + 2)
-"""Tags of commands that take the unit attentions of a new I_T nexus (SAM-6 5.14)."""
+"""Tags of commands that receive the unit attentions of a new I_T nexus (SAM-6 5.14)."""
 
 READY = "000000000000"
 ENDED = ("scsi response status 0x00",)
 
 
 def only(variant: str) -> Callable[[Selection], Iterator[Plan]]:
-    """Return a function that yields the plan of a variant."""
+    """Return a function that yields one plan, with this variant."""
     def plans(selection: Selection) -> Iterator[Plan]:
         device = Device(options=selection.traits.commands.options)
         yield Plan(COMMANDS, NOTHING_HELD, Arrangement.stamped(LIGHT, device=device),
@@ -47,7 +47,7 @@ def only(variant: str) -> Callable[[Selection], Iterator[Plan]]:
 
 @scenarios(only("fixed"))
 def test_chosen_commands(ctx: ScenarioContext) -> None:
-    """Each command of a list ends as it has to."""
+    """Each command of a fixed list ends with an allowed outcome."""
     lun = ctx.arrange()
     with ctx.broken(lun):
         issue_each(ctx, lun, commands(FIXED, ctx.traits.commands))
@@ -57,7 +57,8 @@ def test_chosen_commands(ctx: ScenarioContext) -> None:
 
 @scenarios(only("drawn"))
 def test_drawn_commands(ctx: ScenarioContext) -> None:
-    """Each command of a sweep ends as it may; the same seed draws the same commands."""
+    """Each command of a sweep ends with an allowed outcome. A seed always draws the same commands.
+    """
     drawn = tuple(sweep(ctx.scenario.seed or 0))
     lun = ctx.arrange()
     with ctx.broken(lun):
@@ -68,7 +69,7 @@ def test_drawn_commands(ctx: ScenarioContext) -> None:
 
 @scenarios(only("aca"))
 def test_verify_during_aca(ctx: ScenarioContext) -> None:
-    """A VERIFY ends during an ACA condition, where the target has any."""
+    """A VERIFY ends during an ACA condition, where the target supports ACA."""
     lun = ctx.arrange()
     with ctx.broken(lun):
         issue_each(ctx, lun, commands(ACA, ctx.traits.commands))
@@ -78,7 +79,10 @@ def test_verify_during_aca(ctx: ScenarioContext) -> None:
 
 @scenarios(only("extended"))
 def test_extended_cdbs(ctx: ScenarioContext) -> None:
-    """CDBs of 32 bytes, which libiscsi lacks, end as they may, and a short one behind each."""
+    """CDBs of 32 bytes, and a short CDB after each, end with allowed outcomes.
+
+    Sent by the scripted initiator: libiscsi does not support them.
+    """
     lun = ctx.arrange()
     with ctx.broken(lun):
         program = scripted.begin(ctx, lun.deployment.address)
@@ -104,7 +108,7 @@ def expect_response(
     ctx: ScenarioContext, program: Program, tag: int, name: str, *, outcomes: Sequence[str],
     clause: str = "",
 ) -> None:
-    """Expect that a command ends with one of these outcomes, within a command's bound."""
+    """Expect that a command ends with one of the outcomes, within a command's bound."""
     program.wait(lambda: bool(response(program, tag)), ctx.ladder.command)
     words = response(program, tag)
     ctx.expect(f"{name} ends as it may", any(fnmatchcase(words, each) for each in outcomes), words,
@@ -112,15 +116,16 @@ def expect_response(
 
 
 def response(program: Program, tag: int) -> str:
-    """Return the response to a command in words; "" as long as there is none."""
+    """Return the text of a command's response; "" if there is none yet."""
     return next((str(each["words"]) for each in program.events_of("response")
                  if each["tag"] == tag), "")
 
 
 def issue_each(ctx: ScenarioContext, lun: Lun, listed: Sequence[Command]) -> None:
-    """Issue each command when the one before it has ended; then end the sessions.
+    """Issue each command after the previous one has ended; then end the sessions.
 
-    One that ends the session is recorded as such, and the next is issued on a new session.
+    If a command ends the session, or does not end within its bound, the next command is issued on a
+    new session.
     """
     initiators = Initiators(ctx, lun)
     sessions, bound = initiators.sessions, ctx.ladder.command

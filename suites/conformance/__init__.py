@@ -1,1 +1,1 @@
-"""Is the backends' disk a disk, by the standards' measure and by an initiator's?"""
+"""Does the disk of the project's backends conform to the standards, and work for initiators?"""

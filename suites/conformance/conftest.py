@@ -1,5 +1,4 @@
-"""A pristine guest and the closing table of the conformance tests; they run by ``-m conformance``
-only."""
+"""The pristine guest and the final table of the conformance tests (``-m conformance`` only)."""
 
 from __future__ import annotations
 
@@ -29,9 +28,10 @@ BAD = frozenset({Outcome.FAILED, Outcome.HUNG})
 
 @dataclass(frozen=True)
 class Row:
-    """One test of iscsi-test-cu on a kernel: its outcomes on the two devices, and why.
+    """One test of iscsi-test-cu on a kernel: its outcomes on the two devices.
 
-    ``race``: why its outcome does not depend on the device; "" when it does.
+    ``reference_words``, ``our_words``: the failure messages. ``race``: the reason why the outcome
+    does not depend on the device; "": it depends on the device.
     """
 
     kernel: str
@@ -44,11 +44,11 @@ class Row:
 
     @property
     def worse(self) -> bool:
-        """Whether it passes on the reference, and fails on ours."""
+        """Whether the test passes on the reference and fails on the project's backend."""
         return not self.race and self.reference is Outcome.PASSED and self.ours in BAD
 
     def line(self) -> str:
-        """Return it as a line of the table."""
+        """Return the row as a line of the table."""
         words = [f"{who}: {text}" for who, what, text in (
             ("vdisk_fileio", self.reference, self.reference_words),
             ("scst_user", self.ours, self.our_words)) if what in BAD]
@@ -58,12 +58,12 @@ class Row:
 
 @dataclass
 class Table:
-    """All rows of this run, saved beside its scenarios."""
+    """All rows of this run, saved in its results folder."""
 
     rows: list[Row] = field(default_factory=list)
 
     def add(self, rows: Iterable[Row], results: Path) -> None:
-        """Add rows, and save all of them."""
+        """Add rows, and save all rows."""
         self.rows += rows
         text = json.dumps([asdict(row) for row in self.rows], indent=2)
         (results / TABLE).write_text(text + "\n")
@@ -75,7 +75,7 @@ ROWS = pytest.StashKey[Table]()
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config,
 ) -> None:
-    """Show test, outcome on vdisk_fileio, outcome on scst_user, and the failures' messages."""
+    """Print each test with its outcomes on vdisk_fileio and scst_user, and the failure messages."""
     table = config.stash.get(ROWS, None)
     if table is None or not table.rows:
         return
@@ -92,7 +92,10 @@ def table(request: pytest.FixtureRequest) -> Table:
 
 @dataclass(frozen=True)
 class Bed:
-    """A pristine guest, and the records of the test that runs on it."""
+    """A pristine guest, and the records of the test that runs on it.
+
+    ``offset``: size of the console file in bytes when the guest was restored.
+    """
 
     guest: Guest
     target: Target
@@ -104,14 +107,14 @@ class Bed:
     def deployed(
         self, device: Device, transport: Transport = Transport.ISCSI
     ) -> Iterator[Deployment]:
-        """Provide a deployed device. After an error it and the guest are left as they are.
+        """Provide a deployed device. After an error, leave the device and the guest unchanged.
 
-        Raises TargetFailedError, also for reports of the kernel meanwhile.
+        Raises TargetFailedError, also for kernel reports on the guest's console.
         """
         ladder = self.guest.ladder
         deployment = self.target.deploy(
             self.guest.machine, device, transport, ladder, self.recorder)
-        with suppress(TargetFailedError, WrongUsageError):  # a backend that reports none
+        with suppress(TargetFailedError, WrongUsageError):  # a backend without events for steps
             deployment.backend.call("steps", deadline=ladder.step, on=False)
         yield deployment
         deployment.remove()
@@ -126,7 +129,7 @@ class Bed:
             initiator.logout(self.guest.machine, deployment.address, ladder)
 
     def console(self) -> str:
-        """Return the guest's console since the guest was restored."""
+        """Return the guest's console output since the restore."""
         with self.guest.console.open("rb") as file:
             file.seek(self.offset)
             return file.read().decode(errors="replace")
@@ -142,9 +145,9 @@ Pristine = Callable[[], AbstractContextManager[Bed]]
 
 @pytest.fixture
 def pristine(request: pytest.FixtureRequest, run_plan: RunPlan, kernel_name: str) -> Pristine:
-    """Provide a function to enter for a pristine guest with the target loaded.
+    """Provide a function that returns a context manager: a pristine guest with the target loaded.
 
-    The test itself enters it: at an interrupt the guests end before fixtures do.
+    The test itself enters the context, since at an interrupt the guests end before the fixtures.
     """
     pool = run_plan.pool
     record = request.config.stash[SESSION].run.scenario(request.node.name.replace("/", "_"))

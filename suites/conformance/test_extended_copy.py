@@ -1,4 +1,4 @@
-"""EXTENDED COPY copies its segments, carried out by the backend, by the target, or by both."""
+"""EXTENDED COPY copies its segments, executed by the backend, by the target, or by both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.conformance
 
 BLOCK = 512
 SEGMENTS = [(1 << 20, 4 << 20, 256 << 10), (2 << 20, 6 << 20, 3 << 10)]
-"""From byte, to byte, bytes."""
+"""Segments: source offset, destination offset and length, in bytes."""
 
 FILL = "dd if=/dev/urandom of={{disk}} bs=1M seek=1 count=2 oflag=direct status=none"
 SUM = (f"dd if={{disk}} bs={BLOCK} skip={{block}} count={{blocks}} iflag=direct status=none"
@@ -25,11 +25,11 @@ SUM = (f"dd if={{disk}} bs={BLOCK} skip={{block}} count={{blocks}} iflag=direct 
 
 
 def carry_out(deployment: Deployment, bound: float) -> None:
-    """Let the backend carry out the copy."""
+    """Do nothing: the target or the backend executes the copy."""
 
 
 def leave_all(deployment: Deployment, bound: float) -> None:
-    """Answer that all of every segment remains to be copied."""
+    """Reply to each segment that all of it remains to be copied."""
     for number, (source, sink, size) in enumerate(SEGMENTS, 1):
         assert deployment.backend.wait_held(number, bound)
         left = [[source // BLOCK, sink // BLOCK, size]]
@@ -43,7 +43,7 @@ WAYS: dict[str, tuple[int, Callable[[Deployment, float], None]]] = {
 
 @pytest.fixture(autouse=True)
 def backend_copies(pytestconfig: pytest.Config) -> None:
-    """Skip on targets that hand no segment of a copy to the backend."""
+    """Skip on targets that pass no segments of EXTENDED COPY to the backend."""
     if not selection(pytestconfig).traits.backend_carries_out_copies:
         pytest.skip("the target hands no segment of EXTENDED COPY to the backend")
 
@@ -51,7 +51,7 @@ def backend_copies(pytestconfig: pytest.Config) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("transport", list(Transport))
 def test_extended_copy(pristine: Pristine, transport: Transport, way: str) -> None:
-    """The copied data are equal to their source."""
+    """The copied data equal their source."""
     supported, answer = WAYS[way]
     device = Device(options={"ext_copy_remap_supported": supported})
     with pristine() as bed, bed.deployed(device, transport) as deployment:
@@ -73,7 +73,7 @@ def test_extended_copy(pristine: Pristine, transport: Transport, way: str) -> No
 
 
 def digest(bed: Bed, path: str, place: int, size: int) -> str:
-    """Return a digest of a part of the disk, read from the target."""
+    """Return the MD5 of ``size`` bytes at ``place`` on the disk, read from the target."""
     script = SUM.format(disk=path, block=place // BLOCK, blocks=size // BLOCK)
     done = bed.guest.machine.run(["sh", "-ec", script], deadline=bed.guest.ladder.step)
     return str(done.stdout).split()[0]

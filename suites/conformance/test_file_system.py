@@ -1,4 +1,4 @@
-"""A file system can be made on the disk, used, trimmed and checked."""
+"""A file system can be created on the disk, used, trimmed and checked."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ pytestmark = pytest.mark.conformance
 
 SIZE = 64 << 20
 MEDIA = "/dev/shm"
-"""The file system of the targets' media, and of nothing else."""
+"""The guest's file system that holds the targets' media, and no other files."""
 
 RANDOM_MIB = 16
 SLACK_KIB = 2 << 10
-"""KiB that a file system may allocate while a file is deleted."""
+"""KiB that the ext4 file system may allocate while it deletes a file."""
 
 FILL = f"""
 mkdir /mnt/many
@@ -38,7 +38,7 @@ def run_script(bed: Bed, script: str) -> str:
 @pytest.mark.parametrize("block_size", [512, 4096])
 @pytest.mark.parametrize("transport", list(Transport))
 def test_ext4(pristine: Pristine, transport: Transport, block_size: int) -> None:
-    """Written files are read back from the medium, and a deleted file's blocks are unmapped."""
+    """Files are read back correctly from the medium, and a deleted file's blocks are unmapped."""
     with pristine() as bed, bed.disk(
         Device(size=SIZE, block_size=block_size), transport,
     ) as disk:

@@ -1,4 +1,4 @@
-"""fio verifies its own writes, at every block size and depth, in order and at random."""
+"""fio verifies its writes, at several block sizes and queue depths, sequential and random."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ pytestmark = pytest.mark.conformance
 
 SIZE = 64 << 20
 IOS = 256
-"""I/Os of each job, as far as the disk has room."""
+"""I/Os of each job, limited by the size of the disk."""
 
 DEPTHS = (1, 8, 64)
 ALIGNMENT = 4096
-"""Of the buffers that scst_local takes (its scsi_host_template's dma_alignment): fio's follow one
-another block by block, so that smaller ones can be had one at a time only."""
+"""Alignment of buffers in bytes that scst_local requires (dma_alignment of its scsi_host_template).
+fio's buffers are contiguous: if a block is not a multiple of it, only depth 1 is possible."""
 
 PATTERNS = ("write", "randwrite")
 
@@ -32,7 +32,7 @@ PATTERNS = ("write", "randwrite")
 def test_verify_is_clean(
     pristine: Pristine, transport: Transport, block_size: int, bs: int
 ) -> None:
-    """fio's checksums of every block it wrote are there when it reads."""
+    """fio reads back every written block with the correct checksum."""
     size = min(bs * IOS, SIZE // bs * bs)
     with pristine() as bed, bed.disk(
         Device(size=SIZE, block_size=block_size), transport,

@@ -1,4 +1,4 @@
-"""Our backend passes every test of iscsi-test-cu that the target's own handler passes."""
+"""The project's backend passes every test of iscsi-test-cu that the target's own handler passes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFERENCE = Device(name="stf-file", size=SIZE, options={"thin_provisioned": 1})
 OURS = Device(name="stf-user", size=SIZE)
 
 FAMILY_LADDERS = 2
-"""Scenario deadlines that a family may take: it has thousands of commands."""
+"""Deadline of a family, in scenario deadlines: a family has thousands of commands."""
 
 LOGOUT = "SCST ends a session some time after its logout, and a reservation with it"
 
@@ -30,11 +30,11 @@ RACES = {
     "Reserve6.Logout": LOGOUT, "Reserve6.ITNexusLoss": LOGOUT,
     "iSCSITMF.AbortTaskSimpleAsync": ABORT,
 }
-"""Flaky tests, on either device, and the cause, which is not the device."""
+"""Tests that are flaky on both devices, with the cause, which is not the device."""
 
 
 def results(bed: Bed, deployment: Deployment, family: str, tests: list[str]) -> list[Result]:
-    """Return the results of a family's tests on a device; save their output."""
+    """Run a family's tests on a device; save their output and return their results."""
     found, text = run_family(bed.guest.machine, deployment.address, family, tests,
                              FAMILY_LADDERS * bed.guest.ladder.scenario)
     (bed.record.path / f"iscsi-test-cu.{deployment.address.serial}.log").write_text(text)
@@ -43,7 +43,7 @@ def results(bed: Bed, deployment: Deployment, family: str, tests: list[str]) -> 
 
 @pytest.fixture(autouse=True)
 def reference(pytestconfig: pytest.Config) -> Device:
-    """Provide the device to compare with; skip on targets without a handler for it."""
+    """Provide the reference device; skip on targets without a handler for it."""
     handler = selection(pytestconfig).traits.reference_handler
     if handler is None:
         pytest.skip("the target has no handler of its own to compare our backend with")
@@ -51,7 +51,7 @@ def reference(pytestconfig: pytest.Config) -> Device:
 
 
 def test_every_family_is_asked(pristine: Pristine) -> None:
-    """The guest's iscsi-test-cu has the families that are run here, and no others."""
+    """The guest's iscsi-test-cu has exactly the families that are run here."""
     with pristine() as bed:
         assert sorted(listed(bed.guest.machine)) == sorted(FAMILIES)
 
@@ -60,7 +60,7 @@ def test_every_family_is_asked(pristine: Pristine) -> None:
 def test_iscsi_test_cu(
     pristine: Pristine, kernel_name: str, family: str, table: Table, reference: Device,
 ) -> None:
-    """No test of the family fails on our backend that passes on the reference."""
+    """Every test of the family that passes on the reference passes on the project's backend."""
     with pristine() as bed, bed.deployed(reference) as handler, bed.deployed(OURS) as ours:
         tests = listed(bed.guest.machine)[family]
         ours.begin("copy-admit").finish(bed.guest.ladder.step)

@@ -1,1 +1,1 @@
-"""Is every write that was acknowledged there afterwards, and do the checkers see when not?"""
+"""Are all acknowledged writes on the medium afterwards, and do the checkers detect a loss?"""

@@ -1,4 +1,4 @@
-"""Stamped blocks through the smoke suite's faults, and through a backend that misbehaves."""
+"""Stamped blocks under the smoke suite's faults, and with a misbehaving backend."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from targets.target import Transport
 VARIANT = "integrity"
 
 BOOT_AND_RESTORE = 30.0
-"""Seconds of the host that a scenario may need on top of its ladder: boot, snapshot, judging."""
+"""Seconds on the host that a scenario may need beyond its ladder: boot, snapshot, judging."""
 
 OTHER_LUN = "/dev/shm/stf-other"
-"""Medium of a LUN that nobody serves, with stamps of its own."""
+"""Medium with the stamps of another LUN, which no backend serves."""
 
 
 def plans(selection: Selection) -> Iterator[Plan]:
@@ -47,7 +47,7 @@ def plans(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(plans)
 def test_acknowledged_writes_survive(ctx: ScenarioContext) -> None:
-    """Writes acknowledged before, during and after the fault are there afterwards."""
+    """Writes acknowledged before, during and after the fault are on the medium at the end."""
     lun = ctx.arrange()     # 50 stamped writes have been acknowledged
     ctx.hold(lun)
     ctx.break_device(lun)
@@ -69,7 +69,7 @@ def test_acknowledged_writes_survive(ctx: ScenarioContext) -> None:
 def test_misbehaviour_is_caught(
     misbehaviour: Misbehaviour, catches: set[str], run_plan: RunPlan, kernel_name: str,
 ) -> None:
-    """A backend that misbehaves once is FAIL, by the check that is there for it."""
+    """A backend that misbehaves once is FAIL, decided by the check for that misbehaviour."""
     traits = run_plan.traits
     if not misbehaviour.needs.met(traits, traits.backend, Transport.ISCSI):
         pytest.skip(f"the backend ({traits.backend}) cannot do this")

@@ -1,1 +1,1 @@
-"""Initiator and target on two machines, and the network between them fails."""
+"""Network failures between an initiator and a target on two machines."""

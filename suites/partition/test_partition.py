@@ -1,7 +1,7 @@
-"""The network between initiator and target fails: in time to be healed, or not.
+"""The network between initiator and target fails, for a shorter or longer time than their timers.
 
-One that heals in time costs no error; one that does not is reported in bounded time; every
-acknowledged write is there after both.
+A shorter partition causes no error. A longer one is reported in bounded time. After both, every
+acknowledged write is on the medium.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ from results.verdict import Verdict
 from targets.target import ISCSI_PORT, Device
 
 TEARDOWNS = (BackendClose(), KILL, LunRemove())
-"""Ways to take the device away that every target has."""
+"""Teardowns that every target supports."""
 
 STAMPS = StampJob(threads=6, rate_iops=120, blocks=48)
-"""Fewer than usual: each guest has only a share of the host's CPUs."""
+"""A smaller load than usual: the two guests share the host's CPUs."""
 
 COMMAND_TIMEOUT = 20
-"""Seconds that the backend may take for a command, where the kernel would give it up earlier."""
+"""The kernel's timeout for commands in a backend, in seconds, where it has one: longer than the
+project's default, since the backend may need as long."""
 
 CONNECTIONS = "/proc/net/tcp"
 ESTABLISHED = "01"
-"""TCP_ESTABLISHED (include/net/tcp_states.h), as proc_pid_net(5) has it."""
+"""TCP_ESTABLISHED (include/net/tcp_states.h), as /proc/net/tcp shows it (proc_pid_net(5))."""
 
 AFTERWARDS = 20
-"""Stamped writes to be acknowledged once the network has been joined: the load goes on."""
+"""Stamped writes that must be acknowledged after the network is joined again."""
 
 
 def alone(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each partition under I/O, and with writes held, for no longer than a target
-    waits for them."""
+    """Yield a plan for each partition under I/O and, unless it outlasts the target's session, one
+    with held WRITEs."""
     for partition in PARTITIONS.values():
         for point in (NOTHING_HELD, Point()):
             if not (partition.outlasts_target and point.count):
@@ -55,7 +56,7 @@ def alone(selection: Selection) -> Iterator[Plan]:
 
 
 def under_load(traits: TargetTraits, partition: Partition, point: Point) -> Plan:
-    """Return a plan in which nothing but the network is broken."""
+    """Return a plan in which only the network is broken."""
     device = Device(options=traits.command_timeout(COMMAND_TIMEOUT))
     return Plan(partition, point, Arrangement.stamped(
         STAMPS, device=device, apart=True, timeouts=timeouts(partition)),
@@ -63,10 +64,10 @@ def under_load(traits: TargetTraits, partition: Partition, point: Point) -> Plan
 
 
 def around_teardowns(selection: Selection) -> Iterator[Plan]:
-    """Yield plans in which the device is taken away meanwhile.
+    """Yield plans with a teardown during a partition.
 
-    The partitions are silent, so the target cannot notice; one that outlasts its session would lead
-    to nothing else.
+    Only for silent partitions, which the target cannot notice. One that outlasts the target's
+    session is left out: its outcomes would be the same.
     """
     for partition in PARTITIONS.values():
         if partition.how is not How.SILENT or partition.outlasts_target:
@@ -79,7 +80,7 @@ def around_teardowns(selection: Selection) -> Iterator[Plan]:
 
 
 def timeouts(partition: Partition) -> Timeouts | None:
-    """Return the initiator's timers that a partition counts on; None: the default ones."""
+    """Return the initiator's timers for a partition; None: the default ones."""
     if partition.timers not in (PATIENT, MORE_PATIENT):
         return None
     notices, reports = partition.timers
@@ -89,12 +90,16 @@ def timeouts(partition: Partition) -> Timeouts | None:
 
 @scenarios(alone)
 def test_partition(ctx: ScenarioContext, partition: str) -> None:
-    """It costs no error, or one that comes in time, and no acknowledged write."""
+    """A partition causes no error, or errors that are reported in time, and loses no acknowledged
+    write."""
     cut_and_join(ctx, PARTITIONS[partition])
 
 
 def cut_and_join(ctx: ScenarioContext, partition: Partition) -> None:
-    """Cut the network under the load, and under the held commands; join it, and see both go on."""
+    """Cut the network under load and held commands, join it again, wait until the load continues.
+
+    Raises TargetFailedError.
+    """
     lun = ctx.arrange()
     ctx.network.prepare(partition)
     if ctx.plan.point.count:
@@ -115,10 +120,11 @@ def cut_and_join(ctx: ScenarioContext, partition: Partition) -> None:
 
 @scenarios(around_teardowns)
 def test_device_goes_while_cut_off(ctx: ScenarioContext, partition: str) -> None:
-    """A teardown ends in time although the initiator is out of reach.
+    """A teardown ends in time although the initiator is unreachable.
 
-    Of a WRITE a part may have come. A target that waits for the rest gets it once the network is
-    joined, so that must not wait for the teardown; that of others has to end before.
+    The target may have received a part of a WRITE's data. A target that waits for the rest receives
+    it only after the network is joined, so the join must not wait for the teardown. The teardown of
+    every other target has to end before the join.
     """
     lun = ctx.arrange()
     ctx.network.prepare(PARTITIONS[partition])
@@ -132,8 +138,8 @@ WRONG = (
     (Partition("late-called-a-blip", How.SILENT, 9.0, timers=(20.0, 30.0)), Verdict.FAIL),
     (Partition("blip-called-late", How.SILENT, 1.5, timers=(0.5, 1.0)), Verdict.UNKNOWN),
 )
-"""Partitions with other timers than the initiator's. The first costs errors and a session; the
-second costs nothing, so nothing was tried."""
+"""Partitions with timers that are not the initiator's. The first causes errors and the loss of a
+session. The second has no effect, so it tests nothing."""
 
 
 @pytest.mark.parametrize(("partition", "verdict"), [
@@ -141,7 +147,7 @@ second costs nothing, so nothing was tried."""
 def test_a_wrong_prediction_is_noticed(
     partition: Partition, verdict: Verdict, run_plan: RunPlan, kernel_name: str,
 ) -> None:
-    """A partition of which the wrong outcome is predicted does not pass."""
+    """A partition with a wrong predicted outcome does not pass."""
     plan = under_load(run_plan.traits, partition, NOTHING_HELD)
     judgement = run_plan(plan, kernel_name, partial(cut_and_join, partition=partition))
     assert judgement.verdict is verdict, judgement.reason
@@ -152,7 +158,7 @@ def test_a_wrong_prediction_is_noticed(
 
 
 def expect_connections(ctx: ScenarioContext) -> None:
-    """Expect that the target still has its connection to a silent initiator, or has none any more.
+    """Expect that the target keeps or closes its connection to a silent initiator, by its traits.
     """
     rows = [line.split() for line in ctx.machine.read(CONNECTIONS).splitlines()[1:]]
     there = sum(local.endswith(f":{ISCSI_PORT:04X}") and state == ESTABLISHED
@@ -164,7 +170,7 @@ def expect_connections(ctx: ScenarioContext) -> None:
 
 
 def wait_load_goes_on(ctx: ScenarioContext, lun: Lun) -> None:
-    """Wait until writes are acknowledged again: TCP, or the initiator, finds its way back.
+    """Wait until writes are acknowledged again: TCP has retransmitted, or the initiator logged in.
 
     Raises TargetFailedError.
     """

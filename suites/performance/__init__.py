@@ -1,1 +1,1 @@
-"""The speed of the scst_user backend beside SCST's own: runs by -m performance only."""
+"""The speed of the project's scst_user backend, compared with SCST's: ``-m performance`` only."""

@@ -1,4 +1,4 @@
-"""The tables that the races end with; they run by ``-m performance`` only."""
+"""The tables shown after the performance comparison (``-m performance`` only)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LINES = pytest.StashKey[list[str]]()
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config,
 ) -> None:
-    """Show the tables."""
+    """Print the tables."""
     lines = config.stash.get(LINES, [])
     if lines:
         terminalreporter.section("IOPS, 4 KiB, scst_local")
@@ -20,5 +20,5 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def lines(request: pytest.FixtureRequest) -> list[str]:
-    """Provide the lines that are shown at the end."""
+    """Provide the list of lines that are printed at the end."""
     return request.config.stash.setdefault(LINES, [])

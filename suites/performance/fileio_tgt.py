@@ -1,4 +1,4 @@
-"""SCST's own scst_user backend, fileio_tgt, that ours is compared with."""
+"""fileio_tgt, SCST's scst_user backend: the reference of the performance comparison."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from targets.scst.sysfs import DEVICES
 from targets.target import Address, Transport
 
 PROGRAM = "usr/local/bin/scst/fileio_tgt"
-"""Its place in the tree that SCST's make install leaves."""
+"""Path of fileio_tgt in the tree that SCST's make install creates."""
 
 VENDOR = "SCST_USR"
-"""T10 VENDOR IDENTIFICATION in its INQUIRY data (usr/fileio/common.c)."""
+"""T10 VENDOR IDENTIFICATION in the INQUIRY data of fileio_tgt (usr/fileio/common.c)."""
 
 BLOCK_SIZE = 512
 
 
 @contextmanager
 def deployed(machine: Machine, name: str, size: int, ladder: Ladder) -> Iterator[str]:
-    """Serve a file in memory with its usual options, exported by scst_local; provide the disk.
+    """Serve a file in memory with fileio_tgt, exported by scst_local; provide the disk's name.
 
-    Its defaults are parse standard, on_free ignore, mem_reuse all, and several commands per ioctl
-    (see --help). Raises TargetFailedError.
+    ``size``: bytes. fileio_tgt runs with its defaults: parse standard, on_free ignore, mem_reuse
+    all, and several commands per ioctl (see --help). Raises TargetFailedError.
     """
     medium = f"/dev/shm/stf-{name}"
     machine.run(["truncate", "-s", str(size), medium])

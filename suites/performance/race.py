@@ -1,7 +1,7 @@
-"""Contenders that take turns in one guest, so that a disturbance of one disturbs the other too.
+"""Measure backends in turn in one guest, so that a disturbance affects all of them.
 
-Figures under emulation mean nothing by themselves; the ratio of two contenders that were measured
-within seconds of each other does.
+Under emulation absolute figures mean nothing. The ratio of two backends that were measured within
+seconds of each other is meaningful.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from statistics import median
 from targets.machine import Machine
 
 QUEUE_DEPTH = 64
-"""Commands that the SCSI layer lets a disk have at once."""
+"""Maximum number of commands in flight per disk (sysfs ``queue_depth``)."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Random 4 KiB reads or writes, ``iodepth`` at once."""
+    """Random 4 KiB reads or writes at a queue depth of ``iodepth``."""
 
     rw: str
     iodepth: int
@@ -33,7 +33,7 @@ CELLS = tuple(Cell(rw, depth) for depth in (1, 16, 64) for rw in ("randread", "r
 
 @dataclass(frozen=True)
 class Contender:
-    """A disk, by the name of its backend."""
+    """A disk, and the name of its backend."""
 
     name: str
     disk: str
@@ -41,7 +41,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Result:
-    """A cell's rounds: IOPS of each contender, by its name, in the order they were measured."""
+    """The rounds of a cell. ``iops``: by contender's name, IOPS in the order of measurement."""
 
     cell: Cell
     iops: Mapping[str, Sequence[float]]
@@ -51,18 +51,18 @@ class Result:
         return median(self.iops[name])
 
     def ratio(self, name: str, other: str) -> float:
-        """Return the median over the rounds of one contender's IOPS by another's."""
+        """Return the median, over the rounds, of one contender's IOPS divided by another's."""
         return median(ours / theirs for ours, theirs in zip(
             self.iops[name], self.iops[other], strict=True))
 
     def record(self) -> dict[str, object]:
-        """Return it as JSON values."""
+        """Return the result as JSON values."""
         return {**asdict(self.cell), "iops": {name: [round(value, 1) for value in values]
                                               for name, values in self.iops.items()}}
 
 
 def prepare(machine: Machine, disk: str) -> None:
-    """Let a disk have many commands at once, with no scheduler before it."""
+    """Set a disk's queue depth to ``QUEUE_DEPTH``, and disable its I/O scheduler."""
     machine.write(f"/sys/block/{disk}/device/queue_depth", str(QUEUE_DEPTH))
     machine.write(f"/sys/block/{disk}/queue/scheduler", "none")
 
@@ -82,7 +82,10 @@ def race(
     machine: Machine, contenders: Sequence[Contender], cells: Sequence[Cell] = CELLS, *,
     rounds: int, seconds: float, report: Callable[[str], None],
 ) -> list[Result]:
-    """Measure every contender in every cell, ``rounds`` times in turn."""
+    """Measure all contenders in turn in every cell, ``rounds`` times.
+
+    ``seconds``: duration of one measurement. ``report``: called with a summary after each cell.
+    """
     for contender in contenders:
         prepare(machine, contender.disk)
     results = []

@@ -1,8 +1,8 @@
-"""The scst_user backend is fast enough to test SCST, and not the backend itself.
+"""The project's scst_user backend is fast enough that SCST, not the backend, is the bottleneck.
 
-It is raced against fileio_tgt, SCST's own, over scst_local: files in memory of the same size, the
-same options (parse STANDARD, on_free IGNORE, reuse ALL), no steps reported; where several commands
-are ready, several per ioctl (REPLY_AND_GET_MULTI).
+The backend is compared with SCST's fileio_tgt over scst_local: files in memory of the same size,
+the same options (parse STANDARD, on_free IGNORE, reuse ALL), and no events for the commands' steps.
+At queue depths above 1 the backend fetches several commands per ioctl (REPLY_AND_GET_MULTI).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ SIZE = 64 << 20
 OPTIONS = {"parse_type": "STANDARD", "on_free_cmd_type": "IGNORE", "memory_reuse_type": "ALL"}
 OURS, THEIRS = "scst_user", "fileio_tgt"
 THREADS = 1
-"""Of our backend: Python runs one thread at a time, and more would contend for the turn."""
+"""Threads of the project's backend. Python runs one at a time; more would contend for the GIL."""
 
 ROUNDS = 5
 SECONDS = 2.0
 RECORD = "performance-{kernel}.json"
 
 LEAST = {1: 0.8, 16: 1.0, 64: 1.0}
-"""Our backend's least share of fileio_tgt's IOPS, by the queue depth."""
+"""By queue depth: the minimum ratio of the project's backend's IOPS to fileio_tgt's."""
 
 
 def test_ours_is_as_fast_as_scsts_own(
     run_plan: RunPlan, kernel_name: str, lines: list[str]
 ) -> None:
-    """By the median of the rounds' ratios."""
+    """The median of the rounds' IOPS ratios reaches ``LEAST`` in every cell."""
     if not run_plan.traits.serves_scst_user:
         pytest.skip("the target's backend does not speak scst_user")
     tree = run_plan.pool.target.tree
@@ -74,7 +74,7 @@ def _race(run_plan: RunPlan, kernel: str) -> Sequence[Result]:
 
 
 def table(kernel: str, results: Sequence[Result]) -> list[str]:
-    """Return a table of medians and ratios."""
+    """Return the lines of a table of medians and ratios."""
     head = f"{'kernel ' + kernel:24} {THEIRS:>10} {OURS:>10} {'ratio':>6}"
     return [head, *(
         f"{result.cell!s:24} {result.median(THEIRS):10.0f} {result.median(OURS):10.0f} "

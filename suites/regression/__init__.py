@@ -1,4 +1,4 @@
-"""Defects of SCST, one test each: historic ones that were fixed, and known ones that are not.
+"""Defects of SCST, one test each: historic ones that are fixed, and known ones that are not.
 
-A module is named after its defect; its docstring names the commit that fixed it.
+A module is named after its defect; its docstring names the commit with the fix, if there is one.
 """

@@ -1,7 +1,7 @@
-"""Iterations of scst_usr_cleanupd over a device: its calls of sgv_pool_flush, by a kprobe.
+"""Count iterations of scst_usr_cleanupd over a device by its sgv_pool_flush calls, with a kprobe.
 
-dev_user_process_cleanup() itself is inlined in release builds. Each of its iterations flushed
-both pools of the device once before commit 83745c0a2, and does so twice since.
+dev_user_process_cleanup() itself is inlined in release builds. Each of its iterations flushed both
+pools of the device once before commit 83745c0a2, and flushes both twice since then.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ CLEANER = "scst_usr_cleanu"  # comm has 15 characters
 HITS = re.compile(r"common_pid:\s*(\S+)\s*\[.*\}\s*hitcount:\s*(\d+)")
 
 PER_ITERATION = 4
-"""Calls at most in one iteration."""
+"""Maximum number of sgv_pool_flush calls in one iteration."""
 
 
 class Flushes:
-    """Counts calls from its construction until ``stop``."""
+    """A counter of calls, from its construction until ``stop``."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -28,12 +28,12 @@ class Flushes:
         machine.write(f"{EVENT}/trigger", "hist:keys=common_pid.execname")
 
     def iterations(self) -> int:
-        """Return the least number of iterations that the cleanup thread has made."""
+        """Return a lower bound of the cleanup thread's iterations so far."""
         shown = self._machine.read(f"{EVENT}/hist")
         calls = sum(int(count) for name, count in HITS.findall(shown) if CLEANER.startswith(name))
         return calls // PER_ITERATION
 
     def stop(self) -> None:
-        """Remove the probe: it would keep its module from being unloaded."""
+        """Remove the probe, which would prevent the unloading of the probed module."""
         self._machine.write(f"{EVENT}/trigger", "!hist:keys=common_pid.execname")
         self._machine.write(f"{TRACING}/kprobe_events", "-:stf/flush")

@@ -1,4 +1,4 @@
-"""A scripted initiator, driven from the host: it leaves data and responses where they are."""
+"""A scripted initiator, driven from the host, which receives and sends data only on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PORT = 3260
 
 TEST_UNIT_READY = "000000000000"
 UNIT_ATTENTIONS = 4
-"""Commands at most that end with a unit attention in a new session."""
+"""Maximum number of commands that end with a unit attention in a new session."""
 
 
 class RawInitiator:
@@ -43,9 +43,10 @@ class RawInitiator:
         raise TargetFailedError("the unit does not become ready for a new session")
 
     def send(self, cdb: str, length: int = 0, direction: str = "none") -> int:
-        """Send a command; return its tag once it has been sent.
+        """Send a command; return its tag after it has been sent.
 
-        The agent may hand over orders in another order. Raises TargetFailedError.
+        ``length``: expected data transfer length in bytes. Wait for the sending, since the agent
+        may deliver requests out of order. Raises TargetFailedError.
         """
         self._tag += 1
         self._program.order(do="send", tag=self._tag, cdb=cdb, bytes=length, direction=direction)
@@ -58,24 +59,24 @@ class RawInitiator:
         return any(message["tag"] == tag for message in self._program.events_of("sent"))
 
     def active(self) -> int:
-        """Return the number of the session's commands that the target has not ended."""
+        """Return the number of the session's commands that are active at the target."""
         return int(self._ctx.machine.read(f"{self.session}/active_commands").split()[0])
 
     def jammed(self) -> bool:
-        """Return whether the target's socket holds unread data (/proc/net/tcp, tx_queue)."""
+        """Return whether the target's socket holds unsent data (/proc/net/tcp, tx_queue)."""
         rows = [line.split() for line in self._ctx.machine.read(CONNECTIONS).splitlines()[1:]]
         return any(row[1].endswith(f":{PORT:04X}") and int(row[4].split(":")[0], 16)
                    for row in rows)
 
     def wait_active(self, count: int) -> None:
-        """Wait until the target has ``count`` of the session's commands."""
+        """Wait until ``count`` commands of the session are active. Raises TargetFailedError."""
         must_come(self._ctx, lambda: self.active() == count, self._ctx.ladder.step,
                   f"the target did not have {count} commands")
 
     def finish(self, tags: Sequence[int], deadline: float) -> list[int]:
-        """Read PDUs and send data until these commands have ended; return their status.
+        """Receive PDUs and send data until the commands have ended; return their status values.
 
-        Raises TargetFailedError when they do not end.
+        Raises TargetFailedError when they do not end within ``deadline`` seconds.
         """
         self._program.order(do="read", until=list(tags))
         if not self._program.wait(lambda: self._ended(tags), deadline) \

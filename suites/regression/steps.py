@@ -1,4 +1,4 @@
-"""Steps that the scenarios of this suite share."""
+"""Steps shared by the scenarios of this suite."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from targets.target import Deployment, Device
 
 PAGE = 4096
 BIG = 64 << 10
-"""Bytes of a write whose buffer SCST keeps in its pool afterwards."""
+"""Size in bytes of a write whose buffer SCST keeps in its pool afterwards."""
 
 REGISTERED = "/sys/module/scst_user/refcnt"
-"""Counts scst_user's devices; one is subtracted at the very end of its release."""
+"""The number of scst_user devices, as the module's reference count: a device is subtracted at the
+end of its release."""
 
 POOL: dict[str, str | int] = {"sgv_shared": 1, "sgv_name": "stf", "on_free_cmd_type": "IGNORE",
                               "memory_reuse_type": "ALL"}
@@ -37,7 +38,7 @@ LENT_BUFFER_WATCHED = 2.0
 class Family:
     """A deployed device and its siblings.
 
-    ``disks``: in the order of the deployment's addresses. ``trace``: of all of them.
+    ``disks``: in the order of the deployment's addresses. ``trace``: of all these disks.
     """
 
     deployment: Deployment
@@ -58,7 +59,7 @@ class Family:
 def arrange(ctx: ScenarioContext) -> Family:
     """Deploy the arrangement's device with its siblings, log in to all, trace their disks.
 
-    Ends with the fault armed. Raises TargetFailedError.
+    The fault is armed at the end. Raises TargetFailedError.
     """
     ctx.resources.baseline()
     deployment, first = ctx.deploy()
@@ -71,16 +72,16 @@ def arrange(ctx: ScenarioContext) -> Family:
 
 
 def login(ctx: ScenarioContext, deployment: Deployment, number: int) -> Disk:
-    """Log in to one more of a deployment's addresses, and announce the disk."""
+    """Log in to address ``number`` of a deployment; record and return its disk."""
     disk = ctx.initiator.login(ctx.machine, deployment.addresses[number], ctx.ladder)
     ctx.announce(disk)
     return disk
 
 
 def recover(ctx: ScenarioContext, family: Family) -> None:
-    """Wait until no I/O is in flight; remove all, deploy again, verify, unload.
+    """Wait until no I/O is in flight; remove the devices, deploy again, verify, unload.
 
-    The removal is the teardown where the fault has left the device alive. Raises
+    Record the removal as the teardown if the fault has not broken the device. Raises
     TargetFailedError.
     """
     bound = ctx.ladder.command
@@ -96,7 +97,7 @@ def recover(ctx: ScenarioContext, family: Family) -> None:
 
 
 def bring_command(ctx: ScenarioContext, family: Family) -> Commands:
-    """Bring the plan's command to its point, on a disk that has been written to; return it."""
+    """Write to the disk, then bring the plan's command to its point; return the command."""
     write_all(ctx, (family.disk, BIG))
     point, bound = ctx.plan.point, ctx.ladder.step
     assert point.state.held_at is not None
@@ -113,7 +114,7 @@ def bring_command(ctx: ScenarioContext, family: Family) -> Commands:
 
 
 def release_and_end(ctx: ScenarioContext, family: Family, commands: Commands) -> None:
-    """Release everything that the backend holds, wait for the commands' end: the fault is over."""
+    """Release all held commands, wait for their ends, and record the fault as undone."""
     bound = ctx.ladder.step
     family.backend.release(bound)
     ctx.must(commands.wait(bound) is not None, "the command does not end")
@@ -121,20 +122,23 @@ def release_and_end(ctx: ScenarioContext, family: Family, commands: Commands) ->
 
 
 class Chain:
-    """Writes in the guest, each begun the moment the one before it has ended."""
+    """Writes in the guest, each begun as soon as the previous one has ended."""
 
     def __init__(
         self, ctx: ScenarioContext, writes: Sequence[tuple[Disk, int]], stops: bool = False,
     ) -> None:
-        """``writes``: disk and bytes of each, from the disk's beginning. ``stops``: each waits for
-        a ``begin`` of its own."""
+        """Start the program.
+
+        ``writes``: disk and size in bytes of each write, which begins at the disk's first byte.
+        ``stops``: each write waits for its own ``begin``.
+        """
         self._count = len(writes)
         self._program = ctx.program("chain", "fixtures.workload.chain_guest", {
             "writes": [(disk.path, 0, length) for disk, length in writes], "stops": stops})
         self._program.wait_ready(ctx.ladder.step)
 
     def begin(self) -> None:
-        """Begin the first, or, if each waits, the next."""
+        """Begin the first write, or the next one if ``stops``."""
         self._program.order(go=True)
 
     def ended(self, count: int) -> bool:
@@ -142,8 +146,11 @@ class Chain:
         return len(self._program.events_of("wrote")) >= count
 
     def wait(self, deadline: float, count: int | None = None) -> list[str | None]:
-        """Wait for the ends of all, or of the first ``count``; return how each ended (an errno's
-        name or None). Raises TargetFailedError when they do not end."""
+        """Wait until all writes, or the first ``count``, have ended; return their errors.
+
+        An error is an errno's name, or None for a successful write. Raises TargetFailedError when
+        the writes do not end within ``deadline`` seconds.
+        """
         wanted = self._count if count is None else count
         if not self._program.wait(lambda: self.ended(wanted), deadline):
             raise TargetFailedError(
@@ -161,13 +168,13 @@ def write_all(ctx: ScenarioContext, *writes: tuple[Disk, int]) -> None:
 
 
 def hold_write(ctx: ScenarioContext, family: Family, device: str) -> None:
-    """Have the backend hold a device's next WRITE in EXEC."""
+    """Request the backend to hold the next WRITE to a device in EXEC."""
     family.backend.call("hold", deadline=ctx.ladder.step, device=device, point="EXEC",
                         count=1, direction="write")
 
 
 def wait_held(ctx: ScenarioContext, family: Family, count: int) -> None:
-    """Wait until ``count`` commands in all are held. Raises TargetFailedError."""
+    """Wait until the backend holds ``count`` commands in total. Raises TargetFailedError."""
     ctx.must(family.backend.wait_held(count, ctx.ladder.step),
              f"{count} commands were not held within {ctx.ladder.step:g} s")
 
@@ -175,7 +182,7 @@ def wait_held(ctx: ScenarioContext, family: Family, count: int) -> None:
 def must_come(
     ctx: ScenarioContext, condition: Callable[[], bool], deadline: float, otherwise: str,
 ) -> None:
-    """Wait until a condition holds. Raises TargetFailedError when it does not in time."""
+    """Wait until a condition holds. Raises TargetFailedError after ``deadline`` seconds."""
     ctx.must(wait_until(condition, deadline), f"{otherwise} within {deadline:g} s")
 
 
@@ -184,15 +191,15 @@ def registered(ctx: ScenarioContext) -> int:
     return int(ctx.machine.read(REGISTERED))
 
 
-# a buffer of the first device that a command of the second one has
+# A command of the second device that uses a buffer of the first one.
 
 
 def lend_buffer(ctx: ScenarioContext, family: Family) -> Chain:
-    """Have a WRITE to the second device held that has the first one's buffer; return it.
+    """Hold a WRITE to the second device that uses a buffer of the first one; return the WRITE.
 
-    A WRITE to the first device leaves its buffer in the pool that both share, and with it its
-    command; the WRITE to the second takes that buffer. Raises WrongUsageError when the pool had
-    another for it.
+    A WRITE to the first device leaves its buffer, and with it its command, in the shared pool. The
+    WRITE to the second device takes that buffer. Raises WrongUsageError when the pool provides
+    another buffer.
     """
     first, second = family.disks
     family.backend.call("flush_cache", deadline=ctx.ladder.step)
@@ -211,20 +218,23 @@ def lend_buffer(ctx: ScenarioContext, family: Family) -> Chain:
 
 
 def close_device(ctx: ScenarioContext, family: Family) -> None:
-    """Have the backend close the first device; return at once, while its release goes on."""
+    """Request the backend to close the first device; return before its release has ended."""
     family.backend.call(
         "close", deadline=ctx.ladder.step, device=ctx.plan.arrangement.device.name)
 
 
 def expect_not_released(ctx: ScenarioContext, before: int) -> None:
-    """Expect the release of a device not to end for a while: ``before`` devices stay."""
+    """Expect that no device is released for ``LENT_BUFFER_WATCHED`` seconds.
+
+    ``before``: number of registered devices at the beginning.
+    """
     early = wait_until(lambda: registered(ctx) < before, LENT_BUFFER_WATCHED)
     ctx.expect("a device is not released while its buffer is in use", not early,
                "it was released with a command in its table")
 
 
 def kill_backend(ctx: ScenarioContext, family: Family) -> None:
-    """Kill the backend, and wait until the kernel has let go of all devices: the teardown."""
+    """Kill the backend and wait until the kernel has released all devices, as the teardown."""
     ctx.phase("fault")
     ctx.fired()
     with ctx.operation("teardown"):

@@ -1,13 +1,14 @@
 """2c5c12c01 (2023): scst_lib: Enable scst_sync_ext_block_dev() to handle signals.
 
-Defect: a process that blocked a device ("1" to its attribute ``block``) waited until the commands
-in flight had ended, and ignored signals: with a backend that answered none, the process could not
-be ended. Since then a signal ends the wait, and the state of the wait is freed by its last user.
+Defect: a process that blocked a device (by writing "1" to its attribute ``block``) waited until the
+commands in flight had ended, and ignored signals. If the backend answered no command, the process
+could not be terminated. Since the fix a signal ends the wait, and the last user frees the state of
+the wait.
 
-Steps: while a WRITE is held in EXEC, a process blocks the device and is sent SIGTERM.
+Steps: a WRITE is held in EXEC, a process blocks the device, and the process receives SIGTERM.
 
-Expected: the process ends in time; the WRITE, released, ends well; and the device, unblocked, goes
-on working.
+Expected: the process ends in time, the WRITE ends with GOOD after its release, and the device works
+after it has been unblocked.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_sigterm_ends_the_wait(ctx: ScenarioContext) -> None:
-    """A process that waits for a device to be blocked can be ended."""
+    """A process that waits in blocking a device can be terminated."""
     family = arrange(ctx)
     machine, device = ctx.machine, ctx.plan.arrangement.device.name
     attribute = f"{DEVICES}/{device}/block"

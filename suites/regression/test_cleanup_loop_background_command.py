@@ -1,15 +1,15 @@
 """Not fixed in 3.11.0-pre (aa5cc2dd70f9): a backend that dies with commands in the background.
 
-Defect: SCST_EXEC_REPLY_BACKGROUND takes a reference of the command which the backend's COMPLETED
-puts back (dev_user_process_reply_exec). When the backend closes the device before that, the
-reference stays: the command has its answer, so it is not among those that are unjammed, and it
-stays in the device's table. The cleanup thread loops until the table is empty, for ever; the
-release of the device waits for it in D state. All steps are as the specification wants them: a
-WRITE, on_free IGNORE, no reuse of its memory.
+Defect: SCST_EXEC_REPLY_BACKGROUND takes a reference to the command, which the backend's COMPLETED
+drops (dev_user_process_reply_exec). If the backend closes the device before COMPLETED, the
+reference remains. The command has been answered, so the cleanup does not unjam it, and it stays in
+the device's table. The cleanup thread loops until the table is empty, which never happens; the
+release of the device waits for the thread in D state. All steps conform to the specification: a
+WRITE, on_free IGNORE, no memory reuse.
 
-Steps: a WRITE is answered in the background, and the backend closes its device.
+Steps: the backend answers a WRITE in the background, and closes the device.
 
-Expected: as after every teardown: all I/O ends, the teardown ends in time, the kernel stays
+Expected, as after every teardown: all I/O ends, the teardown ends in time, the kernel stays
 healthy, and the device can be deployed again.
 """
 
@@ -36,7 +36,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_device_is_released(ctx: ScenarioContext) -> None:
-    """A device goes although a command of its backend is still in the background."""
+    """A device is released although its backend still executes a command in the background."""
     lun = ctx.arrange()
     ctx.hold(lun)           # a WRITE, answered in the background
     ctx.break_device(lun)   # the backend closes the device

@@ -1,12 +1,12 @@
-"""Not fixed in 3.11.0-pre (aa5cc2dd70f9): a device is closed while another has its buffer.
+"""Not fixed in 3.11.0-pre (aa5cc2dd70f9): a device is closed while another one uses its buffer.
 
-Defect: the one cleanup thread loops over a closed device until that device's table is empty
-(dev_user_process_cleanup). A buffer of the device may be with a command of another device that
-shares the pool. While that command lasts the thread burns a CPU; and if the other device is closed
-meanwhile, its commands are to be ended by the same thread, which never reaches them.
+Defect: the single cleanup thread loops over a closed device until that device's table is empty
+(dev_user_process_cleanup). A command of another device that shares the pool may use a buffer of the
+closed device. Until that command ends, the thread consumes a full CPU. If the other device is also
+closed meanwhile, the same thread has to end its commands, and never reaches them.
 
-Steps: as in 3ec348004 (test_device_freed_under_commands), but while the first device's release
-waits, the backend is killed.
+Steps: as in test_device_freed_under_commands (3ec348004), but the backend is killed while the first
+device's release waits.
 
 Expected: both devices are released in bounded time.
 """
@@ -40,7 +40,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_both_devices_are_released(ctx: ScenarioContext) -> None:
-    """The cleanup of one closed device does not keep that of another from its turn."""
+    """The cleanup of one closed device does not block the cleanup of another one."""
     family = arrange(ctx)
     chain = lend_buffer(ctx, family)
     before = registered(ctx)

@@ -1,17 +1,18 @@
 """83745c0a2 (2026): scst_user: Fix infinite cleanup loop caused by stale SGV pool reference.
 
 Defect: scst_user's cleanup thread flushed the device's buffer pools only before it unjammed the
-commands that the backend had left. A command that ended by being unjammed put its buffer back into
-the pool, and the buffer's own reference kept the command in the device's table until the next
-flush. As a rule the thread's next pass did that; not when another device that shares the pool had
-taken the buffer meanwhile. Then the thread looped for ever, two million times a second, and the
-release of the device waited for it in D state.
+commands that the backend had not answered. An unjammed command put its buffer back into the pool,
+and the buffer's reference kept the command in the device's table until the next flush. Normally
+that flush was the thread's next iteration. If another device that shares the pool had taken the
+buffer before it, the thread looped forever, two million times a second, and the release of the
+device waited for the thread in D state.
 
-Steps: two devices of one backend share a pool. A WRITE to the first is held in EXEC and its device
-closed; the moment it has failed, a WRITE of the same size goes to the second, and is held.
+Steps: two devices of one backend share a pool. A WRITE to the first is held in EXEC, and the first
+device is closed. As soon as that WRITE has failed, a WRITE of the same size is sent to the second
+device, and is held.
 
-Expected: the first device is released in bounded time all the same, with at most
-``ITERATIONS_MAX`` iterations of the cleanup thread.
+Expected: the first device is released in bounded time, with at most ``ITERATIONS_MAX`` iterations
+of the cleanup thread.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ PLAN = Plan(BackendClose(), Point(count=1), Arrangement(Transport.LOOPBACK, SHAR
             variant="83745c0a2")
 
 ITERATIONS_MAX = 10_000
-"""Iterations at which the workaround before the fix panicked (the commit's message). A healthy
-teardown makes single digits."""
+"""The limit at which the workaround before the fix panicked (the commit's message). A healthy
+teardown needs fewer than 10 iterations."""
 
 
 def plans(selection: Selection) -> list[Plan]:
@@ -50,7 +51,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_first_device_is_released(ctx: ScenarioContext) -> None:
-    """A device goes although another device has taken its buffer from the pool."""
+    """A device is released although another device has taken its buffer from the pool."""
     family = arrange(ctx)
     first, second = family.disks
     chain = Chain(ctx, [(first, BIG), (second, BIG)])
@@ -75,7 +76,7 @@ def test_first_device_is_released(ctx: ScenarioContext) -> None:
         iterations = flushes.iterations()
         ctx.expect(f"the cleanup thread makes at most {ITERATIONS_MAX} iterations",
                    iterations <= ITERATIONS_MAX, f"{iterations} or more")
-    flushes.stop()  # not while the thread spins: it waits for a grace period
+    flushes.stop()  # not while the cleanup thread spins: stopping waits for an RCU grace period
     family.backend.release(ctx.ladder.step)
     errors = chain.wait(ctx.ladder.command)
     ctx.expect("the write to the other device is carried out", errors[1] is None, str(errors[1]))

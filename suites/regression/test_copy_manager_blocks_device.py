@@ -1,16 +1,16 @@
 """4aa7817db (2019): scst_copy_mgr: Avoid that device deletion sporadically causes a hang.
 
-Defect: the copy manager reads the designators of every new device of its own (INQUIRY, page 83h)
-and blocks the device meanwhile. Where that INQUIRY could no longer find its LUN, because it was
-repeated after the LUN had gone, the device stayed blocked: all later commands waited for ever, and
-with them the device's deletion.
+Defect: the copy manager reads the designators of each device that is added to it (INQUIRY, page
+83h), and blocks the device meanwhile. If the INQUIRY was repeated after the LUN had been deleted,
+it found no LUN and the device stayed blocked: all later commands, and the device's deletion, waited
+forever.
 
-Steps: the device is made a LUN of the copy manager, and its INQUIRY held; a WRITE from the
-initiator waits behind it. The INQUIRY is answered with BUSY, and before the copy manager repeats it
-(after SCST_CM_RETRIES_WAIT, 1 s) the LUN is deleted.
+Steps: the device is added as a LUN of the copy manager, whose INQUIRY is held. A WRITE from the
+initiator waits behind it. The backend answers the INQUIRY with BUSY, and the LUN is deleted before
+the copy manager repeats the INQUIRY (after SCST_CM_RETRIES_WAIT, 1 s).
 
-Expected: the WRITE ends well. That SCST calls its INQUIRY's failure a critical error is known
-(suites/known_issues.toml).
+Expected: the WRITE ends with GOOD. SCST reports the failure of its INQUIRY as a critical error: a
+known issue (suites/known_issues.toml).
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
 """3ec348004 (2009): Fixes race on a scst_user device cleanup.
 
-Defect: the cleanup of a closed device ended as soon as no command was left to fetch, though
-commands could still be in its table: the device was freed under them. Since then it ends when the
-table is empty.
+Defect: the cleanup of a closed device ended as soon as there was no command to fetch, though
+commands could still be in the device's table: the device was freed while they used it. Since the
+fix the cleanup ends when the table is empty.
 
 Steps: two devices of one backend share a buffer pool. A WRITE to the first leaves its buffer, and
-with it its command, in the pool; a WRITE to the second takes that buffer and is held in EXEC; then
+with it its command, in the pool. A WRITE to the second takes that buffer and is held in EXEC. Then
 the first device is closed.
 
-Expected: the release does not end before the buffer has come back, ends in bounded time
-afterwards, and the kernel stays healthy.
+Expected: the release does not end before the buffer is returned, ends in bounded time afterwards,
+and the kernel stays healthy.
 
-How the cleanup waits is another matter: it polls without rest (seen on 3.11.0-pre, aa5cc2dd70f9).
-The held WRITE is released before that counts as spinning.
+The cleanup waits by busy polling (observed on 3.11.0-pre, aa5cc2dd70f9). This test does not judge
+that: the held WRITE is released before the polling counts as a spinning thread.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """784044307 (2009): a race that can hang when a handler with several devices is killed under load.
 
-Defect: a device was released by the process that closed it, and the release waited, with all of
-SCST suspended, until no command was left on any device. A process that is killed closes its
-descriptors one after another: the release of the first device waited for the commands of the
-second, which had no backend any more and whose descriptor was not closed before the first release
-had ended. The kernel thread scst_usr_released has released devices since.
+Defect: the process that closed a device also released it, and the release waited, with all of SCST
+suspended, until no device had a command. A killed process closes its descriptors one after another.
+The release of the first device waited for the commands of the second, which had no backend any
+more, and the second descriptor was closed only after the first release. Since the fix the kernel
+thread scst_usr_released releases devices.
 
-Steps: a backend with two devices is killed while both have WRITEs held in EXEC.
+Steps: a backend with two devices is killed while it holds a WRITE of each in EXEC.
 
-Expected: all WRITEs end in time, both devices are released in bounded time, and the process ends.
+Expected: both WRITEs end in time, both devices are released in bounded time, and the process ends.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_both_devices_are_released(ctx: ScenarioContext) -> None:
-    """A backend that is killed leaves no device behind, and no command without an end."""
+    """All devices of a killed backend are released, and all their commands end."""
     family = arrange(ctx)
     chains = [Chain(ctx, [(disk, PAGE)]) for disk in family.disks]
     for device in ctx.plan.arrangement.device.family:

@@ -1,14 +1,14 @@
-"""Not fixed in 3.11.0-pre (aa5cc2dd70f9): a LUN is deleted while the device that it leads to goes.
+"""Not fixed in 3.11.0-pre (aa5cc2dd70f9): a LUN is deleted while its device is being removed.
 
-Defect: a device's end deletes its LUNs one by one (scst_unregister_virtual_device, scst_main.c),
-and keeps a pointer to the next one while scst_acg_del_lun drops the mutex that guards the list and
-waits for the LUN's commands. If an administrator deletes the next LUN meanwhile, the list is walked
-through freed memory.
+Defect: the removal of a device deletes its LUNs one by one (scst_unregister_virtual_device,
+scst_main.c). It keeps a pointer to the next LUN while scst_acg_del_lun drops the mutex that
+protects the list and waits for the LUN's commands. If an administrator deletes the next LUN
+meanwhile, the loop follows a pointer into freed memory.
 
-Steps: a device with two LUNs is blocked, and closed; while the first LUN's removal waits for
-commands, the second is deleted; the device is unblocked (inject.lun_race).
+Steps: a device with two LUNs is blocked and closed. While the first LUN's removal waits for
+commands, the second LUN is deleted. Then the device is unblocked (inject.lun_race).
 
-Expected: as after every teardown: all I/O ends, the teardown ends in time, the kernel stays
+Expected, as after every teardown: all I/O ends, the teardown ends in time, the kernel stays
 healthy, and the device can be deployed again.
 """
 
@@ -34,9 +34,9 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_lun_list_stays_whole(ctx: ScenarioContext) -> None:
-    """A LUN that is deleted while its device goes leaves no freed memory in the list."""
+    """Deleting a LUN during its device's removal leaves no freed memory in the list of LUNs."""
     lun = ctx.arrange()
-    ctx.hold(lun)           # a WRITE, in the backend
-    ctx.break_device(lun)   # the device goes, and its second LUN is deleted meanwhile
+    ctx.hold(lun)           # a WRITE, in EXEC
+    ctx.break_device(lun)   # the device is removed, and its second LUN deleted meanwhile
     ctx.drain(lun)
     ctx.recover(lun)

@@ -1,12 +1,12 @@
 """c2f9ce8df (2022): scst_targ: Fix tgt_dev_cmd_count ref counter management.
 
-Defect: a command was subtracted from its LUN's count before its response was sent. Replacing or
-deleting the LUN, which waits for that count, could free the LUN's state and threads while the
-target driver was still sending: general protection fault once it had sent. Since then a command
-counts until it has finished.
+Defect: a command was subtracted from its LUN's count before its response was sent. A replacement or
+deletion of the LUN, which waits for that count, could free the LUN's state and threads while the
+target driver was still sending: a general protection fault after the sending. Since the fix a
+command is counted until it has finished.
 
-Steps: an initiator reads 4 MiB and does not receive the data, so the responses stay in the target
-driver; then the LUN is replaced by another device.
+Steps: an initiator requests 4 MiB and does not receive the data, so the responses stay in the
+target driver. Then the LUN is replaced by another device.
 
 Expected: the replacement waits until the initiator has received its data, with status GOOD, and
 then ends in time.
@@ -28,7 +28,7 @@ READS = 4
 READ_BYTES = 1 << 20
 
 WATCHED = 3.0
-"""Seconds during which the replacement must not end. Without the fix it took 0.1 to 1.0 s."""
+"""Seconds during which the replacement must not end. Without the fix it ended in 0.1 to 1.0 s."""
 
 PLAN = Plan(FAULTS[REPLACE], NOTHING_HELD, Arrangement(Transport.ISCSI, fio=None),
             variant="c2f9ce8df")

@@ -1,14 +1,14 @@
 """70e0d8143 (2025): scst_user: Fix oops in SCST_USER_PARSE_EXCEPTION.
 
-Defect: with PARSE type EXCEPTION a command that SCST's own parser had refused (its length in bytes
-does not fit into 31 bits) was given to the backend all the same, with its error set already. The
-backend's answer then met a command in an impossible state: BUG in scst_parse_cmd(). Since then such
-an error is final.
+Defect: with PARSE type EXCEPTION, a command that SCST's parser had refused (its length in bytes
+does not fit into 31 bits) was still passed to the backend, with its error already set. The
+backend's reply then met a command in an impossible state: BUG in scst_parse_cmd(). Since the fix
+such an error is final.
 
-Steps: READ(16) of 2^23 blocks of 512 bytes to such a device.
+Steps: an initiator issues READ(16) of 2^23 blocks of 512 bytes to such a device.
 
 Expected: CHECK CONDITION, ILLEGAL REQUEST, LOGICAL BLOCK ADDRESS OUT OF RANGE (5/21/00, the sense
-that SCST sets), no PARSE of it at the backend, and a device that goes on working.
+data that SCST sets); the backend receives no PARSE for the command; the device continues to work.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_refused_command_does_not_reach_the_backend(ctx: ScenarioContext) -> None:
-    """A READ that is too long ends with the parser's own sense data."""
+    """A READ that is too long ends with the parser's sense data."""
     family = arrange(ctx)
     write_all(ctx, (family.disk, PAGE))
     ctx.phase("fault")

@@ -1,15 +1,14 @@
 """Not fixed in 3.11.0-pre (aa5cc2dd70f9): SCST_USER_REPLY_CMD wakes no thread.
 
-Defect: the thread that answers PARSE or ALLOC_MEM carries the command on to its EXEC, and puts that
-into the list of those to be fetched without a wakeup (dev_user_add_to_ready wakes in interrupts
-only): the replying thread is expected to fetch next. A thread that answers with SCST_USER_REPLY_CMD
-and does something else leaves the command in the list, while all that fetch sleep in the ioctl,
-until another command arrives. Under load it goes unnoticed.
+Defect: a thread that replies to PARSE or ALLOC_MEM moves the command on to EXEC, and adds it to the
+list of ready commands without a wakeup (dev_user_add_to_ready wakes in interrupt context only): the
+replying thread is expected to fetch next. If the thread replies with SCST_USER_REPLY_CMD and does
+not fetch, the command stays in the list until another command arrives, while all fetching threads
+sleep in the ioctl. Under load the defect has no visible effect.
 
-Steps: the only command there is, a WRITE, is held in PARSE, and answered by a thread that fetches
-nothing.
+Steps: a WRITE, the only command, is held in PARSE. A thread that does not fetch replies to it.
 
-Expected: it is carried out in time.
+Expected: the WRITE is executed in time.
 """
 
 from __future__ import annotations
@@ -27,7 +26,8 @@ PLAN = Plan(Release(), Point(State.PARSE, 1, None), Arrangement(
     CommandJob("write", 1), "reply-wakes-nobody")
 
 IN_TIME = 2.0
-"""Seconds: less than the initiator's command timer, whose ABORT TASK would wake a thread."""
+"""Seconds until the WRITE must have ended: less than the initiator's command timer, whose ABORT
+TASK would wake a thread."""
 
 
 def plans(selection: Selection) -> list[Plan]:
@@ -37,7 +37,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_parsed_command_is_fetched(ctx: ScenarioContext) -> None:
-    """A command goes on from PARSE to EXEC although no other command arrives."""
+    """A command proceeds from PARSE to EXEC although no other command arrives."""
     family = arrange(ctx)
     commands = bring_command(ctx, family)       # held in PARSE
     ctx.phase("fault")

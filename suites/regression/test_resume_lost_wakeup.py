@@ -1,14 +1,14 @@
 """b39b5d850 (2014): Fix race between scst_resume_activity() and scst_init_thread().
 
-Defect: commands that come in while SCST is suspended wait in a list that the thread scst_initd
-looks through when activity is resumed. Resuming could wake it up in the moment between its look at
-the list and its going to sleep: the commands then waited until the next one came.
+Defect: commands that arrive while SCST is suspended wait in a list, which the thread scst_initd
+processes when activity is resumed. The wakeup of the resume could fall between the thread's check
+of the list and its sleep, and was lost: the commands then waited until the next command arrived.
 
-Steps: SCST is suspended and resumed ``ROUNDS`` times; in each round one WRITE is issued while it
-is suspended, and nothing else.
+Steps: SCST is suspended and resumed ``ROUNDS`` times. In each round one WRITE is issued while SCST
+is suspended, and no other command.
 
-Expected: each WRITE ends in time. It is a race whose window is a few instructions long: a pass
-proves only that it was not met.
+Expected: each WRITE ends in time. The race's window is a few instructions long: a pass proves only
+that the race did not occur.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_write_ends_once_activity_is_resumed(ctx: ScenarioContext) -> None:
-    """A command that came in while SCST was suspended does not wait for the next one."""
+    """A command that arrived while SCST was suspended does not wait for the next command."""
     ctx.unproven = NOT_MET
     family = arrange(ctx)
     chain = Chain(ctx, [(family.disk, PAGE)] * ROUNDS, stops=True)

@@ -1,18 +1,18 @@
-"""Not fixed in 3.11.0-pre (aa5cc2dd70f9): a background reply that COMPLETED does not follow.
+"""Not fixed in 3.11.0-pre (aa5cc2dd70f9): after a background reply, a reply other than COMPLETED.
 
-Defect: once an EXEC has been answered with SCST_EXEC_REPLY_BACKGROUND, SCST answers the initiator
-and forgets the command; the backend's next answer for its handle is taken for the end of EXEC,
-whatever it is (dev_user_process_reply). If it is not COMPLETED, dev_user_process_reply_exec reports
-it by the command's operation code, and follows a NULL pointer: the command is gone. A second
-BACKGROUND is enough. With on_free CALL, which the specification advises against here, the answer to
-ON_FREE_CMD is taken for it too, and fails on whatever bytes lie where it has no field (seen in 3 of
-3 cells of the matrix with parse CALL and REPLY_AND_GET_MULTI, before its rule followed the
-specification).
+Defect: after a reply with SCST_EXEC_REPLY_BACKGROUND to an EXEC, SCST answers the initiator and
+drops the command. It takes any next reply for the handle as the end of EXEC
+(dev_user_process_reply). If that reply is not COMPLETED, dev_user_process_reply_exec reports it
+with the command's operation code and dereferences a NULL pointer, since the command is gone. A
+second BACKGROUND is sufficient. With on_free CALL, which the specification advises against here,
+the reply to ON_FREE_CMD is taken for the end of EXEC, too; SCST then interprets bytes outside that
+reply's fields, and fails (observed in 3 of 3 cells of the matrix with parse CALL and
+REPLY_AND_GET_MULTI, before the matrix's rule followed the specification).
 
-Steps: a WRITE is answered in the background, its initiator has GOOD, and the backend answers in the
-background once more.
+Steps: a WRITE is answered in the background, its initiator receives GOOD, and the backend replies
+in the background again.
 
-Expected: the kernel refuses the second answer, and stays healthy.
+Expected: the kernel refuses the second reply, and stays healthy.
 """
 
 from __future__ import annotations

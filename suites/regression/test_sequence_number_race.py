@@ -1,15 +1,15 @@
 """1a7cfc8e6 (2025): scst_cmd_set_sn: remove lockless fast path.
 
-Defect: commands got their sequence numbers without a lock where a target driver promised not to
-start two of a session at the same time. The numbers are the device's, though, not the session's:
-with several targets on one device, two got the same number, or one was skipped, and commands waited
-in EXEC_CHECK_SN for ever (issue 333). There is a lock now.
+Defect: commands got their sequence numbers without a lock if the target driver guaranteed never to
+start two commands of a session at the same time. But the numbers belong to the device, not to the
+session: with several targets on one device, two commands got the same number, or a number was
+skipped, and commands waited in EXEC_CHECK_SN forever (issue 333). The fix adds a lock.
 
-Steps: a vdisk_fileio device with one task set for all (TST 0) behind two iSCSI targets is read
-through both at once by many jobs for ``SECONDS``.
+Steps: many jobs read a vdisk_fileio device with one task set for all I_T nexuses (TST 0) through
+two iSCSI targets at once, for ``SECONDS``.
 
-Expected: every command ends in time. It is a race: a pass proves only that it was not met, the more
-the longer it ran (see ``--repeat``).
+Expected: every command ends in time. A pass proves only that the race did not occur; a longer run
+proves more (see ``--repeat``).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_reads_through_two_targets_end(ctx: ScenarioContext) -> None:
-    """No command waits for ever for its turn on a device behind two targets."""
+    """No command waits forever for its sequence number on a device behind two targets."""
     ctx.unproven = NOT_MET
     family = arrange(ctx)
     job = ctx.plan.arrangement.fio

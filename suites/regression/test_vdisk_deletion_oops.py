@@ -1,14 +1,13 @@
 """c5ff6adea (2020): Fix unloading of scst_vdisk while I/O is ongoing.
 
-Defect: a virtual device that was deleted lost its handler before its commands had ended. A command
-that was executed after that found no handler: NULL pointer dereference. Since then the handler is
+Defect: the deletion of a virtual device removed its handler before its commands had ended. A
+command executed after that had no handler: NULL pointer dereference. Since the fix the handler is
 removed after the last command.
 
-Steps: an initiator sends a WRITE to a vdisk_fileio device but not its data; the device is deleted;
-once its LUN has gone, the data are sent.
+Steps: an initiator sends a WRITE to a vdisk_fileio device without its data. The device is deleted.
+After its LUN has disappeared, the initiator sends the data.
 
-Expected: the WRITE ends with GOOD, the deletion ends in time after it, and the kernel stays
-healthy.
+Expected: the WRITE ends with GOOD, the deletion then ends in time, and the kernel stays healthy.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def plans(selection: Selection) -> list[Plan]:
 
 @scenarios(plans)
 def test_deletion_waits_for_the_write(ctx: ScenarioContext) -> None:
-    """A WRITE whose data come after its device was deleted still finds its handler."""
+    """A WRITE whose data arrive after the deletion of its device still has its handler."""
     family = arrange(ctx)
     device, address = ctx.plan.arrangement.device.name, family.deployment.address
     write_all(ctx, (family.disk, PAGE))

@@ -1,1 +1,1 @@
-"""The project's own tests; no guest needed."""
+"""Selftests of the project; they need no guest."""

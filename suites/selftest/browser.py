@@ -1,7 +1,7 @@
-"""A real browser for tests: headless Chromium, spoken to by the DevTools protocol over a pipe.
+"""A real browser for tests: headless Chromium, driven by the DevTools protocol over a pipe.
 
-No socket is listened on, and nothing is fetched: name resolution is off, and the profile is a
-temporary directory. https://chromedevtools.github.io/devtools-protocol/
+No socket is opened for listening and nothing is fetched from the network: name resolution is off,
+and the profile is a temporary directory. https://chromedevtools.github.io/devtools-protocol/
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 BOUND = 60.0
-"""Seconds for one answer of the browser: a tool's bound, on a machine that is busy."""
+"""Seconds to wait for one message of the browser, on a busy machine."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -31,7 +31,7 @@ SWITCHES = (
     "--disable-extensions", "--disable-background-networking", "--disable-component-update",
     "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
 )
-"""``--no-sandbox``: tests run as root in containers, on a page that they made themselves."""
+"""``--no-sandbox``: tests run as root in containers, on pages that the tests generate."""
 
 
 LAUNCH = """
@@ -41,20 +41,20 @@ os.dup2(ends[0], 3)
 os.dup2(ends[1], 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
-"""Chromium reads orders from descriptor 3 and writes answers to 4."""
+"""Starts Chromium, which reads requests from descriptor 3 and writes replies to descriptor 4."""
 
 
 class BrowserError(Exception):
-    """The browser did not do what it was told."""
+    """Raised when the browser rejects a request, stays silent or exits."""
 
 
 def where() -> str | None:
-    """Return the browser's path, or None where there is none."""
+    """Return the browser's path, or None where no browser is installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """A page in a browser; ``events`` keeps what it reported: method, parameters."""
+    """A page in a browser. ``events``: method and parameters of each event that it emitted."""
 
     def __init__(self, orders: int, answers: int) -> None:
         self.events: list[tuple[str, Mapping[str, Any]]] = []
@@ -79,7 +79,7 @@ class Browser:
         self._lines.put(None)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Give an order and return its result. Raises BrowserError."""
+        """Send a request and return its result. Raises BrowserError."""
         self._number += 1
         order: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -106,16 +106,16 @@ class Browser:
         return message
 
     def open(self, address: str) -> None:
-        """Load a page and wait until all of it is there."""
+        """Load a page and wait for its load event."""
         begin = len(self.events)
         self.call("Page.navigate", url=address)
         while not any(method == "Page.loadEventFired" for method, _ in self.events[begin:]):
             self._receive()
 
     def evaluate(self, expression: str) -> Any:
-        """Return the value of a JavaScript expression, or of the promise it is.
+        """Return the value of a JavaScript expression; a promise is awaited first.
 
-        Raises BrowserError with what it threw.
+        Raises BrowserError with the exception that the expression threw.
         """
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True,
                            awaitPromise=True)
@@ -124,7 +124,7 @@ class Browser:
         return result["result"].get("value")
 
     def press(self, key: str) -> None:
-        """Press a key and let it go."""
+        """Press and release a key."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         codes = {"Enter": 13, "Escape": 27, "ArrowUp": 38, "ArrowDown": 40, "ArrowRight": 39,
                  "Tab": 9}
@@ -134,40 +134,40 @@ class Browser:
                           key, ord(key.upper()) if len(key) == 1 and key.isalnum() else 0))
 
     def type(self, words: str) -> None:
-        """Type words where the focus is."""
+        """Type text into the focused element."""
         for letter in words:
             self.press(letter)
 
     def size(self, width: int, height: int = 900, scale: float = 1.0) -> None:
-        """Give the page a width, in CSS pixels."""
+        """Set the width and height of the page in CSS pixels."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=scale, mobile=False)
 
     def media(self, medium: str = "", scheme: str = "light") -> None:
-        """Let the page be for a medium ("print"), dark or light."""
+        """Emulate a medium ("print") and a colour scheme ("light" or "dark")."""
         self.call("Emulation.setEmulatedMedia", media=medium, features=[
             {"name": "prefers-color-scheme", "value": scheme}])
 
     def picture(self, path: Path, *, whole: bool = False) -> Path:
-        """Take a picture of what is seen, or of the whole page."""
+        """Save a screenshot of the viewport, or of the whole page, and return its path."""
         taken = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(taken["data"]))
         return path
 
     def print(self, path: Path) -> Path:
-        """Print the page into a PDF."""
+        """Print the page to a PDF and return its path."""
         path.write_bytes(base64.b64decode(self.call("Page.printToPDF")["data"]))
         return path
 
     def reported(self, method: str) -> list[Mapping[str, Any]]:
-        """Return what was reported by that name."""
-        self.evaluate("1")  # all that was said before this answer has been heard then
+        """Return the parameters of the events with this method name."""
+        self.evaluate("1")  # events emitted before this reply have been received
         return [parameters for name, parameters in self.events if name == method]
 
 
 @contextmanager
 def chromium(path: str) -> Iterator[Browser]:
-    """Run a browser with one page; end it with all its processes."""
+    """Run a browser with one page; kill all its processes at the end."""
     with tempfile.TemporaryDirectory(prefix="stf-browser-", ignore_cleanup_errors=True) as profile:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()

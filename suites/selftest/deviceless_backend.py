@@ -1,4 +1,4 @@
-"""A backend without a device: executes requests as the real ones do. Selftests only."""
+"""A backend without a device that executes requests as the real backends do. Selftests only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from targets.backend.control_guest import Channel, Holds
 
 
 def main(argv: Sequence[str]) -> None:
-    """Serve until told to exit. ``argv``: words to say in "ready"; "crash" raises instead."""
+    """Serve until "exit" is requested. ``argv``: content of "ready"; "crash" raises instead."""
     if "crash" in argv:
         raise RuntimeError("told to crash")
     channel = Channel()

@@ -1,8 +1,8 @@
-"""Compare recorded histories with the declarations of results.events.
+"""Compare recorded histories with the declarations in results.events.
 
     python -m suites.selftest.event_check results/runs
 
-Prints each difference once, with the number of events that have it and one file.
+Prints each difference once, with the number of events that show it and one file.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ HISTORY = "history.jsonl"
 
 
 def differences(events: Iterable[Event]) -> Counter[str]:
-    """Return every difference of these events from their declarations, with its count."""
+    """Return every difference between these events and their declarations, with its count."""
     return Counter(each for event in events for each in problems(event))
 
 
 def histories(path: Path) -> Iterable[Path]:
-    """Yield the histories at or below a path, each once."""
+    """Return the histories at or below a path, each once."""
     found = path.rglob(HISTORY) if path.is_dir() else [path]
     return sorted({each.resolve() for each in found})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check all histories below the given paths; return 1 where one differs."""
+    """Check all histories below the given paths; return 1 if any differs."""
     counts: Counter[str] = Counter()
     first: dict[str, Path] = {}
     checked = 0

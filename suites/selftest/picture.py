@@ -1,6 +1,6 @@
-"""Take the README's picture of a report: ``python -m suites.selftest.picture RUN PNG [WORDS]``.
+"""Take the README's screenshot of a report: ``python -m suites.selftest.picture RUN PNG [WORDS]``.
 
-RUN is a run's folder; WORDS are searched for, and the first scenario that has them is opened.
+RUN: a run's folder. WORDS: the page's filter; the first matching scenario is opened.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from suites.selftest import browser as chrome
 WIDTH, HEIGHT = 1280, 1250
 
 COLOURS = 64
-"""Of the palette: the picture is kept in the repository."""
+"""Palette size; small because the repository stores the image."""
 
 
 def take(run: Path, picture: Path, words: str = "") -> None:
-    """Take it, in a browser's window; exits with a word where there is none."""
+    """Save a screenshot of a run's page; exit with a message where no browser is installed."""
     path = chrome.where()
     if path is None:
         sys.exit("no browser: apt-get install chromium")

@@ -1,4 +1,4 @@
-"""Hand-made histories: a healthy scenario, and the ways to make it sick."""
+"""Synthetic histories: a healthy scenario, and changes that make it fail."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from results.verdict import Check, Figure, Verdict
 SCENARIO = "lio-iscsi-close-write4"
 
 FIRED = 14.0
-"""When the fault of the healthy story fires; the teardown ends 1.5 s later."""
+"""Time of the fault in the healthy history, in seconds; the teardown ends 1.5 s later."""
 
 END = 24.0
 
 
 @dataclass
 class Story:
-    """Events that can be added, taken away and changed before they become a history."""
+    """A list of events that can be extended, filtered and changed, then made a history."""
 
     events: list[Event] = field(default_factory=list)
 
@@ -32,7 +32,7 @@ class Story:
         return self
 
     def without(self, source: str, *kinds: str, after: float = 0.0, **match: Any) -> Self:
-        """Take away the events of a source, of these kinds, with these data, after a time."""
+        """Remove the events of a source: of these kinds, from a time on, with matching data."""
         self.events = [
             event for event in self.events
             if not (event.source == source and (not kinds or event.kind in kinds)
@@ -41,7 +41,7 @@ class Story:
         return self
 
     def changed(self, source: str, kind: str, where: Mapping[str, Any], **data: Any) -> Self:
-        """Change the data of the events that match."""
+        """Change the data of the matching events."""
         self.events = [
             replace(event, data={**event.data, **data})
             if event.source == source and event.kind == kind and matches(event, where) else event
@@ -50,16 +50,16 @@ class Story:
         return self
 
     def until(self, time: float) -> Self:
-        """Cut the story off."""
+        """Remove all events after a time."""
         self.events = [event for event in self.events if event.time <= time]
         return self
 
     def history(self) -> History:
-        """Return it as a history."""
+        """Return the events as a history."""
         return History.of(self.events)
 
     def check(self, name: str) -> Check:
-        """Judge it, and return what the checker of that name says."""
+        """Judge the history and return the check of that name."""
         return next(check for check in judge(self.history()).checks if check.name == name)
 
     def verdict(self, name: str) -> Verdict:
@@ -70,18 +70,18 @@ class Story:
 FACTS = TargetFacts(
     "scst_usr_cleanupd", ("scst_usr_cleanupd", "scst_usr_released"),
     ("target_core_mod", "target_core_user", "iscsi_target_mod", "tcm_loop"))
-"""Names of every target that stories are of."""
+"""The target's names in the histories, for every target."""
 
 STATED = frozenset({
     "allocations", "expectations", "outcome", "partition", "pdus", "task_management"})
-"""Checks of what a story states; the healthy one states nothing."""
+"""Checks of optional statements in a history; the healthy history has none of them."""
 
 OPTIONAL = STATED | {"integrity", "resources"}
-"""Checks of what a scenario need not ask."""
+"""Checks that a scenario may leave out."""
 
 
 def matches(event: Event, data: Mapping[str, Any]) -> bool:
-    """Tell whether an event's data has all of these."""
+    """Return whether an event's data contains all of these items."""
     return all(event.data.get(key) == value for key, value in data.items())
 
 
@@ -107,13 +107,13 @@ def stamp(  # noqa: PLR0917
 
 
 def seen(block: int, version: int | None, disk: str = "sda", **other: Any) -> dict[str, Any]:
-    """Return what is recorded of a block that was read, and is as it should be."""
+    """Return the recorded fields of a correct block that was read."""
     return {"disk": disk, "block": block, "version": version, "torn": False, "foreign": None,
             **other}
 
 
 def resources(story: Story, time: float, when: str, **other: Any) -> None:
-    """Add a sample of what the target holds. Taint 12288: out of tree and unsigned."""
+    """Add a sample of the target's resources. Taint 12288: out of tree and unsigned."""
     data = {"slabs": {"scst_user_cmd": 0, "scst_tgt_dev": 2}, "modules": {"scst": 3},
             "free_kib": 700_000, "taint": 12288}
     story.at(time, "sampler", "resources", when=when, **{**data, **other})
@@ -135,11 +135,11 @@ def sample(
 
 
 def healthy(fault: str = "close") -> Story:
-    """Return a scenario in which all went well, from 10 s to 24 s of guest time.
+    """Return the history of a scenario without errors, from 10 s to 24 s of guest time.
 
-    20 I/Os before the fault at 14.0; 4 held at it, which end within 1.2 s; the teardown from
-    14.1 to 15.6, of the control from 16.6 to 18.1; from 18.2 on redeployment and 10 I/Os of
-    verification on sdb. Four stamped blocks, of which two are being written at the fault.
+    20 I/Os before the fault at 14.0; 4 held at it, which end within 1.2 s; the teardown from 14.1
+    to 15.6, the control's from 16.6 to 18.1; from 18.2 on redeployment and 10 I/Os of verification
+    on sdb. Four stamped blocks, of which two are being written at the fault.
     """
     story = Story()
     story.at(10.0, "harness", "scenario", id=SCENARIO, seed=1, ladder=asdict(Ladder()),
@@ -171,7 +171,7 @@ def healthy(fault: str = "close") -> Story:
              direction="write")
     story.at(FIRED - 0.01, "backend", "held", point="exec", count=4, handles=[20, 21, 22, 23])
     story.at(FIRED, "fault", "fired", fault=fault, point="exec", held=4)
-    begin = 16.6 if fault == "release" else 14.1  # the control ends the device when all is done
+    begin = 16.6 if fault == "release" else 14.1  # the control ends the device after the drain
     story.at(begin, "target", "begin", operation="teardown")
     story.at(begin + 1.5, "target", "end", operation="teardown", seconds=1.5, error=None)
     story.at(16.0, "harness", "phase", name="drain")

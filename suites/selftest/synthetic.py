@@ -1,6 +1,6 @@
-"""Synthetic runs: folders as real runs leave them, as many as are wanted, in seconds.
+"""Synthetic runs: a given number of folders as real runs leave them, written in seconds.
 
-``python -m suites.selftest.synthetic RESULTS COUNT [SEED]`` writes one for a look at its page.
+``python -m suites.selftest.synthetic RESULTS COUNT [SEED]`` writes one, to view its page.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ LOCKUP = (
 
 
 def stuck() -> Story:
-    """Tell of an I/O that never ends."""
+    """Return a history with an I/O that never ends."""
     return healthy().without("block", "complete", disk="sda", io=21)
 
 
 def locked_up() -> Story:
-    """Tell of a soft lockup."""
+    """Return a history with a soft lockup."""
     story = healthy()
     for words in LOCKUP:
         story.at(22.0, "console", "line", text=f"[   22.000000] {words}")
@@ -53,13 +53,13 @@ def locked_up() -> Story:
 
 
 def lost() -> Story:
-    """Tell of a machine that was lost."""
+    """Return a history with a lost machine."""
     return healthy().until(15.0).at(16.0, "harness", "lost", what="the agent is silent")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One way a scenario goes. ``share``: of all, in thousandths."""
+    """One kind of scenario. ``share``: its frequency, in thousandths."""
 
     share: int
     story: Callable[[], Story]
@@ -76,7 +76,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Template:
-    """The files of one scenario, in which SCENARIO stands for its id."""
+    """The files of one scenario, with SCENARIO as the placeholder of its id."""
 
     history: str
     verdict: str
@@ -85,7 +85,7 @@ class Template:
 
     @classmethod
     def of(cls, kind: Kind) -> Template:
-        """Tell a story and judge it."""
+        """Build the history of a kind and judge it."""
         story = kind.story().without("harness", "scenario").without("sampler", "threads", "blocked")
         whole = kind.story()
         found = replace(judge(whole.history()), known=kind.known)
@@ -96,7 +96,7 @@ class Template:
 
 
 def write(results: Path, count: int, seed: int = 1) -> Path:
-    """Write a run of so many scenarios and return its folder. The same seed, the same run."""
+    """Write a run of ``count`` scenarios; return its folder. The same seed gives the same run."""
     dice = random.Random(seed)
     run = Run.begin(results, {
         "started": "2026-01-02T01:00:00Z",

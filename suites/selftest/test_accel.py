@@ -1,4 +1,4 @@
-"""The accelerator: KVM where a guest really boots with it, and the reason where not."""
+"""The accelerator: KVM where it boots a guest, otherwise the reason for TCG."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """Give a host that can do it all; its probe fails the test unless a test stages it."""
+    """Provide a host that supports KVM; its probe fails the test unless a test replaces it."""
     monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}/cache")
     (tmp_path / "cpuinfo").write_text(FLAGS.format("vmx"))
     (tmp_path / "kvm").touch()
@@ -47,7 +47,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, probe: Callable[[Kernel], Any]) -> No
 
 
 def counted(host: Host, monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
-    """Stage a probe that counts how often it is made."""
+    """Install a probe that counts its calls."""
     def probe(_: Kernel) -> str | None:
         host.probes += 1
         return answer

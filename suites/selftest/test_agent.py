@@ -1,4 +1,4 @@
-"""The guest's agent, run as a process of this host and spoken to as the harness does."""
+"""The guest's agent, run as a process of this host and driven by the harness's own connection."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from results.ladder import Ladder
 PROJECT = Path(__file__).parents[2]
 DEVICELESS = "suites.selftest.deviceless_backend"
 SOON = 10.0
-"""Seconds that nothing here needs, unless the machine is very busy."""
+"""Seconds; no test needs as many unless the machine is very busy."""
 
 
 @dataclass(frozen=True)
 class LocalAgent:
-    """The agent's process, and the host's end of its line."""
+    """The agent's process, and the host's end of its connection."""
 
     process: subprocess.Popen[bytes]
     line: socket.socket
@@ -56,26 +56,26 @@ def local_agent() -> Iterator[LocalAgent]:
     finally:
         connection.close()
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # its zygote too
+            os.killpg(process.pid, signal.SIGKILL)  # its zygote, too
         process.wait()
 
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[LocalAgent]:
-    """Give one agent to all tests that leave it alive."""
+    """Provide one agent for all tests that leave it alive."""
     with local_agent() as running:
         yield running
 
 
 @pytest.fixture
 def machine(agent: LocalAgent) -> RemoteMachine:
-    """Give the machine in a new epoch, as every scenario gets it."""
+    """Provide the machine in a new epoch, as each scenario does."""
     agent.machine.connection.sync(SOON)
     return agent.machine
 
 
 class Received:
-    """A program's events, in order, its exit last."""
+    """A program's events in order, its exit last."""
 
     def __init__(self) -> None:
         self.all: list[Any] = []
@@ -92,7 +92,7 @@ class Received:
 
 
 def wait_until(reached: Callable[[], bool]) -> None:
-    """Wait for a state; fails when it does not come."""
+    """Wait until a condition holds; fail after SOON seconds."""
     end = time.monotonic() + SOON
     while not reached():
         assert time.monotonic() < end, "it did not come"
@@ -162,12 +162,12 @@ def test_a_program_runs_to_its_end(machine: RemoteMachine) -> None:
         machine.run(["sh", "-c", "echo oh >&2; exit 3"])
 
 
-# --- programs that stay ---------------------------------------------------------------------------
+# --- long-running programs ------------------------------------------------------------------------
 
 
 def test_lines_are_streamed_and_the_exit_comes_last(machine: RemoteMachine) -> None:
     script = """echo plain; echo '{"t": 1, "kind": "step"}'; printf 'last words' >&2; exit 3"""
-    for _ in range(20):  # the exit must not overtake the words that explain it
+    for _ in range(20):  # the exit must not overtake the program's last lines
         received = Received()
         process = machine.spawn("sh", argv=["sh", "-c", script], on_message=received.message,
                                 on_exit=received.exit)
@@ -240,7 +240,7 @@ def test_a_program_that_does_not_end_in_time(machine: RemoteMachine) -> None:
     assert process.wait(SOON) == -signal.SIGKILL
 
 
-# --- what blocks ---------------------------------------------------------------------------------
+# --- blocking calls ------------------------------------------------------------------------------
 
 
 def test_a_request_that_blocks_blocks_no_other(machine: RemoteMachine, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_call_that_is_late_means_that_the_machine_is_lost(
 
 
 def full_pipe(fifo: Path) -> int:
-    """Return a descriptor of a FIFO into which nothing more can be written."""
+    """Return a descriptor of a full FIFO."""
     end = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
     with suppress(BlockingIOError):
         while True:
@@ -287,7 +287,7 @@ def test_who_waits_in_a_call_that_changes_something(
     os.mkfifo(other)
     reader = full_pipe(fifo)
     try:
-        reading = machine.begin("read", str(other))  # waits too, but changes nothing
+        reading = machine.begin("read", str(other))  # waits, too, but changes nothing
         writing = machine.begin("write", str(fifo), "x")
         wait_until(lambda: machine.waiting() == ["write"])
     finally:
@@ -299,7 +299,7 @@ def test_who_waits_in_a_call_that_changes_something(
     reading.result(SOON)
 
 
-# --- the line ------------------------------------------------------------------------------------
+# --- the connection ------------------------------------------------------------------------------
 
 
 def send(agent: LocalAgent, *messages: Mapping[str, Any]) -> None:
@@ -338,7 +338,7 @@ def test_what_was_on_its_way_at_a_restore_has_no_answer(
     b"{\"epoch\": 1, \"id\": 5, \"do\": \"write\", \"args\": {\"path\": \"/tm",
 ])
 def test_garbage_is_survived(agent: LocalAgent, machine: RemoteMachine, garbage: bytes) -> None:
-    agent.line.sendall(garbage)  # the last: a line cut by a restore; sync() begins a new one
+    agent.line.sendall(garbage)  # the last one: a line cut by a restore; sync() begins a new line
     machine.connection.sync(SOON)
     assert machine.run(["echo", "still here"]).stdout == "still here\n"
     assert machine.waiting() == []
@@ -417,7 +417,7 @@ def test_comm_may_hold_anything(comm: str) -> None:
 
 
 def stage(top: Path, line: str, **files: str) -> None:
-    """Put a task into a staged /proc."""
+    """Add a task to a fake /proc."""
     top.mkdir(parents=True, exist_ok=True)
     (top / "stat").write_text(line)
     for name, text in files.items():
@@ -430,7 +430,7 @@ def test_a_scan_tells_who_worked_and_who_is_blocked(tmp_path: Path) -> None:
     stage(tmp_path / "40", stat_line(40, "scst (usr) 1", "R", parent=2, ticks=5 * tick))
     stage(tmp_path / "41", stat_line(41, "idle", parent=2, ticks=9 * tick))
     stage(tmp_path / "50", stat_line(50, "sh", ticks=7), wchan="")
-    (tmp_path / "51").mkdir()  # it has gone since the directory was read
+    (tmp_path / "51").mkdir()  # the task exited after the directory was read
     (tmp_path / "uptime").write_text("1 1")
     scan = TaskScan(str(tmp_path))
     assert scan()["threads"] == []

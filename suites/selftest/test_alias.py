@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
 """An alias of LIO: no suite depends on a target's name."""
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from suites.selftest.collected import SUITES, collect
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_suite_collects_for_an_alias(suite: str) -> None:
-    """As many scenarios as for LIO, in the same order, with the alias's name in their ids."""
+    """The alias has as many scenarios as LIO, in the same order, with its name in their ids."""
     renamed = [each.replace(f"{ORIGINAL}-", f"{ALIAS}-", 1) if each.startswith(f"{ORIGINAL}-")
                else each for each in collect(ORIGINAL)[suite]]
     assert list(collect(ALIAS)[suite]) == renamed

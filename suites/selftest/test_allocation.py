@@ -1,4 +1,4 @@
-"""Allocations that fail: what is written where, who is marked, what is counted and said."""
+"""Failing allocations: files written, tasks marked, failures counted and reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytest_plugins = ["suites.selftest.test_plugin"]
 
 
 class Tree:
-    """A directory that passes for /sys/kernel and /proc, and a real shell."""
+    """A directory in place of /sys/kernel and /proc, and a real shell."""
 
     def __init__(self, top: Path) -> None:
         self.top = top
@@ -39,29 +39,29 @@ class Tree:
             (top / "slab" / cache / "failslab").write_text("0\n")
 
     def run(self, script: str) -> str:
-        """Run a script on it to its end."""
+        """Run a script on the directory and return its output."""
         moved = script.replace("/sys/kernel", str(self.top)).replace("/proc/", f"{self.top}/proc/")
         return subprocess.run(["sh", "-ec", moved], check=True, capture_output=True,
                               text=True).stdout
 
     def read(self, path: str) -> str:
-        """Return what was written to a file."""
+        """Return a file's stripped content."""
         return (self.top / path).read_text().strip()
 
     def marked(self, pattern: str) -> set[str]:
-        """Return which of the files say 1."""
+        """Return the files that match a pattern and contain 1."""
         return {str(path.relative_to(self.top)) for path in self.top.glob(pattern)
                 if path.read_text().strip() == "1"}
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """Give a tree."""
+    """Provide a tree."""
     return Tree(tmp_path)
 
 
 def test_the_targets_own_threads_are_marked(tree: Tree) -> None:
-    (tree.top / "proc/9/task/9").mkdir(parents=True)  # one that ends meanwhile
+    (tree.top / "proc/9/task/9").mkdir(parents=True)  # a task that exits during the script
     tree.run(WAYS["failslab"].arm(("iscsi_t", "scst3 o"), ()))
     assert tree.marked("proc/*/task/*/make-it-fail") == {
         f"proc/{number}/task/{number}/make-it-fail" for number in (1, 2, 4)}
@@ -109,7 +109,7 @@ def test_a_deployment_has_its_own_allocations_fail(tmp_path: Path) -> None:
     staged.machine.files["/sys/kernel/debug/failslab/times"] = f"{MANY}\n"
     assert not running.done
     staged.machine.files["/sys/kernel/debug/failslab/times"] = f"{MANY - 1}\n"
-    assert running.done  # the first one: now the device is taken away
+    assert running.done  # the first failure: now the device is taken away
     running.finish(0.1)
     staged.deployment.heal("failslab", 1.0)
     injected = staged.recorder.history().first("fault", "injected")
@@ -139,7 +139,7 @@ class Kernel:
         self.tree = tree
 
     def run(self, argv: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
-        """Run a script on it."""
+        """Run a script on the tree."""
         moved = argv[-1].replace("/sys/kernel", str(self.tree.top))
         done = subprocess.run(["sh", "-c", moved], check=check, capture_output=True, text=True)
         done.status = done.returncode  # type: ignore[attr-defined]
@@ -184,9 +184,9 @@ def test_a_pair_needs_what_its_kernel_has_to_have() -> None:
     needs = {pair.name: pair.needs for pair in PAIRS}
     assert needs["failslab+backend-close"].kernel == {"failslab"}
     assert needs["cpu-hog+backend-close"].kernel == frozenset()
-    assert "backend-close+failslab" not in needs  # of which nothing would be seen
+    assert "backend-close+failslab" not in needs  # its effect could not be observed
     assert needs["failslab+backend-close"].on(traits_of("lio"))
-    # tgtadm's orders would be refused.
+    # tgtadm's requests would be refused.
     assert not needs["failslab+backend-close"].on(traits_of("tgt"))
 
 
@@ -216,7 +216,7 @@ def test_what_the_kernel_lacks_is_skipped(
 
     monkeypatch.setattr("fixtures.guest_pool.GuestPool.lacks", lacks)
     result = desk.run("-rs")
-    if machine == "is lost":  # running it says so
+    if machine == "is lost":  # the scenario itself then reports the lost machine
         result.assert_outcomes(passed=3)
         return
     result.assert_outcomes(passed=2, skipped=1)

@@ -1,4 +1,4 @@
-"""The host's side of a backend, with backends that cooperate, refuse, hang and die."""
+"""The host's side of a backend, with backends that cooperate, refuse, hang and exit."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from suites.selftest.fakes import FakeMachine, FakeProgram, Script, cooperative,
 from targets.backend.client import BackendProcess
 
 SOON = 5.0
-"""Seconds that nothing here needs."""
+"""Seconds; no test here needs as many."""
 
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """Give something that closes what a test opens."""
+    """Provide an exit stack for the resources of a test."""
     with ExitStack() as opened:
         yield opened
 
 
 class Stage:
-    """A backend on a fake machine. ``program`` is the far end, ``backend`` the near one."""
+    """A backend on a fake machine. ``program``: the backend's end; ``backend``: the host's end."""
 
     def __init__(
         self, stack: ExitStack, tmp_path: Path, script: Script = cooperative,
@@ -42,12 +42,12 @@ class Stage:
         self.program = self.machine.programs[0]
 
     def kinds(self) -> list[str]:
-        """Return what the history holds of the backend."""
+        """Return the kinds of the recorded backend events."""
         return [event.kind for event in self.recorder.history().select("backend")]
 
 
 def took(action: Callable[[], Any]) -> float:
-    """Return how long an action takes that raises one of the families."""
+    """Return the seconds that an action takes to raise a StfError."""
     began = time.monotonic()
     with pytest.raises(StfError):
         action()
@@ -168,6 +168,6 @@ def test_the_end_of_one_that_lives(stack: ExitStack, tmp_path: Path) -> None:
 
 def test_one_that_survives_its_killing(stack: ExitStack, tmp_path: Path) -> None:
     stage = Stage(stack, tmp_path)
-    stage.machine.verbs["signal"] = lambda pid, number: None  # in D state it stays
+    stage.machine.verbs["signal"] = lambda pid, number: None  # a process in D state does not end
     with pytest.raises(MachineLostError, match="has not ended"):
         stage.backend.end(0.05)

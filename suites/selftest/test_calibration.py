@@ -1,4 +1,4 @@
-"""The guest's speed by its backend's spins, and commands' durations in spins."""
+"""The guest's speed, measured by its backend's spins, and command durations in spins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from targets.backend.calibration_guest import EVERY, Calibration, spin
 
 
 def spins(*seconds: float | None) -> Story:
-    """Return a story with commands, beside each of which the work took so long, or was not done."""
+    """Return a history with commands and their spins' seconds; None: no spin was measured."""
     story = Story()
     for number, each in enumerate(seconds):
         story.at(float(number), "backend", "step", point="EXEC", action="received", handle=number,
@@ -37,12 +37,12 @@ def test_the_work_is_done_beside_some_commands() -> None:
 
 
 def test_a_command_is_told_in_the_spin_beside_it() -> None:
-    story = spins(0.001, 0.002, None, 0.001, 0.001)  # the host is half as fast for the second
+    story = spins(0.001, 0.002, None, 0.001, 0.001)  # the host is half as fast for this one
     for handle, seconds in enumerate((0.005, 0.010, 0.5, 0.006, 0.007)):
         action = "held" if handle == 4 else "answered"
         story.at(handle + seconds, "backend", "step", point="EXEC", action=action, handle=handle)
     figures = {name: figure.value for name, figure in service_figures(story.history()).items()}
-    assert figures["service_count"] == 4  # what was held took as long as it was held
+    assert figures["service_count"] == 4  # a held command is not counted: the hold adds time
     assert figures["service_spins"] == pytest.approx(5.0)
     assert figures["service_p25"] == pytest.approx(0.006)
     assert service_figures(spins().history())["service_spins"].value is None

@@ -21,7 +21,7 @@ PNG = b"\x89PNG"
 
 
 def save(story: Story, folder: Path) -> None:
-    """Write a story's history into a scenario's directory."""
+    """Write a history into a scenario's directory."""
     text = "".join(event.to_json() + "\n" for event in story.history().events)
     (folder / "history.jsonl").write_text(text)
 

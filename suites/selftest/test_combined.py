@@ -1,4 +1,4 @@
-"""Combinations: the order in which a disturbance and a teardown are done, and undone."""
+"""Combinations: the order in which a disturbance and a teardown are fired and undone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SILENT = PARTITIONS["partition-silent-late"]
 
 
 def done(disturbance: Disturbance, order: Order = Order.FIRST) -> list[str]:
-    """Return what a combination with a SIGKILL does and undoes, and what is settled behind it."""
+    """Return the recorded actions of a combination with a SIGKILL: fire, undo, settle."""
     subject, fault = FakeSubject(), Combined(disturbance, KILL, order)
     fault.fire(subject, 1.0)
     subject.done.append("fired")
@@ -48,7 +48,7 @@ def done(disturbance: Disturbance, order: Order = Order.FIRST) -> list[str]:
 def test_what_ends_behind_a_teardown(
     disturbance: Disturbance, before: list[str], settled: list[str],
 ) -> None:
-    """Its end is no part of the teardown, whose time is bounded."""
+    """The end of the disturbance is not part of the teardown, whose time is bounded."""
     assert done(disturbance) == [
         *before, "SIGKILL", "fired", "take_device_away", "undone", *settled]
     assert done(disturbance, Order.SECOND) == [
@@ -109,7 +109,7 @@ def test_what_is_done_by_initiators_and_by_the_network(
 
 
 def test_no_fault_only_raises() -> None:
-    """Every fault of the catalogue has its own fire and undo."""
+    """Every fault in the catalogue has its own fire and undo."""
     assert LOST_WRITE.name in FAULTS
     assert not [name for name, fault in FAULTS.items() if "WrongUsageError" in
                 fault.fire.__code__.co_names]

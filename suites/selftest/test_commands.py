@@ -1,4 +1,4 @@
-"""Chosen commands: their CDBs, their sense data, and the program that issues them."""
+"""Single commands: their CDBs, their sense data, and the program that issues them."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ def test_a_reset_that_the_initiator_refuses(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def agent() -> Iterator[LocalAgent]:
-    """Give an agent on this host, whose clock is known."""
+    """Provide an agent on this host with a known clock."""
     with local_agent() as running:
         running.machine.connection.sync(SOON)
         yield running
 
 
 def test_on_a_machine_whose_disk_refuses_them(agent: LocalAgent, tmp_path: Path) -> None:
-    """A file is no SCSI disk: SG_IO says so (ENOTTY), for each command, and the job ends well."""
+    """SG_IO on a file, which is not a SCSI disk, fails with ENOTTY; the job ends without error."""
     disk = Disk("none", "8:0", "2:0:0:0", "STF x")
     commands = [Command("TEST UNIT READY", 6 * "00"), RESET]
     with Recorder(tmp_path / "history.jsonl") as recorder:

@@ -1,4 +1,4 @@
-"""Comparison of two runs: ranks, verdicts, times; and how often noise cries wolf."""
+"""Comparison of two runs: ranks, verdicts, times, and the rate of false alarms from noise."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ VALUES = some.lists(some.integers(0, 30).map(float), min_size=2, max_size=15)
 DISTINCT = some.lists(some.floats(0.001, 10), min_size=6, max_size=20, unique=True)
 
 
-# --- ranks, by scipy's measure --------------------------------------------------------------------
+# --- ranks, compared with scipy's -----------------------------------------------------------------
 
 
 @given(DISTINCT)
@@ -140,7 +140,7 @@ def test_one_failure_among_500() -> None:
 
 
 class Bench:
-    """Runs with known noise: of each repetition, and of what all a run's scenarios share."""
+    """Runs with known noise: per repetition, and common to all scenarios of a run."""
 
     def __init__(self, seed: int, *, repetition: float = 0.2, run: float = 0.02) -> None:
         self.random = random.Random(seed)
@@ -151,7 +151,10 @@ class Bench:
         self, *, scenarios: int = 16, times: int = 1, slower: float = 1.0, only: str = "",
         measure: str = "service_p25",
     ) -> list[Sample]:
-        """Run; ``slower``: how many times longer it takes (``only`` in one scenario)."""
+        """Return the samples of a new run.
+
+        ``slower``: factor on ``measure``, in the scenario ``only`` if given.
+        """
         self.runs += 1
         shared = {name: self.random.gauss(0, self.run) for name in MEASURES}
         return [
@@ -163,7 +166,7 @@ class Bench:
 
 
 def on_a_host(samples: list[Sample], spin: float) -> list[Sample]:
-    """Return samples of a host on which a spin takes so many seconds; work, in that proportion."""
+    """Return samples of a host with a given spin time in seconds; durations scale with it."""
     return [replace(sample, figures={**(sample.figures or {}), SPIN: spin, **{
         name: (sample.figure(name) or 0.0) * spin for name in CALIBRATED}}) for sample in samples]
 

@@ -1,4 +1,4 @@
-"""The host's end of an agent's line, and what it makes of an agent that misbehaves."""
+"""The host's end of an agent's connection, and its behaviour when the agent misbehaves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from suites.selftest.fakes import FakeMachine
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Iterator[FakeMachine]:
-    """Give a machine that answers."""
+    """Provide a machine that answers."""
     with FakeMachine(tmp_path / "console") as machine:
         yield machine
 
@@ -69,7 +69,7 @@ def test_what_was_said_before_a_restore_is_not_heard_after_it(fake: FakeMachine)
     with pytest.raises(MachineLostError):
         fake.connection.sync(0.05)
     fake.emit({"pid": 7, "exit": 2, "t": 0})
-    fake.emit({"synced": 1, "t": 0})  # an earlier epoch's
+    fake.emit({"synced": 1, "t": 0})  # of an earlier epoch
     fake.emit({"pid": 7, "exit": 3, "t": 0})
     fake.answers_sync = True
     fake.connection.sync(1.0)
@@ -124,7 +124,7 @@ def test_a_machine_that_reads_nothing_does_not_stop_the_host(
 
 
 def test_messages_of_several_threads_do_not_mix(fake: FakeMachine) -> None:
-    text = "x" * (1 << 20)  # more than the line takes at once
+    text = "x" * (1 << 20)  # more than the socket buffers
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda number: fake.machine.write(str(number), text, deadline=5.0), range(4)))
     assert sorted((verb, args["path"]) for verb, args in fake.requested) == [

@@ -1,4 +1,4 @@
-"""The console's watcher: everything of a quiet console, and what matters of a flooded one."""
+"""The console's watcher: all lines of a quiet console, the reports of a flooded one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOISE = "it is getting wet in here"
 
 
 def watched(path: Path, content: bytes, wanted: str = "") -> History:
-    """Return the history of a console that gets this content."""
+    """Return the history recorded from a console with this content."""
     path.touch()
     with (Recorder(path.with_suffix(".jsonl")) as recorder,
           ConsoleWatcher(path, 0, recorder, lambda: 1.0) as watcher):
@@ -29,7 +29,7 @@ def watched(path: Path, content: bytes, wanted: str = "") -> History:
 
 
 def lines(history: History) -> list[str]:
-    """Return the recorded lines as they came."""
+    """Return the recorded lines in recorded order."""
     return [event.data["text"] for event in history.select("console", "line")]
 
 
@@ -95,8 +95,11 @@ CUT = (LOGS / "../recorded/warning-in-a-flood-6.1.log").resolve()
 
 
 def test_a_report_cut_by_a_flood_keeps_its_order(tmp_path: Path) -> None:
-    """A message that begins in the middle of a line has the host's time, not its own: sorted by
-    time, its lines were in disorder and the WARNING lost its function (seen in a guest)."""
+    """The numbers of the lines keep the order of a report that a flood cuts.
+
+    A message that begins in the middle of a line has the host's time, not its own. Sorted by time,
+    its lines were out of order and the WARNING lost its function (seen in a guest).
+    """
     marked = b"stf: scenario x begins\n" + CUT.read_bytes() + b"\nstf: scenario x ends\n"
     history = watched(tmp_path / "console", marked, "x ends")
     scenario = Event(0.0, "harness", "scenario", {"id": "x"})

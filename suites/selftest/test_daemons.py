@@ -1,4 +1,4 @@
-"""Signals to a target's daemon, and what a fault of one is paired with."""
+"""Signals to a target's daemon, and the faults that a daemon fault is combined with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAEMON = Daemon("targetd", "/run/targetd.pid")
 
 
 class StagedMachine:
-    """A machine with a daemon, which some signals end. ``deaf``: it ends of none."""
+    """A machine with a daemon that SIGKILL ends. ``deaf``: no signal ends it."""
 
     def __init__(self, deaf: bool = False) -> None:
         self.deaf = deaf
@@ -28,16 +28,16 @@ class StagedMachine:
         self.sent: list[str] = []
 
     def read(self, path: str) -> str:
-        """Read the pid file."""
+        """Return the content of the pid file."""
         assert path == DAEMON.pid_file
         return "7\n"
 
     def exists(self, path: str) -> bool:
-        """Tell whether pid file and process are there."""
+        """Return whether the pid file or the process exists."""
         return path == DAEMON.pid_file or (path == "/proc/7" and self.alive)
 
     def run(self, argv: Sequence[str], *, check: bool = True) -> Completed:
-        """Send a signal."""
+        """Record a signal."""
         self.sent.append(" ".join(argv))
         self.alive = self.deaf or argv[1] != "-KILL"
         return Completed(tuple(argv), 0, "", "")
@@ -77,15 +77,15 @@ def test_a_daemon_of_one_target_is_not_paired_with_a_teardown_of_another() -> No
     stop = next(each for each in DISTURBANCES if each.name == "scstd-stop")
     paired = {pair.teardown.name for pair in PAIRS if pair.disturbance is stop}
     assert {"lun-delete", "backend-kill", "lun-clear"} <= paired
-    assert "target-delete-force" not in paired  # tgt's
+    assert "target-delete-force" not in paired  # a fault of tgt
     for pair in PAIRS:
         assert isinstance(pair.disturbance, TargetOperation)
         assert cannot(pair.disturbance, pair.teardown, pair.order) is None
-        assert pair.needs is not None  # both can be had of one target
+        assert pair.needs is not None  # one target supports both
 
 
 def test_what_is_held_waits_for_the_teardown() -> None:
-    """A disturbance that lets it go when it comes alone does not when it is one of two."""
+    """A disturbance that releases held commands on its own does not do so in a combination."""
     pair = next(each for each in PAIRS if each.name == "scstd-stop+lun-delete")
     assert isinstance(pair.disturbance, TargetOperation)
     assert pair.disturbance.held is Held.ANSWERED

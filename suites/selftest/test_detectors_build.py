@@ -1,4 +1,4 @@
-"""Building the module with the planted defects: the headers' packages, and where they end up."""
+"""The build of the module with planted defects: the headers' packages and their location."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORDS = {
 
 @pytest.fixture(autouse=True)
 def apt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let apt know these packages only."""
+    """Replace apt: only these packages are known."""
     def show(package: str) -> list[dict[str, str]]:
         return [RECORDS[package]] if package in RECORDS else []
 

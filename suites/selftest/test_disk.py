@@ -32,14 +32,14 @@ BLOCKS = 4096
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[RamDisk]:
-    """Give a disk of 2 MiB."""
+    """Provide a disk of 2 MiB."""
     with RamDisk(str(tmp_path / "medium"), BLOCKS * BLOCK, BLOCK,
                  vendor="STF", product="RAM disk", serial="one") as made:
         yield made
 
 
 def cdb6(opcode: int, lba: int, blocks: int) -> bytes:
-    """Return a 6-byte CDB, padded as kernels hand it over."""
+    """Return a 6-byte CDB, padded to 16 bytes as kernels do."""
     return (struct.pack(">IBx", opcode << 24 | lba, blocks & 0xFF)).ljust(16, b"\0")
 
 
@@ -199,7 +199,7 @@ def test_block_limits(disk: RamDisk) -> None:
     assert struct.unpack_from(">I", data, 20) == (MAX_FILL,)
     assert struct.unpack_from(">I", data, 28) == (PAGE // BLOCK,)
     assert struct.unpack_from(">Q", data, 36) == (MAX_FILL,)
-    assert data[5] == 0xFF  # blocks of a COMPARE AND WRITE
+    assert data[5] == 0xFF  # MAXIMUM COMPARE AND WRITE LENGTH, in blocks
 
 
 def test_logical_block_provisioning(disk: RamDisk) -> None:
@@ -214,7 +214,7 @@ def test_capacity(disk: RamDisk) -> None:
     data = accepted(disk.control(long))
     assert len(data) == 32
     assert struct.unpack_from(">QI", data) == (BLOCKS - 1, BLOCK)
-    assert BLOCK << (data[13] & 0xF) == PAGE  # physical blocks
+    assert BLOCK << (data[13] & 0xF) == PAGE  # physical block size
     assert data[14] & 0xC0 == 0xC0  # LBPME, LBPRZ
 
 
@@ -276,7 +276,7 @@ def test_write_same_fills(disk: RamDisk) -> None:
     disk.data[:] = b"x" * disk.size
     accepted(disk.control(cdb10(0x41, 1, 2), b"ab" * 256))
     assert bytes(disk.data[BLOCK:3 * BLOCK]) == b"ab" * BLOCK
-    accepted(disk.control(cdb16(0x93, 2, BLOCKS - 2, flags=1)))  # NDOB, more than one piece
+    accepted(disk.control(cdb16(0x93, 2, BLOCKS - 2, flags=1)))  # NDOB; needs more than one fill
     assert not any(disk.data[2 * BLOCK:])
     assert bytes(disk.data[:BLOCK]) == b"x" * BLOCK
     assert direction(cdb16(0x93, flags=1)) == "none"
@@ -318,7 +318,7 @@ def test_unmap_of_nothing_at_the_very_end(disk: RamDisk) -> None:
 
 @pytest.fixture(params=[512, 4096, 2 * PAGE])
 def thin(request: pytest.FixtureRequest) -> Iterator[RamDisk]:
-    """Give a disk of 64 pages whose medium lies where it does in a guest."""
+    """Provide a disk of 64 pages with its medium in /dev/shm, as in a guest."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, RamDisk(
         f"{folder}/medium", 64 * PAGE, request.param, vendor="STF", product="p", serial="s",
     ) as made:
@@ -326,7 +326,7 @@ def thin(request: pytest.FixtureRequest) -> Iterator[RamDisk]:
 
 
 def statuses(disk: RamDisk, lba: int = 0, allocation: int = 255) -> list[tuple[int, int, int]]:
-    """Return (LBA, blocks, provisioning status) as GET LBA STATUS tells them."""
+    """Return (LBA, blocks, provisioning status) of each GET LBA STATUS descriptor."""
     cdb = struct.pack(">BBQIxx", 0x9E, 0x12, lba, allocation)
     data = accepted(disk.control(cdb))
     reported, = struct.unpack_from(">I", data)
@@ -437,13 +437,13 @@ def test_sanitize(disk: RamDisk) -> None:
 
 
 CORES = {0x5E, 0x5F}
-"""What the targets' cores answer for: PERSISTENT RESERVE IN and OUT."""
+"""Opcodes that the targets' cores execute: PERSISTENT RESERVE IN and OUT."""
 
 
 def report_opcodes(
     disk: RamDisk, options: int, opcode: int = 0, action: int = 0, allocation: int = 4096
 ) -> bytes:
-    """Return the answer to REPORT SUPPORTED OPERATION CODES."""
+    """Return the data of REPORT SUPPORTED OPERATION CODES."""
     return accepted(disk.control(
         struct.pack(">BBBBHIxx", 0xA3, 0x0C, options, opcode, action, allocation)))
 
@@ -519,7 +519,7 @@ OPERATIONS = st.lists(st.tuples(
 
 
 def carry_out(disk: RamDisk, model: bytearray, operation: tuple[str, int, int, int]) -> None:
-    """Give the disk a command (what, LBA, blocks, byte), and do to the model what it means."""
+    """Execute a command (kind, LBA, blocks, byte) on the disk and on the model."""
     what, lba, blocks, byte = operation
     start, end = lba * BLOCK, (lba + blocks) * BLOCK
     data, block = bytes([byte]) * (end - start), bytes([byte]) * BLOCK

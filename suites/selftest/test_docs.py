@@ -1,4 +1,4 @@
-"""The documents: every generated part has all its entries, every page is there."""
+"""The documents: every generated part is complete, and every page exists."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ README_WORDS = 900
 
 
 def marked() -> set[str]:
-    """Return the generated parts that some page has."""
+    """Return the generated parts that occur in a page."""
     return {name for page in PAGES for name in MARKER.findall(page.read_text(encoding="utf-8"))}
 
 

@@ -1,5 +1,4 @@
-"""Evidence of a stall, without a guest: what is asked, how it is kept, and what is said of what
-is missing."""
+"""Evidence of a stall, without a guest: requests, files kept, and notes on missing evidence."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ STUCK_UNLINK = {
 
 
 class Views:
-    """As much of a deployment as evidence asks for."""
+    """The part of a deployment that evidence uses."""
 
     kernel_threads = ("iscsi_trx",)
 
@@ -43,7 +42,7 @@ class Views:
         self._views = views
 
     def views(self) -> Mapping[str, str | Sequence[str]]:
-        """Return what the test wants, or raise it."""
+        """Return the test's views, or raise its exception."""
         if isinstance(self._views, Exception):
             raise self._views
         return self._views
@@ -51,7 +50,7 @@ class Views:
 
 @pytest.fixture
 def evidence(tmp_path: Path) -> Evidence:
-    """Provide an empty folder of evidence."""
+    """Provide an empty evidence folder."""
     found = Evidence.of(tmp_path)
     found.path.mkdir()
     return found
@@ -67,7 +66,7 @@ def spec(tmp_path: Path, name: str = "6.1") -> GuestSpec:
 
 
 def collected(fake: FakeMachine, deployment: Any, evidence: Evidence) -> bool:
-    """Ask a fake machine."""
+    """Collect the agent's views from a fake machine."""
     fake.verbs["stacks"] = lambda comms: [{**STUCK_UNLINK, "cpu": 0.5}]
     fake.verbs.setdefault(
         "slurp", lambda patterns: {pattern: "1\n" for pattern in patterns if "*" not in pattern})

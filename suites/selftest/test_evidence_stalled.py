@@ -1,4 +1,4 @@
-"""A stalled guest kept as files: what is recorded, what is refused, and how QEMU is started."""
+"""A stalled guest kept as files: the record, refusals, and QEMU's command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from results.store import write_json
 
 @pytest.fixture
 def spec(tmp_path: Path) -> GuestSpec:
-    """Provide a guest whose files are all there."""
+    """Provide a guest with all its files."""
     modules = tmp_path / "kernel/lib/modules/6.1.0"
     modules.mkdir(parents=True)
     for name in ("bzImage", "root.ext4", "busybox"):

@@ -1,4 +1,4 @@
-"""Fetching symbols, on a package made here; and the constants that the tables are read with."""
+"""Fetching symbols, on a package built here; and the constants used to read the tables."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def package(tmp_path: Path, files: list[str]) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Provide an empty cache and apt's answers about one package."""
+    """Provide an empty cache and fake apt records of one package."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(symbols, "debian_package", lambda series: ("linux-image-6.1.0-56", "1-1"))
     monkeypatch.setattr(symbols, "apt_show",

@@ -1,4 +1,4 @@
-"""What each fault may lead to: numbers and outcomes, as they are agreed, in one table."""
+"""The expectations of each fault: numbers and outcomes, as agreed, in one table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IN_EXEC: dict[tuple[str, ...], str] = {
     LOST: "backend-close backend-kill backend-term backend-exit backend-unregister backend-fork "
           "backend-stop-kill",
 }
-"""Outcomes of a command that is held in EXEC, but for GOOD, combinations and wrong answers."""
+"""Outcomes of a command held in EXEC, without GOOD, combinations and wrong answers."""
 
 GRACE = {
     **dict.fromkeys((
@@ -36,20 +36,20 @@ GRACE = {
     "storage-stall-longer": 20.0,
     "netem-delay": 1.0, "netem-loss": 3.0, "netem-burst-loss": 6.0, "netem-reorder": 1.0,
 }
-"""Seconds, of faults that are no partition and no combination; 0 of those that are not here."""
+"""Grace in seconds, of faults other than partitions and combinations; 0 if not listed."""
 
 TEARDOWN_GRACE = {"cpu-hog": 6.0, "backend-starved": 6.0, "memory-pressure": 12.0,
                   "failslab": 2.0, "failslab-caches": 2.0, "fail-page-alloc": 2.0}
-"""Seconds, of a teardown beside a disturbance."""
+"""Grace in seconds of a teardown during a disturbance."""
 
 
 def expected(name: str, state: State = State.EXEC, target: str = "scst") -> Expected:
-    """Return what a fault may lead to."""
+    """Return the expectation of a fault on a WRITE."""
     return FAULTS[name].expected(state, traits_of(target), "write")
 
 
 def single() -> list[str]:
-    """Return the faults that are no combination."""
+    """Return the names of the faults that are not combinations."""
     return [name for name in FAULTS if "+" not in name]
 
 

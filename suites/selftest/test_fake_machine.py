@@ -1,4 +1,4 @@
-"""Machines that panic, fall silent, are slow or vanish: what is said of them, and how soon."""
+"""Machines that panic, fall silent, are slow or vanish: the reported cause, and its delay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOON = 5.0
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Iterator[FakeMachine]:
-    """Give a machine that answers."""
+    """Provide a machine that answers."""
     with FakeMachine(tmp_path / "guest.console") as machine:
         yield machine
 
@@ -63,7 +63,7 @@ def test_silence_is_bounded(fake: FakeMachine) -> None:
     with pytest.raises(MachineLostError):
         fake.machine.exists("/")
     assert IMPATIENT.step <= time.monotonic() - began < SOON
-    assert fake.alive  # nobody has hung up: it can be looked at from outside
+    assert fake.alive  # the connection is still open: the machine can be inspected from outside
 
 
 def test_a_machine_that_vanishes_keeps_nobody_waiting(fake: FakeMachine) -> None:
@@ -87,7 +87,7 @@ def test_the_console_is_heard_although_the_agent_is_silent(
         assert not watcher.wait_for("from before", 0.01)
         with fake.console.open("a") as file:
             file.write("without a stamp, and cut off")
-    first, *panic = recorder.history().events  # in the order of their times
+    first, *panic = recorder.history().events  # in order of time
     assert (first.time, first.data["text"]) == (5.0, "without a stamp, and cut off")
     assert [event.data["text"].partition("] ")[2] for event in panic] == list(PANIC)
     assert all(event.time == pytest.approx(time.monotonic(), abs=SOON) for event in panic)
@@ -97,13 +97,13 @@ def test_the_console_is_heard_although_the_agent_is_silent(
 
 
 HELD = "taint is 0\n" + "".join(f"memory {field} 1000\n" for field in FREE)
-"""What a machine answers that is asked what is held."""
+"""The machine's output when its resources are sampled."""
 
 
 def run(
     fake: FakeMachine, tmp_path: Path, deploy: Callable[..., Any], fault: str = "backend-close",
 ) -> Judgement:
-    """Run a scenario on the fake machine; see that its records are kept."""
+    """Run a scenario on the fake machine; check that its records are kept."""
     record = ScenarioRecord(tmp_path / "record")
     record.path.mkdir()
     fake.verbs["run"] = lambda argv, stdin: {"status": 0, "stdout": HELD, "stderr": ""}

@@ -1,4 +1,4 @@
-"""A recorded run in other people's formats, by their own measure, whatever is in its words."""
+"""A recorded run in other tools' formats, checked by their schemas, with hostile text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHILDREN = {
     "properties": {"property"},
     "testcase": {"skipped", "error", "failure", "system-out", "system-err"},
 }
-"""What may stand in what, by the schema of Jenkins' xunit-plugin (junit-10.xsd)."""
+"""Allowed child elements, by the schema of Jenkins' xunit-plugin (junit-10.xsd)."""
 
 ATTRIBUTES = {
     "testsuites": {"name", "time", "tests", "failures", "errors"},
@@ -39,7 +39,7 @@ ATTRIBUTES = {
 
 
 def check_junit(path: Path) -> ET.Element:
-    """Return the test suite of a file that has the schema's elements and attributes only."""
+    """Check elements and attributes of a file against the schema; return its test suite."""
     root = ET.parse(path).getroot()
     for node in root.iter():
         assert set(node.attrib) <= ATTRIBUTES.get(node.tag, set()), node.tag
@@ -52,7 +52,7 @@ def check_junit(path: Path) -> ET.Element:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Provide a run with every outcome, a torn one and hostile words."""
+    """Provide a run with every outcome, a truncated verdict and hostile text."""
     path = make_run(tmp_path / "runs", "2026-a", {
         "lio-6.1-pass": "PASS", "lio-6.1-fail": "FAIL", "lio-6.1-unknown": "UNKNOWN",
         "lio-6.1-known": "KNOWN", "lio-6.1-fixed": "FIXED", "lio-6.1-cut": ""},

@@ -1,4 +1,4 @@
-"""What sick guests taught: samples and traces as they really come."""
+"""Samples and traces as recorded in failing guests."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def sampled(story: Story, samples: list[tuple[float, float, float, float]]) -> N
 @pytest.mark.parametrize(("samples", "verdict"), [
     # lio-6.1 on a host with a load of 9: the walk over /proc took from 10 to 300 ms
     ([(0.758, 0.54, 0.543, 0.0), (0.688, 0.75, 0.755, 0.0)], Verdict.FAIL),
-    # a thread that gives way, among others that want the guest's CPUs
+    # a thread that yields, on a guest whose CPUs are contended
     ([(0.528, 0.43, 0.565, 0.126), (0.58, 0.54, 0.553, 0.01)], Verdict.FAIL),
     ([(0.536, 0.24, 0.547, 0.319), (0.536, 0.56, 0.631, 0.063)], Verdict.FAIL),
-    # one that works a little and waits for a CPU most of the time
+    # a thread that works a little and waits for a CPU most of the time
     ([(0.536, 0.1, 0.547, 0.44), (0.536, 0.1, 0.547, 0.44)], Verdict.PASS),
-    # one that rests
+    # a thread that is idle part of the time, or always
     ([(0.536, 0.4, 0.5, 0.0), (0.536, 0.4, 0.5, 0.0)], Verdict.PASS),
     ([(0.536, 0.0, 0.0, 0.0), (0.536, 0.0, 0.0, 0.0)], Verdict.PASS),
 ])
@@ -49,7 +49,7 @@ def test_who_spins(samples: list[tuple[float, float, float, float]], verdict: Ve
 
 
 def test_an_oops_turns_tracing_off_and_no_command_is_late_for_it() -> None:
-    """oops_enter(), kernel/panic.c: what was in flight is never seen to end."""
+    """oops_enter(), kernel/panic.c: the trace never shows the end of in-flight commands."""
     story = healthy()
     io(story, 50, 15.0, None)
     assert story.verdict("deadline") is Verdict.FAIL
@@ -98,18 +98,18 @@ def test_a_console_that_reports_when_all_else_is_silent_is_believed() -> None:
 
 
 class Holder:
-    """A machine whose target gives one object back at every look."""
+    """A machine whose target frees one object at every sample."""
 
     def __init__(self, objects: int) -> None:
         self.objects = objects
         self.argv: list[str] = []
 
     def now(self) -> float:
-        """Return some time."""
+        """Return a constant time."""
         return 1.0
 
     def run(self, argv: list[str], **_: Any) -> Completed:
-        """Say what is held, as SCRIPT does."""
+        """Return the resources in SCRIPT's output format."""
         self.argv = argv
         words = [f"slab tcmu_cmd_cache {self.objects}", "module tcm_loop 1", "taint is 12288",
                  *(f"memory {field} 10" for field in FREE), "memory MemTotal 999"]
@@ -118,7 +118,7 @@ class Holder:
 
 
 def watched(machine: Any, tmp_path: Any, deadline: float) -> list[dict[str, Any]]:
-    """Record a baseline of no objects and what is there after; return both."""
+    """Record a baseline of no objects, then the machine's objects; return all samples."""
     with Recorder(tmp_path / "history.jsonl") as recorder:
         watcher = ResourceWatcher(machine, recorder, ("tcmu_cmd_cache", "x"), ("tcm_loop",))
         objects, machine.objects = machine.objects, 0

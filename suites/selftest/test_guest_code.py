@@ -1,4 +1,4 @@
-"""Guest code: its path shows where it runs, and it needs nothing that a guest has not."""
+"""Guest code: its path shows where it runs, and it imports only modules present in a guest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHIPPED = {name for name, _ in guest_code(PROJECT)}
 
 
 def in_guest(path: Path) -> bool:
-    """Tell by its path whether a module runs in the guest only."""
+    """Return whether a module runs in the guest only, by its path."""
     return any(part.endswith("_guest") for part in path.with_suffix("").parts)
 
 
@@ -32,7 +32,7 @@ HOST = sorted(
 
 
 def imported(name: str) -> Iterator[str]:
-    """Yield the modules that a module imports, dotted."""
+    """Yield the dotted names of the modules that a module imports."""
     for node in ast.walk(ast.parse((PROJECT / name).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -49,7 +49,7 @@ def project_files(dotted: str) -> list[str]:
 
 
 def closure(name: str) -> set[str]:
-    """Return the paths of all modules of the project that a module imports, itself included."""
+    """Return the paths of all project modules that a module imports, itself included."""
     found, left = set(), [name]
     while left:
         one = left.pop()
@@ -77,7 +77,7 @@ def test_guest_code_imports_what_the_guest_has(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOST)
 def test_host_code_runs_no_guest_code(name: str) -> None:
-    """The host imports constants of the agent's at most: its name, and its port's."""
+    """The host imports at most constants of the agent: its name, and its port's."""
     guests = {path for dotted in imported(name) for path in project_files(dotted)
               if in_guest(Path(path))}
     assert guests <= {"fixtures/machine/agent_guest.py"}

@@ -1,4 +1,4 @@
-"""A guest ends whatever QEMU still says; a disk is one only when the block layer is done."""
+"""A guest ends after any error of its monitor; a disk is ready when the block layer is done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from targets.target import Address, Transport
 
 
 class Ended:
-    """Whatever a guest holds: notes that it was closed; ``words``: what closing raises."""
+    """A resource of a guest: records its close. ``words``: exception that closing raises."""
 
     def __init__(self, words: type[Exception] | None = None) -> None:
         self.closed = False
@@ -29,7 +29,7 @@ class Ended:
 def test_a_guest_stops_however_its_monitor_ends(
     words: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A QEMU that was killed ends its monitor in the middle of a word (EOFError)."""
+    """A killed QEMU ends its monitor's output in the middle of a message (EOFError)."""
     guest: Any = Guest.__new__(Guest)
     guest.connection, guest._eye, guest._monitor = Ended(), Ended(), Ended(words)
     killed: list[bool] = []
@@ -39,7 +39,7 @@ def test_a_guest_stops_however_its_monitor_ends(
 
 
 class Sysfs:
-    """A machine with one disk of which only some files are there yet."""
+    """A machine with one disk whose sysfs files are partly missing."""
 
     def __init__(self, *missing: str) -> None:
         self.missing = missing
@@ -57,7 +57,7 @@ class Sysfs:
 
 @pytest.mark.parametrize("missing", ["/dev/sda", "/sys/block/sda/queue/nomerges"])
 def test_a_disk_that_is_still_being_set_up_is_none_yet(missing: str) -> None:
-    """Between sd's probe and the end of device_add_disk() there is a name but no queue."""
+    """Between sd's probe and the end of device_add_disk() the disk has a name but no queue."""
     address = Address(Transport.LOOPBACK, 0, "STF", "serial", scsi_host=0)
     ready: Any = Sysfs()
     assert disk.wait_for_disk(ready, 0, address, 0.1).name == "sda"

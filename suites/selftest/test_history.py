@@ -1,4 +1,4 @@
-"""The history survives what a crash leaves of its file, and the judge survives any history."""
+"""A history is read from a file truncated by a crash, and the judge accepts any history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = settings(
 
 
 def lines(story: Story) -> bytes:
-    """Return a story as history.jsonl holds it."""
+    """Return a history as the bytes of history.jsonl."""
     return "".join(event.to_json() + "\n" for event in story.history().events).encode()
 
 

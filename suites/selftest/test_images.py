@@ -1,5 +1,4 @@
-"""What is built once and kept: the cache under two runs, an interruption and a full disk; and
-the initramfs, as other programs read it."""
+"""The cache under two runs, an interruption, a full disk; the initramfs read by other tools."""
 
 from __future__ import annotations
 
@@ -27,18 +26,18 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the user's cache out of it; return where it lies instead."""
+    """Provide a temporary cache directory instead of the user's."""
     monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}/cache")
     return tmp_path / "cache/scsi-target-faults"
 
 
 def write(folder: Path) -> None:
-    """Be a build."""
+    """Write the file that a build would."""
     (folder / "built").write_text("whole")
 
 
 def names(folder: Path) -> list[str]:
-    """Return what is in a folder but locks."""
+    """Return the names of a folder's files other than locks."""
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
@@ -90,7 +89,7 @@ print((build_once("images", "k", build) / "built").read_text(), flush=True)
 
 
 def start(log: Path, seconds: float) -> subprocess.Popen[str]:
-    """Start a run that builds for some seconds."""
+    """Start a process whose build takes some seconds."""
     return subprocess.Popen([sys.executable, "-c", RUN, str(log), str(seconds)], cwd=PROJECT,
                             stdout=subprocess.PIPE, text=True)
 
@@ -129,7 +128,7 @@ def test_a_cache_that_cannot_be_written(home: Path) -> None:
 
 
 class Usage(NamedTuple):
-    """What shutil.disk_usage() returns, in bytes."""
+    """The return value of shutil.disk_usage(), in bytes."""
 
     total: int
     used: int
@@ -159,7 +158,7 @@ def test_space_that_suffices(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
     require_space(100, "it")
-    assert requested == [home.parent.parent]  # the nearest that is there
+    assert requested == [home.parent.parent]  # the nearest existing directory
 
 
 def test_the_cache_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -207,11 +206,11 @@ def test_no_mmdebstrap(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 CPIO: list[str] | None = next(
     ([found, *words] for name, *words in (["cpio"], ["busybox", "cpio"])
      if (found := shutil.which(name))), None)
-"""A program that reads cpio archives, if there is one."""
+"""Command of a program that reads cpio archives, if installed."""
 
 
 def unpacked(data: bytes, folder: Path) -> Path:
-    """Unpack an archive by somebody else's program."""
+    """Unpack an archive with an independent program."""
     if CPIO is None:
         pytest.skip("neither cpio nor busybox here")
     folder.mkdir()
@@ -236,7 +235,7 @@ def test_an_archive_is_read_by_others(tmp_path: Path) -> None:
 
 @pytest.fixture
 def guest(tmp_path: Path) -> tuple[Kernel, Image]:
-    """Give a kernel with all that a guest boots with, and an image's busybox."""
+    """Provide a kernel with all modules that a guest's boot needs, and an image's busybox."""
     tree = tmp_path / "modules"
     (tree / "kernel").mkdir(parents=True)
     for name in ("virtio", "virtio_pci", "virtio_console", "ext4", "crc32c_generic",
@@ -273,7 +272,7 @@ def test_the_guests_code_needs_nothing_that_the_guest_has_not(tmp_path: Path) ->
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     modules = ", ".join(("fixtures.machine.agent_guest", *ZYGOTE_MODULES))
-    done = subprocess.run(  # -S: no packages but Python's own
+    done = subprocess.run(  # -S: no packages except Python's own
         [sys.executable, "-S", "-c", f"import {modules}"], cwd=tmp_path, capture_output=True,
         text=True, check=False, env={"PYTHONDONTWRITEBYTECODE": "1"})
     assert done.stderr == ""

@@ -1,4 +1,4 @@
-"""The index: what it holds, whatever the runs' folders look like, and who reads it at once."""
+"""The index: its content for any state of the runs' folders, and its concurrent readers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Outcomes = dict[str, str]
 
 
 def verdict(scenario: str, outcome: str, **figures: float) -> dict[str, Any]:
-    """Return what verdict.json holds."""
+    """Return the content of a verdict.json."""
     word = {"KNOWN": "FAIL", "FIXED": "PASS"}.get(outcome, outcome)
     return {
         "scenario": scenario, "verdict": word, "outcome": outcome, "decided_by": "ledger",
@@ -38,7 +38,7 @@ def make_run(
     results: Path, name: str, outcomes: Outcomes, *, version: str = "1", ended: bool = True,
     figures: dict[str, float] | None = None,
 ) -> Path:
-    """Make the folder of a run; a scenario without an outcome was under way."""
+    """Make the folder of a run; a scenario with outcome "" was in progress."""
     run = results / name
     run.mkdir(parents=True)
     record: dict[str, Any] = {
@@ -59,13 +59,13 @@ ONE = {"lio-6.1-a": "PASS", "lio-6.1-a~2": "FAIL", "lio-6.12-b": "KNOWN"}
 
 
 def outcomes(results: Path, run: str = "2026-a") -> dict[str, str]:
-    """Return what the index says of a run's folders."""
+    """Return the outcomes that the index holds, by the run's scenario folders."""
     with opened(results) as connection:
         return {each.folder: each.outcome for each in queries.samples(connection, run)}
 
 
 def test_times_under_another_command_line_of_the_kernel_teach_nothing(tmp_path: Path) -> None:
-    """A kernel with slub_debug is slower: no noise is learned from it."""
+    """A kernel with slub_debug is slower: its times are not used to estimate noise."""
     for name, words in (("2026-a", None), ("2026-b", "slub_debug=FZPU"), ("2026-c", None)):
         run = make_run(tmp_path, name, ONE, figures={"teardown_time": 1.5})
         record = json.loads((run / "run.json").read_text())

@@ -1,4 +1,4 @@
-"""Initiators beside the load's, and the disturbances they cause, against tgtd."""
+"""Initiators in addition to the load's, and the disturbances they cause, against tgtd."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from targets.target import Address, Transport
 
 @pytest.fixture
 def agent() -> Iterator[LocalAgent]:
-    """Give an agent on this host, whose clock is known."""
+    """Provide an agent on this host with a known clock."""
     with local_agent() as running:
         running.machine.connection.sync(SOON)
         yield running
@@ -33,30 +33,30 @@ def agent() -> Iterator[LocalAgent]:
 
 @pytest.fixture
 def tgtd() -> Iterator[Tgtd]:
-    """Give a target."""
+    """Provide a target."""
     with running_tgtd() as running:
         yield running
 
 
 class Context(SimpleNamespace):
-    """As much of a ScenarioContext as initiators and disturbances use."""
+    """The part of a ScenarioContext that initiators and disturbances use."""
 
     must = staticmethod(ScenarioContext.must)
 
     def expect(self, what: str, met: bool, seen: str = "", clause: str = "") -> bool:
-        """Keep an expectation."""
+        """Record an expectation; return whether it was met."""
         self.expected[what] = met
         assert clause, what
         return met
 
     def note(self, kind: str, **data: Any) -> None:
-        """Keep a note."""
+        """Record a note."""
         self.notes.append((kind, data))
 
 
 @pytest.fixture
 def initiators(agent: LocalAgent, tgtd: Tgtd, tmp_path: Path) -> Iterator[Initiators]:
-    """Give initiators of tgtd's LUN, of which "a" and "b" are logged in."""
+    """Provide initiators of tgtd's LUN, with "a" and "b" logged in."""
     address = Address(Transport.ISCSI, LUN, "STF", None, tgtd.portal, tgtd.iqn)
     deployment = SimpleNamespace(address=address, removal_waits=lambda: False)
     with Recorder(tmp_path / "history.jsonl") as recorder:
@@ -73,7 +73,7 @@ def initiators(agent: LocalAgent, tgtd: Tgtd, tmp_path: Path) -> Iterator[Initia
 
 
 def issue(initiators: Initiators) -> Sessions:
-    """Issue a WRITE of both initiators."""
+    """Issue a WRITE on both initiators; return their sessions once both are issued."""
     for name in "ab":
         initiators.issuer(name, ("GOOD",), "SBC-4")(CommandJob("write", 1).commands(BLOCK))
     sessions = initiators.sessions
@@ -82,7 +82,7 @@ def issue(initiators: Initiators) -> Sessions:
 
 
 def expectations(initiators: Initiators) -> dict[str, bool]:
-    """Return the expectations so far, and whether each was met."""
+    """Return the recorded expectations, and whether each was met."""
     context: Any = initiators.ctx
     found: dict[str, bool] = context.expected
     return found
@@ -98,7 +98,7 @@ def test_initiators_of_a_lun_share_its_program(initiators: Initiators) -> None:
 def test_the_end_of_a_nexus(
     initiators: Initiators, tgtd: Tgtd, action: str, states: str | None,
 ) -> None:
-    """Ends its own command, where the initiator ends it, and no other's."""
+    """The end of a nexus ends its own command, as the initiator does it, and no other command."""
     ending = NexusEnd(initiators, "a", action, "c")
     with tgtd.io_held():
         sessions = issue(initiators)
@@ -120,7 +120,7 @@ def test_one_that_has_not_begun_does_not_end(initiators: Initiators) -> None:
 
 
 def test_settled_after_an_error(initiators: Initiators) -> None:
-    """Takes the step, records its error, and raises the first one."""
+    """The step is taken, its error is recorded, and the first error is raised."""
     context: Any = initiators.ctx
     fetched: list[str] = []
     initiators.lun.held = SimpleNamespace(  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""A run that is interrupted anywhere leaves what its page can be made of, whole scenarios first."""
+"""A run interrupted at any point leaves enough for its page: complete scenarios first."""
 
 from __future__ import annotations
 
@@ -85,12 +85,14 @@ SECOND = "lio-6.1-iscsi-exec-write4-backend-close"
 THIRD = "lio-6.1-iscsi-exec-write4-backend-kill"
 
 BOUND = 120.0
-"""Seconds for a pytest of three staged scenarios on a busy machine: a tool's bound."""
+"""Seconds for a pytest run of three scripted scenarios on a busy machine."""
 
 
 def begin(top: Path, results: Path, *options: str) -> subprocess.Popen[str]:
-    """Run three staged scenarios in a pytest of their own, which hears SIGINT even if these tests
-    were begun in the background of a shell."""
+    """Start a pytest run of three scripted scenarios.
+
+    It receives SIGINT even if these tests run in the background of a shell.
+    """
     (top / "conftest.py").write_text(CONFTEST)
     (top / "test_suite.py").write_text(SUITE)
     return subprocess.Popen(
@@ -103,7 +105,7 @@ def begin(top: Path, results: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def until(path: Path, program: subprocess.Popen[str]) -> None:
-    """Wait until a file is there."""
+    """Wait until a file exists; fail if the program exits first."""
     deadline = time.monotonic() + BOUND
     while not path.exists():
         assert program.poll() is None, program.communicate()[0]
@@ -112,7 +114,7 @@ def until(path: Path, program: subprocess.Popen[str]) -> None:
 
 
 def latest(results: Path) -> Path:
-    """Return the run."""
+    """Return the folder of the run."""
     return (results / "latest").resolve()
 
 
@@ -124,7 +126,7 @@ def test_what_had_finished_is_on_the_page(tmp_path: Path, number: signal.Signals
     program.send_signal(number)
     output, _ = program.communicate(timeout=BOUND)
     run = latest(tmp_path / "results")
-    if number == signal.SIGINT:  # the plugin was asked to stop, and has written it
+    if number == signal.SIGINT:  # SIGINT stops the plugin, which then writes the report
         assert f"report: {run / page.PAGE}" in output
         assert (run / page.PAGE).exists()
     shown = Page(page.write(run))
@@ -153,7 +155,7 @@ def test_a_run_that_ends_by_itself_has_its_page(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of 256 KiB; skip where none can be mounted."""
+    """Provide a file system of 256 KiB; skip where none can be mounted."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(
@@ -169,12 +171,12 @@ def small(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_leaves_what_had_been_written(
     tmp_path: Path, small: Path, room: int,
 ) -> None:
-    """The disk is full at ever other places: while a history, a verdict or the page is written."""
+    """The disk fills up at different points: while a history, a verdict or the page is written."""
     (small / "ballast").write_bytes(bytes(room << 10))
     program = begin(tmp_path, small / "results", "--repeat", "3")
     output, _ = program.communicate(timeout=BOUND)
     assert program.returncode in {1, 4}, output
-    assert " failed" not in output.splitlines()[-1]  # never the target's failure
+    assert " failed" not in output.splitlines()[-1]  # a full disk is never the target's failure
     if program.returncode == 4:
         assert "cannot be written" in output
         return

@@ -1,4 +1,4 @@
-"""What iscsi-test-cu prints is understood, and compared as the conformance suite says."""
+"""Parsing of iscsi-test-cu's output, and its comparison as the conformance suite does it."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ PASSED, SKIPPED, FAILED, HUNG = Outcome.PASSED, Outcome.SKIPPED, Outcome.FAILED,
 
 
 class Printer:
-    """A machine whose programs print what they were told to, by the words of their command."""
+    """A machine whose programs print preset output, selected by a word of their command."""
 
     def __init__(self, printed: dict[str, str]) -> None:
         self.printed = printed
         self.ran: list[list[str]] = []
 
     def run(self, argv: list[str], **_: object) -> Completed:
-        """Print."""
+        """Record a command and return its preset output."""
         self.ran.append(argv)
         text = next((text for word, text in self.printed.items() if word in argv), "")
         return Completed(tuple(argv), 0, text, "")

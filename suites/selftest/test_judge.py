@@ -1,4 +1,4 @@
-"""The judge composes what the checkers say, and no crash of one becomes a pass."""
+"""The judge combines the checkers' verdicts, and a crashed checker never yields a pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
 
 
 def checks(*verdicts: Verdict) -> list[Check]:
-    """Return checks with these verdicts, named by their number."""
+    """Return checks with these verdicts, named by their index."""
     return [Check(str(number), verdict, "") for number, verdict in enumerate(verdicts)]
 
 

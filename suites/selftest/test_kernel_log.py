@@ -1,8 +1,8 @@
-"""The kernel log reader on logs kept as files, each with what must be read out of it.
+"""The kernel log reader on logs kept as files, each with its expected reports.
 
 ``logs/staged`` holds logs written by hand in the kernel's formats, ``logs/recorded`` logs of real
-guests. Beside ``NAME.log`` lies ``NAME.toml``: one ``[[report]]`` for each report in order, with
-the fields that matter; none for a log of a healthy kernel.
+guests. Beside ``NAME.log`` is ``NAME.toml``: one ``[[report]]`` for each report in order, with the
+fields to compare; none for the log of a healthy kernel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KNOWN_FIELDS = {"kind", "title", "frame", "task", "cpu", "time"}
 
 
 def expected(log: Path) -> list[dict[str, object]]:
-    """Return what must be read out of a log."""
+    """Return the expected reports of a log."""
     reports: list[dict[str, object]] = tomllib.loads(log.with_suffix(".toml").read_text())["report"]
     return reports
 

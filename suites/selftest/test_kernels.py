@@ -1,4 +1,4 @@
-"""Kernels: a developer's directory and what can be wrong with it, modules and their order."""
+"""Kernels: a developer's directory and its possible errors, modules and their order."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ kernel/lib/loop.ko.xz: kernel/lib/crc32c-a.ko.xz
 
 
 def quiet(_: str) -> None:
-    """Tell nobody."""
+    """Discard a message."""
 
 
 @pytest.fixture
 def top(tmp_path: Path) -> Path:
-    """Give a directory as a kernel developer's build leaves it."""
+    """Provide a directory as a kernel developer's build leaves it."""
     tree = tmp_path / "kernel/lib/modules" / RELEASE
     tree.mkdir(parents=True)
     (tree / "modules.dep").write_text(DEPENDS)
@@ -53,7 +53,7 @@ def top(tmp_path: Path) -> Path:
 
 
 def refusal(top: Path) -> str:
-    """Return what is said of a directory that is no kernel: one line."""
+    """Return the one-line error for a directory that is not a kernel."""
     with pytest.raises(WrongUsageError) as raised:
         find_kernel(str(top), quiet)
     words = str(raised.value)
@@ -119,7 +119,7 @@ def test_an_unknown_kernel(name: str) -> None:
 
 
 def loaded(top: Path, *names: str) -> list[str]:
-    """Return the names of the modules to load for others, in order."""
+    """Return the names of the modules to load for these modules, in order."""
     return [module_name(path.name)
             for path in find_kernel(str(top), quiet).module_files(*names)]
 
@@ -193,7 +193,7 @@ def test_a_disk_of_modules_is_made_once_and_again_when_they_change(
     assert tree_disk(tree, "changed") != disk
 
 
-# --- Debian's -------------------------------------------------------------------------------------
+# --- Debian's kernels -----------------------------------------------------------------------------
 
 RECORDS = {
     "linux-image-amd64": "Package: linux-image-amd64\nVersion: 6.1.9-1\n"
@@ -205,7 +205,7 @@ RECORDS = {
 
 
 def apt(argv: list[str]) -> str:
-    """Be apt-cache show."""
+    """Replace apt-cache show."""
     if argv[2] not in RECORDS:
         raise MachineLostError("E: No packages found")
     return RECORDS[argv[2]]

@@ -1,4 +1,4 @@
-"""Known issues: by signature only, and only when nothing else is wrong."""
+"""Known issues: matched by signature only, and only if there is no other failure."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def write(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def issues(tmp_path: Path) -> tuple[KnownIssue, ...]:
-    """Return the one issue of ENTRY."""
+    """Provide the one issue of ENTRY."""
     return load(write(tmp_path, ENTRY))
 
 
 def judgement(*failed: tuple[str, Signature], scenario: str = "scst-6.1-a") -> Judgement:
-    """Return a judgement with a check that passed and a failed one for each name."""
+    """Return a judgement with a passed check, and a failed check for each name."""
     names = dict.fromkeys(name for name, _ in failed)
     checks = [
         Check(name, Verdict.FAIL, "", signatures=[each for key, each in failed if key == name])
@@ -66,7 +66,7 @@ def outcome(
     found: Judgement, issues: tuple[KnownIssue, ...], target: str = "scst",
     version: str | None = "3.10.0 9f00", kernel: str = "6.1.176",
 ) -> Outcome:
-    """Return the outcome once the issues have been applied."""
+    """Return the outcome after the issues are applied."""
     return apply(found, issues, target, version, kernel).outcome
 
 
@@ -109,7 +109,11 @@ def test_what_follows_from_it_may_be_there(issues: tuple[KnownIssue, ...]) -> No
 def test_any_other_failure_is_one(
     issues: tuple[KnownIssue, ...], failed: list[tuple[str, Signature]],
 ) -> None:
-    """Another check, a second thing, another kind, half an anchor, only what follows, elsewhere."""
+    """Signatures that differ from the issue's are a failure.
+
+    Another check, a second thing, another kind, half an anchor, only a consequence, the signature
+    in another check.
+    """
     assert outcome(judgement(*failed), issues) is Outcome.FAIL
 
 
@@ -143,7 +147,7 @@ def test_it_applies_to_some_versions(
 
 @pytest.mark.parametrize("target", ["scst", "lio"])
 def test_a_target_may_be_a_pattern(tmp_path: Path, target: str) -> None:
-    """What the initiator does wrong, it does with every target."""
+    """A fault of the initiator occurs with every target."""
     text = ENTRY.replace('target = "scst"', 'target = "*"').replace('"3.10.*"', '"*"')
     found = judgement(("threads", SPIN))
     assert outcome(found, load(write(tmp_path, text)), target) is Outcome.KNOWN
@@ -248,7 +252,7 @@ FAULT = Signature("general protection fault", ("llist_reverse_order",))
 def test_what_writes_over_memory_is_known_by_what_the_kernel_says(
     checks: list[tuple[str, Signature]], known: bool,
 ) -> None:
-    """Anything may fail of it; that the fault was staged is no consequence of it."""
+    """An overwrite may cause any failure, but not an unmet expectation that the fault was sent."""
     found = judgement(*checks, scenario="scst-6.1-trap-a")
     assert outcome(found, (WILD,)) is (Outcome.KNOWN if known else Outcome.FAIL)
     elsewhere = judgement(*checks, scenario="scst-6.1-smoke")

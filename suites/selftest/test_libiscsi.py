@@ -1,4 +1,4 @@
-"""libiscsi from Python, against tgtd on loopback; what tgtd would not do is done on the wire."""
+"""libiscsi from Python, against tgtd on loopback; a relay changes PDUs where tgtd would not."""
 
 from __future__ import annotations
 
@@ -55,24 +55,24 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 def read(block: int, blocks: int = 8, *, room: int | None = None) -> Request:
-    """Return a READ(10), with room for another number of bytes."""
+    """Return a READ(10). ``room``: bytes of its buffer, by default those of its blocks."""
     return Request(struct.pack(">BxIxHx", 0x28, block, blocks),
                    blocks * BLOCK if room is None else room, b"", LUN)
 
 
 def write(block: int, data: bytes, *, blocks: int | None = None) -> Request:
-    """Return a WRITE(16), of another number of blocks than its data have."""
+    """Return a WRITE(16). ``blocks``: its transfer length, by default that of its data."""
     count = len(data) // BLOCK if blocks is None else blocks
     return Request(struct.pack(">BxQIxx", 0x8A, block, count), 0, data, LUN)
 
 
 def login(session: Session) -> None:
-    """Take the unit attention that a new session is given."""
+    """Take the unit attention of a new session."""
     done(session, TUR)
 
 
 def done(session: Session, request: Request) -> Command:
-    """Issue a command and return it ended."""
+    """Issue a command and return it when it has ended."""
     command = session.issue(request)
     assert session.wait([command], SOON)
     return command
@@ -80,20 +80,20 @@ def done(session: Session, request: Request) -> Command:
 
 def managed(session: Session, function: TaskMgmtFunc, command: Command | None = None
             ) -> TaskManagement:
-    """Ask for a task management function and return it ended."""
+    """Request a task management function and return it when it has ended."""
     each = session.manage(function, lun=LUN, command=command)
     assert session.wait([each], SOON)
     return each
 
 
 def balanced(session: Session) -> bool:
-    """Tell whether a session's ledger is in order, and nothing has been left in its hands."""
+    """Return whether a session's ledger is consistent and no command is left open."""
     return (session.ledger.pending == len(session.pending) == 0 and not session.ledger.faults
             and not session.open)
 
 
 def until(reached: Callable[[], bool]) -> None:
-    """Wait for what another process or thread does."""
+    """Wait until a condition of another process or thread holds."""
     deadline = time.monotonic() + SOON
     while not reached():
         assert time.monotonic() < deadline
@@ -101,12 +101,12 @@ def until(reached: Callable[[], bool]) -> None:
 
 
 def accept_and_close(server: socket.socket) -> None:
-    """Close the first connection that comes."""
+    """Close the first incoming connection."""
     server.accept()[0].close()
 
 
 def descriptors() -> int:
-    """Return how many this process has."""
+    """Return the number of this process's open descriptors."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -117,21 +117,21 @@ def rss() -> int:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Tgtd]:
-    """Give a tgtd that tests leave as they find it."""
+    """Provide a tgtd for all tests, which leave its state unchanged."""
     with running_tgtd() as running:
         yield running
 
 
 @pytest.fixture
 def tgtd() -> Iterator[Tgtd]:
-    """Give a tgtd of the test's own."""
+    """Provide a tgtd of the test's own."""
     with running_tgtd() as running:
         yield running
 
 
 @pytest.fixture
 def session(shared: Tgtd) -> Iterator[Session]:
-    """Give a session whose commands must all have had one ending when the test is over."""
+    """Provide a session; check at the end that each command has ended exactly once."""
     with Session(Login(shared.portal, shared.iqn), SOON) as opened:
         login(opened)
         yield opened
@@ -140,14 +140,14 @@ def session(shared: Tgtd) -> Iterator[Session]:
 
 @pytest.fixture
 def relay(shared: Tgtd) -> Iterator[Relay]:
-    """Give a wire to the shared target that can be edited."""
+    """Provide an editable relay to the shared target."""
     with Relay(shared.portal) as running:
         yield running
 
 
 @pytest.fixture
 def wired(shared: Tgtd, relay: Relay) -> Iterator[Session]:
-    """Give a session over that wire."""
+    """Provide a session over the relay."""
     with Session(Login(relay.portal, shared.iqn), SOON) as opened:
         login(opened)
         yield opened
@@ -247,11 +247,11 @@ IN_TGT = {
     TaskMgmtFunc.TARGET_WARM_RESET: TaskMgmtResponse.TMF_NOT_SUPPORTED,
     TaskMgmtFunc.TARGET_COLD_RESET: TaskMgmtResponse.TMF_NOT_SUPPORTED,
 }
-"""What tgt 1.0.85 answers with commands in EXEC: it lets them end, and then there are none."""
+"""Responses of tgt 1.0.85 for commands in EXEC: it completes them first, so no task is left."""
 
 
 def ask(session: Session, function: TaskMgmtFunc, command: Command) -> TaskManagement:
-    """Ask for a function that is to end a command."""
+    """Request a function that is meant to end a command."""
     if function is TaskMgmtFunc.ABORT_TASK:
         return session.manage(function, command=command)
     return session.manage(function, lun=LUN)
@@ -273,7 +273,7 @@ def test_what_tgt_answers(shared: Tgtd, session: Session, function: TaskMgmtFunc
 @pytest.mark.parametrize("function", [
     each for each in TaskMgmtFunc if each is not TaskMgmtFunc.CLEAR_ACA])
 def test_what_a_function_ends(wired: Session, relay: Relay, function: TaskMgmtFunc) -> None:
-    """The wire keeps the answers to four commands back, and says FUNCTION COMPLETE."""
+    """The relay holds the responses to four commands back and answers FUNCTION COMPLETE."""
     kept: list[bytes] = []
 
     def edit(way: Way, pdu: bytes) -> list[bytes]:
@@ -295,7 +295,7 @@ def test_what_a_function_ends(wired: Session, relay: Relay, function: TaskMgmtFu
         Ending.ABORTED if command in ended else None for command in commands]
     assert {command.ended for command in ended} == {requested.ended}
     assert later.ending is Ending.ANSWERED
-    # An aborted command that is answered after all has ended twice.
+    # An aborted command that is answered afterwards has ended twice.
     relay.edit = lambda way, pdu: [*kept, pdu] if way is Way.TARGET else [pdu]
     done(wired, TUR)
     assert len(wired.ledger.faults) == len(ended)
@@ -312,7 +312,7 @@ def test_abort_task_needs_a_command(session: Session) -> None:
 
 @pytest.mark.parametrize("digest", HeaderDigest)
 def test_header_digests(tgtd: Tgtd, digest: HeaderDigest) -> None:
-    """The relay checks every header's digest once it has been negotiated."""
+    """The relay checks the digest of every header once header digests are negotiated."""
     tgtd.update("HeaderDigest", "CRC32C,None")
     with (Relay(tgtd.portal) as relay,
           Session(Login(relay.portal, tgtd.iqn, header_digest=digest), SOON) as session):
@@ -323,14 +323,14 @@ def test_header_digests(tgtd: Tgtd, digest: HeaderDigest) -> None:
     offered = text(relay.sent(Way.INITIATOR, LOGIN)[0])["HeaderDigest"]
     agreed = text(relay.sent(Way.TARGET, LOGIN_RESPONSE)[-1])["HeaderDigest"]
     assert offered == digest.name.replace("NONE", "None").replace("_", ",")
-    assert agreed in offered.split(",")  # tgt takes its own preference, not the initiator's
+    assert agreed in offered.split(",")  # tgt uses its own preference, not the initiator's
     assert balanced(session)
 
 
 @pytest.mark.parametrize("immediate_data", [True, False])
 @pytest.mark.parametrize("initial_r2t", [True, False])
 def test_how_data_go_out(tgtd: Tgtd, immediate_data: bool, initial_r2t: bool) -> None:
-    """RFC 7143 13.10 and 13.11: with the command, unsolicited, or when they are asked for."""
+    """RFC 7143 13.10 and 13.11: data with the command, unsolicited, or solicited by R2T."""
     tgtd.update("InitialR2T", "No")
     with (Relay(tgtd.portal) as relay,
           Session(Login(relay.portal, tgtd.iqn, immediate_data=immediate_data,
@@ -363,10 +363,10 @@ def test_two_sessions(shared: Tgtd) -> None:
 
 
 def test_reinstatement(shared: Tgtd, wired: Session, relay: Relay) -> None:
-    """RFC 7143 6.3.5: a login with the same ISID ends the session that has it.
+    """RFC 7143 6.3.5: a login with the same ISID ends the existing session.
 
     tgt does so for logins through the security negotiation stage (login_security_done, iscsid.c),
-    when the session's commands have ended: here the wire keeps the answers.
+    when the session's commands have ended: here the relay holds their responses back.
     """
     relay.edit = lambda way, pdu: [] if opcode(pdu) == DATA_IN else [pdu]
     commands = [wired.issue(read(n)) for n in range(8)]
@@ -465,7 +465,7 @@ def test_cut_while_it_logs_out(wired: Session, relay: Relay) -> None:
     assert balanced(wired)
 
 
-# --- what goes wrong ------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 def test_the_target_is_killed(tgtd: Tgtd) -> None:
     before = descriptors()
@@ -514,7 +514,7 @@ def test_cut_while_data_go_out(wired: Session, relay: Relay) -> None:
 
 
 def test_answered_before_its_data_were_sent(wired: Session, relay: Relay) -> None:
-    """A target may end a write while data it has asked for are on their way (BUSY, here)."""
+    """A target may end a WRITE, here with BUSY, while its solicited data are in flight."""
     def edit(way: Way, pdu: bytes) -> list[bytes]:
         if opcode(pdu) != R2T:
             return [pdu]
@@ -567,7 +567,7 @@ def test_a_status_that_there_is_not(wired: Session, relay: Relay) -> None:
 
 
 def test_a_target_that_asks_for_a_logout(shared: Tgtd, wired: Session, relay: Relay) -> None:
-    """RFC 7143 11.9.1, event 1: the library logs out, and says nothing of what was in flight."""
+    """RFC 7143 11.9.1, event 1: the library logs out and does not complete commands in flight."""
     def edit(way: Way, pdu: bytes) -> list[bytes]:
         if opcode(pdu) != SCSI_RESPONSE:
             return [pdu]
@@ -584,12 +584,14 @@ def test_a_target_that_asks_for_a_logout(shared: Tgtd, wired: Session, relay: Re
 
 
 class AlarmError(Exception):
-    """What the handler of a signal raises."""
+    """Raised by the signal handler."""
 
 
 def test_what_is_raised_in_callbacks_is_seen(session: Session) -> None:
-    """Signals arrive while the library is at work (by the CPU time that it takes), and their
-    handler runs in its callbacks."""
+    """Exceptions raised in the library's callbacks reach the caller.
+
+    The signals arrive during the library's work, by its CPU time; their handler runs in callbacks.
+    """
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise AlarmError(frame.f_code.co_name if frame else "")
 
@@ -610,7 +612,7 @@ def test_what_is_raised_in_callbacks_is_seen(session: Session) -> None:
     assert session.wait(session.pending, SOON)
 
 
-# --- what it costs --------------------------------------------------------------------------------
+# --- cost -----------------------------------------------------------------------------------------
 
 def test_nothing_leaks(shared: Tgtd) -> None:
     address = Login(shared.portal, shared.iqn)
@@ -633,7 +635,7 @@ def test_nothing_leaks(shared: Tgtd) -> None:
 
 
 def test_the_guest_can_import_it(tmp_path: Path) -> None:
-    """With nothing but the standard library and what of the project a guest gets."""
+    """The standard library and the guest's part of the project suffice for the import."""
     for name, content in guest_code(PROJECT):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -35,11 +35,11 @@ CONSTANTS = {
 }
 
 C_TYPES = {None: "void", ctypes.c_int: "int", ctypes.c_uint32: "uint32_t"}
-"""What is no pointer."""
+"""C types of the ctypes other than pointers."""
 
 
 def statements() -> dict[str, int]:
-    """Return what is to be compared: C expressions with the values they have here."""
+    """Return the C expressions to compare, with the values that the Python side has."""
     expected = dict(CONSTANTS)
     for name, structure in STRUCTURES.items():
         expected[f"sizeof({name})"] = ctypes.sizeof(structure)
@@ -61,7 +61,7 @@ def statements() -> dict[str, int]:
 
 
 def test_headers(tmp_path: Path) -> None:
-    """Constants and layouts; and that every call compiles with the types it is declared with."""
+    """Constants and layouts match; every call compiles with its declared types."""
     compiler = shutil.which("gcc")
     if compiler is None or not HEADER.exists():
         pytest.skip("no gcc, or no libiscsi-dev")

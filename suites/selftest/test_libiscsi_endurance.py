@@ -1,4 +1,4 @@
-"""What libiscsi from Python costs: a million commands, and a race with iscsi-perf (in C)."""
+"""The cost of libiscsi from Python: a million commands, and a race with iscsi-perf (in C)."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ AVERAGE = re.compile(r"iops average (\d+) \(\d+ MB/s\) +\s*finished")
 
 @pytest.fixture
 def tgtd() -> Iterator[Tgtd]:
-    """Give a tgtd of the test's own."""
+    """Provide a tgtd of the test's own."""
     with running_tgtd() as running:
         yield running
 
 
 def reads() -> Iterator[Request]:
-    """Yield READ(16)s of 4 KiB, as iscsi-perf's: at random blocks."""
+    """Yield READ(16)s of 4 KiB at random blocks, like iscsi-perf's."""
     pick = random.Random(1).randrange
     while True:
         yield Request(struct.pack(">BxQIxx", 0x88, pick(SIZE // BLOCK - BLOCKS), BLOCKS),
@@ -43,7 +43,7 @@ def reads() -> Iterator[Request]:
 
 
 def writes_and_reads() -> Iterator[Request]:
-    """Yield a write of 4 KiB to every fourth READ(16)."""
+    """Yield commands of 4 KiB: one write, then three READ(16)s, and so on."""
     for number, request in enumerate(reads()):
         yield request if number % 4 else Request(
             b"\x8a" + request.cdb[1:], 0, bytes(BLOCKS * BLOCK), LUN)
@@ -77,7 +77,7 @@ def test_a_million_commands(tgtd: Tgtd) -> None:
 
 
 def ours(tgtd: Tgtd) -> float:
-    """Return our I/Os a second."""
+    """Return the I/Os per second of the session under test."""
     with Session(Login(tgtd.portal, tgtd.iqn), SOON) as session:
         login(session)
         began = time.monotonic()
@@ -89,7 +89,7 @@ def ours(tgtd: Tgtd) -> float:
 
 
 def theirs(tgtd: Tgtd) -> float:
-    """Return iscsi-perf's I/Os a second."""
+    """Return iscsi-perf's I/Os per second."""
     output = subprocess.run(
         ["iscsi-perf", "-r", "-m", str(DEPTH), "-b", str(BLOCKS), "-t", str(SECONDS),
          f"iscsi://{tgtd.portal}/{tgtd.iqn}/{LUN}"],
@@ -100,7 +100,7 @@ def theirs(tgtd: Tgtd) -> float:
 
 
 def test_race_with_iscsi_perf(tgtd: Tgtd) -> None:
-    """4 KiB random reads, 32 in flight, in turns on the same LUN."""
+    """4 KiB random reads, 32 in flight, alternately on the same LUN."""
     rounds = [(ours(tgtd), theirs(tgtd)) for _ in range(ROUNDS)]
     ratios = sorted(perf / mine for mine, perf in rounds)
     mine, perf = (statistics.median(each) for each in zip(*rounds, strict=True))

@@ -1,4 +1,4 @@
-"""Lies on a RAM disk, and how both backends tell them to their kernels."""
+"""Misbehaviour of a RAM disk, and its delivery by both backends to their kernels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OWNER = Owner("STF stf-stf0", 7)
 
 
 class Bench:
-    """Lies about a disk of 16 stamped blocks."""
+    """A misbehaving disk of 16 stamped blocks."""
 
     def __init__(self, medium: Path) -> None:
         self.disk = RamDisk(str(medium), 16 * BLOCK, 512, vendor="STF", product="p", serial="s")
@@ -43,7 +43,7 @@ class Bench:
             self.write(block)
 
     def write(self, block: int) -> How | None:
-        """Write a block's next version as the backends do; return what it was told."""
+        """Write a block's next version as the backends do; return the misbehaviour or None."""
         access = Access("write", block * 8, block * BLOCK, BLOCK)
         lie = self.lies.pick(block, WRITE_10, access) if self.lies.armed else None
         self.versions[block] += 1
@@ -54,20 +54,20 @@ class Bench:
         return None if lie is None else lie.how
 
     def read(self, block: int) -> dict[str, Any]:
-        """Read a block; return what it holds."""
+        """Read a block; return the stamp found in it."""
         access = Access("read", block * 8, block * BLOCK, BLOCK)
         lie = self.lies.pick(block, READ_10, access) if self.lies.armed else None
         return examine(bytes(self.lies.source(lie, access)), OWNER, block, 512)
 
     def wrong(self) -> dict[int, dict[str, Any]]:
-        """Return the blocks that are not as they were last written."""
+        """Return the blocks that differ from their last write."""
         found = {block: examine(bytes(self.disk.data[block * BLOCK:(block + 1) * BLOCK]),
                                 OWNER, block, 512) for block in range(16)}
         return {block: held for block, held in found.items()
                 if held != {"version": self.versions[block], "torn": False, "foreign": None}}
 
     def carried_out(self) -> list[dict[str, Any]]:
-        """Return the events of lies told."""
+        """Return the events of misbehaviour."""
         try:
             text = os.read(self._events, 1 << 16)
         except BlockingIOError:
@@ -119,7 +119,7 @@ def test_swap_takes_an_earlier_write_of_another_block(bench: Bench) -> None:
 
 def test_misread_gives_an_earlier_writes_data(bench: Bench) -> None:
     bench.lies.order("misread", 1)
-    assert bench.read(6)["version"] == 1  # nothing was written since
+    assert bench.read(6)["version"] == 1  # no write has occurred since the order
     bench.write(3)
     assert bench.read(3)["version"] == 2
     assert "of block 3, version 2" in bench.read(6)["foreign"]
@@ -172,7 +172,7 @@ def test_orders_that_cannot_be(bench: Bench, how: str, direction: str | None) ->
     assert not bench.lies.armed
 
 
-# the faults
+# faults
 
 
 @pytest.mark.parametrize("lie", MISBEHAVIOURS, ids=lambda lie: lie.name)
@@ -203,7 +203,7 @@ def uio(tmp_path: Path) -> Iterator[tcmu.Bench]:
 
 
 def stage(uio: tcmu.Bench, how: str, **order: Any) -> list[dict[str, Any]]:
-    """Hold two WRITEs, order a lie, release them; return the events of that."""
+    """Hold two WRITEs, order a misbehaviour, release them; return the resulting events."""
     uio.order("hold", point="EXEC", count=2)
     uio.run()
     for page, cmd_id in ((0, 11), (1, 12)):
@@ -298,7 +298,7 @@ def device(tmp_path: Path) -> Iterator[scst.Bench]:
 
 
 def write(device: scst.Bench, handle: int, lba: int) -> list[Any]:
-    """WRITE a block full of the handle's number."""
+    """WRITE a block filled with the handle's number."""
     lent, = device.work(scst.alloc(handle, 1))
     pbuf = lent.alloc_reply.pbuf
     device.memory.view(pbuf)[:scst.BLOCK] = bytes([handle]) * scst.BLOCK

@@ -1,4 +1,4 @@
-"""LIO's deployment on a machine made of a set of paths, where any one step fails or hangs."""
+"""LIO's deployment on a machine modelled as a set of paths; any one step may fail or hang."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LADDER = Ladder()
 
 
 class FakeProcess:
-    """A backend that is ready at once and answers every order."""
+    """A backend that is ready at once and answers every request."""
 
     pid = 1
 
@@ -43,7 +43,7 @@ class FakeProcess:
 
 
 class FakePending:
-    """A call that has ended, or never will."""
+    """A call that has ended, or never ends."""
 
     def __init__(self, outcome: Any) -> None:
         self._outcome = outcome
@@ -56,7 +56,7 @@ class FakePending:
 
 
 class FakeMachine:
-    """Keeps the paths that were made. ``trouble``: which call fails, counted from 0, and how."""
+    """Records the created paths. ``trouble``: index of the failing call, from 0, and its error."""
 
     release = "6.1.0-fake"
     address, interface = "127.0.0.1", "lo"
@@ -118,7 +118,7 @@ class FakeMachine:
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    """Give a recorder."""
+    """Provide a recorder."""
     with Recorder(tmp_path / "history.jsonl") as made:
         yield made
 
@@ -165,7 +165,7 @@ def test_a_late_step_is_named_and_the_rest_refused(recorder: Recorder) -> None:
     with pytest.raises(TargetFailedError, match=r"^unlink .*lun_0/backstore: not ended"):
         deployment.take_device_away()
     assert deployment.export.link in machine.paths
-    deployment.remove()  # the next attempt begins anew
+    deployment.remove()  # the next attempt starts from the beginning
     assert not machine.paths
 
 

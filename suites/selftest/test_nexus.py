@@ -1,4 +1,4 @@
-"""What two initiators may see of each other's deeds; the commands of the suite of odd ones."""
+"""Effects of one initiator's actions on another; the unusual commands of the commands suite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GONE = (("unanswered",), ("GOOD",), ("GOOD",))
 
 
 def seen(found: Ends) -> tuple[tuple[str, ...], ...]:
-    """Return all but the clause."""
+    """Return all fields except the clause."""
     return found.own, found.other, found.attention
 
 

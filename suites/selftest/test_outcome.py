@@ -1,4 +1,4 @@
-"""What a story expects, and how commands that were at the fault may end."""
+"""A scenario's expectations, and the possible ends of commands at the fault."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SENSE = {"status": 2, "host": 0, "driver": 8, "key": 5, "asc": 0x25, "ascq": 0, 
 
 def commanded(*answers: dict[str, object], allowed: tuple[str, ...] = ("CHECK CONDITION 05/25/00",),
               issued: int = 2) -> Story:
-    """Return a story with commands at the fault (14.0), answered at 14.5 and later."""
+    """Return a history with commands at the fault (14.0), answered from 14.5 on."""
     story = healthy()
     story = story.without("fault", "armed")
     story.at(13.5, "fault", "armed", fault="close", point="EXEC", count=issued, opcodes=None,
@@ -35,7 +35,7 @@ def commanded(*answers: dict[str, object], allowed: tuple[str, ...] = ("CHECK CO
 
 
 def check(story: Story) -> Check:
-    """Return what the checker of outcomes says."""
+    """Return the check of outcomes."""
     return story.check("outcome")
 
 
@@ -99,7 +99,7 @@ def test_a_status_with_reserved_bits_is_read_by_the_others() -> None:
 
 
 def own(allowed: list[str], **answer: object) -> Check:
-    """Return what is said of a command that has its own word of how it may end."""
+    """Return the check of commands that carry their own list of allowed outcomes."""
     story = commanded(allowed=())
     story.events = [replace(event, data={**event.data, "allowed": allowed})
                     if event.kind == "command" else event for event in story.events]
@@ -123,7 +123,7 @@ def test_a_residual_that_is_asked_for(count: int, verdict: Verdict) -> None:
 
 
 def citing(story: Story, clause: str) -> Story:
-    """Add a clause to what the fault may lead to."""
+    """Add a clause to the fault's expectation."""
     for event in story.events:
         if event.kind == "armed":
             event.data["expect"]["clause"] = clause
@@ -157,7 +157,7 @@ def test_an_unmet_expectation_cites_its_clause() -> None:
 
 
 def expecting(*met: bool) -> Story:
-    """Return a story with expectations from 15.0 on."""
+    """Return a history with expectations from 15.0 on."""
     story = healthy()
     for number, each in enumerate(met):
         story.at(15.0 + number / 10, "harness", "expectation", what=f"thing {number}", met=each,
@@ -194,7 +194,7 @@ def test_a_fault_that_swallows_commands_leaves_them_their_initiators_time() -> N
 
 
 def test_every_fault_says_how_commands_may_end() -> None:
-    """Wherever a command that its initiator waits for is held."""
+    """Each fault defines the outcomes of a held command in each state with a waiting initiator."""
     for fault in MECHANISMS:
         for state in (State.QUEUED, State.PARSE, State.ALLOC_MEM, State.EXEC):
             assert fault.expected(state, traits_of("scst")).outcomes, (fault.name, state)

@@ -1,4 +1,5 @@
-"""The checkout: what a bare pytest runs, what is built from it, which versions it names."""
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The checkout: tests that a bare pytest runs, the built package, the versions named."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(>=(?P<least>[0-9][0-9.]*))?
 
 
 def requirements() -> list[str]:
-    """Return every requirement of the project, the optional ones included."""
+    """Return every requirement of the project, including optional ones."""
     extras = PROJECT["optional-dependencies"].values()
     return [*PROJECT["dependencies"], *(each for extra in extras for each in extra)]
 
@@ -67,7 +68,7 @@ def test_a_build_is_refused_in_one_line(hook: str) -> None:
 
 
 def test_a_bare_pytest_collects_the_selftests_and_no_scenario() -> None:
-    """Neither ``python -m``, which adds the folder to the path, nor PYTHONPATH helps here."""
+    """Collection works without PYTHONPATH, and without ``python -m``, which extends the path."""
     program = "import sys; sys.path.remove(''); import pytest; sys.exit(pytest.main())"
     done = subprocess.run(
         [sys.executable, "-c", program], check=False, cwd=ROOT, capture_output=True, text=True,
@@ -79,7 +80,7 @@ def test_a_bare_pytest_collects_the_selftests_and_no_scenario() -> None:
 
 
 def test_every_source_file_has_its_license_line() -> None:
-    """The first line, or the second behind ``#!``."""
+    """The license is on the first line, or on the second after ``#!``."""
     done = subprocess.run(["git", "ls-files", "-z", "*.py"], cwd=ROOT, check=False,
                           capture_output=True, text=True)
     if done.returncode:

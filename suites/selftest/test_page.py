@@ -1,4 +1,4 @@
-"""The page of a run: made of whatever a run left, and without markup of the run's own."""
+"""The page of a run: built from any state of a run's folder, without markup from the run's text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HOSTILE = ('</script><script>alert(1)</script><img src=x onerror=alert(2)>"\'`&a
 
 
 class Scripts(HTMLParser):
-    """Collects the script elements of a page, and all other elements' names."""
+    """Collects the script elements of a page, and the names of all other elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,25 +66,25 @@ class Page:
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """Outcome by scenario, in the page's order."""
+        """Outcomes by scenario, in the page's order."""
         return {row[0]: row[1] for row in self.index["rows"]}
 
     def detail(self, name: str) -> dict[str, Any]:
-        """What is shown of a scenario."""
+        """Return the page's data of a scenario."""
         found: dict[str, Any] = json.loads(
             self._scripts[f"d{list(self.outcomes).index(name)}"])
         return found
 
 
 def named(story: Story, name: str) -> History:
-    """Return a story as the history of a scenario of that name."""
+    """Return a history under another scenario id."""
     quoted = json.dumps(name)[1:-1]
     return History(tuple(Event.from_json(event.to_json().replace(SCENARIO, quoted))
                          for event in story.history().events))
 
 
 def record(run: Run, name: str, story: Story, known: KnownIssue | None = None) -> Path:
-    """Keep a story in a run as a scenario that was run and judged."""
+    """Store a history in a run as a judged scenario of that name."""
     renamed = named(story, name)
     kept = run.scenario(name)
     with Recorder(kept.history) as recorder:
@@ -97,11 +97,11 @@ def record(run: Run, name: str, story: Story, known: KnownIssue | None = None) -
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Give a run."""
+    """Provide a run."""
     return Run.begin(tmp_path, {"target": {"name": "lio"}, "options": {"target": "lio"}})
 
 
-# --- what is shown --------------------------------------------------------------------------------
+# --- content --------------------------------------------------------------------------------------
 
 
 def test_known_and_fixed_are_told_apart(run: Run) -> None:
@@ -229,7 +229,7 @@ def test_a_page_elsewhere_leads_to_the_run(run: Run, tmp_path: Path) -> None:
     assert (written.parent / to).resolve() == run.path / "a" / "verdict.json"
 
 
-# --- runs that are not whole ----------------------------------------------------------------------
+# --- incomplete runs ------------------------------------------------------------------------------
 
 
 def test_a_scenario_that_was_begun_and_not_judged(run: Run) -> None:
@@ -318,7 +318,7 @@ def test_hostile_text_is_no_markup(run: Run) -> None:
     run.note(target={"name": HOSTILE, "version": HOSTILE}, command=[HOSTILE])
     shown = Page(page.write(run.path))
     alone = Page(page.write(run.path, innocent / "x.html"))
-    assert shown.names == alone.names  # what came from the run made no element
+    assert shown.names == alone.names  # the run's text created no element
     assert shown.names.count("script") == 2 + 2
     data = shown.text[shown.text.index('id="index"'):]
     for part in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', data, re.S):

@@ -20,7 +20,7 @@ from suites.selftest.test_page import record
 WIDTHS = (390, 1280, 1920)
 
 OWNED = "owned"
-"""What a page's title becomes when a browser executes text of a run."""
+"""The page's title after the browser executes text of a run."""
 
 ATTACKS = (
     f"<script>document.title='{OWNED}'</script>",
@@ -36,12 +36,12 @@ ATTACKS = (
 
 FIRST_PAINT = 1000.0
 FILTERING = 100.0
-"""Milliseconds that a page of ten thousand scenarios may take."""
+"""Milliseconds that filtering a page of ten thousand scenarios may take."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Give a browser; skip where there is none."""
+    """Provide a browser; skip where none is installed."""
     path = chrome.where()
     if path is None:
         pytest.skip("no browser: apt-get install chromium")
@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a run in which all outcomes occur, and return its page."""
+    """Write a run with all outcomes, and return its page."""
     path = synthetic.write(tmp_path_factory.mktemp("runs"), 400, seed=3)
     unfinished = sorted(path.glob("scst-*"))[5]
     (unfinished / "verdict.json").unlink()
@@ -59,34 +59,34 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def count(browser: Browser, selector: str) -> int:
-    """Return how many elements there are."""
+    """Return the number of matching elements."""
     return int(browser.evaluate(f"document.querySelectorAll({json.dumps(selector)}).length"))
 
 
 def text(browser: Browser, selector: str) -> str:
-    """Return the text of the first such element."""
+    """Return the text of the first matching element."""
     return str(browser.evaluate(f"document.querySelector({json.dumps(selector)}).textContent"))
 
 
 def click(browser: Browser, selector: str) -> None:
-    """Click the first such element."""
+    """Click the first matching element."""
     browser.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
 
 def shown(browser: Browser) -> int:
-    """Return how many scenarios the filter leaves."""
+    """Return the number of scenarios that the filter leaves."""
     return int(text(browser, "#shown").split()[0].replace(",", ""))
 
 
 def complaints(browser: Browser) -> list[Any]:
-    """Return what the browser had to complain about: errors, refused scripts, dialogs."""
+    """Return the browser's errors, console messages, refused scripts and dialogs."""
     return [each for name in ("Runtime.exceptionThrown", "Log.entryAdded",
                               "Runtime.consoleAPICalled", "Page.javascriptDialogOpening")
             for each in browser.reported(name)]
 
 
 def load(browser: Browser, path: Path, fragment: str = "") -> None:
-    """Open a page anew, in a window of usual size."""
+    """Load a page anew, in a window of default size."""
     browser.events.clear()
     browser.media()
     browser.size(1280)
@@ -152,10 +152,10 @@ def test_print(browser: Browser, mixed: Path, tmp_path: Path) -> None:
     assert browser.evaluate(
         "getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.print(tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
-    assert count(browser, "#list .row") == 400  # all of them, not only those that were near
+    assert count(browser, "#list .row") == 400  # all rows, not only those near the viewport
 
 
-# --- what can be done with it ---------------------------------------------------------------------
+# --- interaction ----------------------------------------------------------------------------------
 
 
 def test_the_keyboard_is_enough(browser: Browser, mixed: Path) -> None:
@@ -189,7 +189,7 @@ def test_outcomes_cells_and_words_filter_together(browser: Browser, mixed: Path)
     assert browser.evaluate("location.hash").startswith("#o=KNOWN&cell=")
     again = browser.evaluate("location.hash")
     left = shown(browser)
-    load(browser, mixed, again)  # what was chosen can be handed on
+    load(browser, mixed, again)  # the address reproduces the selection
     assert shown(browser) == left
     click(browser, "#clear")
     assert shown(browser) == 400
@@ -241,7 +241,7 @@ def test_the_attacks_are_attacks(browser: Browser, tmp_path: Path) -> None:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """Write a run of which every text is hostile, and return its folder."""
+    """Write a run with hostile text in every field, and return its folder."""
     raw = "\n".join(ATTACKS).encode() + b"\xff\xfe\x00\x1b[2J\n"
     run = Run.begin(tmp_path, {"target": {"name": ATTACKS[1]}, "seed": ATTACKS[2],
                                "command": list(ATTACKS), "kernels": [{"release": ATTACKS[3]}],
@@ -272,7 +272,7 @@ def hostile(tmp_path: Path) -> Path:
 
 def test_hostile_text_is_shown_and_not_executed(browser: Browser, hostile: Path) -> None:
     written = page.write(hostile)
-    assert written.stat().st_size < 2 << 20  # of a console of 50 MB nothing but its reports
+    assert written.stat().st_size < 2 << 20  # of a console of 50 MB only its reports
     load(browser, written)
     title = browser.evaluate("document.title")
     assert title == f"Run {hostile.name}"
@@ -290,7 +290,7 @@ def test_hostile_text_is_shown_and_not_executed(browser: Browser, hostile: Path)
     assert browser.evaluate("""[...document.querySelectorAll("a[href]")].filter(({protocol}) =>
         !["file:", "https:"].includes(protocol)).length""") == 0
     assert ATTACKS[0] in text(browser, "article")
-    # Pictures that are none and were refused are all there is to complain about.
+    # Only refused or invalid pictures are reported.
     assert [each for each in complaints(browser)
             if "ERR_" not in json.dumps(each) and ".png" not in json.dumps(each)] == []
 
@@ -304,7 +304,7 @@ def test_links_to_raw_files_show_text(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_the_policy_forbids_other_scripts(browser: Browser, mixed: Path, tmp_path: Path) -> None:
-    """The second line: what were to become markup all the same would not run."""
+    """Second line of defence: text that became markup all the same would not be executed."""
     broken = tmp_path / "broken.html"
     broken.write_text(mixed.read_text().replace("<main>", f"<main>{ATTACKS[0]}{ATTACKS[2]}"))
     load(browser, broken)
@@ -349,7 +349,7 @@ FILTER = """new Promise((done) => {
 def test_ten_thousand_scenarios(browser: Browser, tmp_path: Path) -> None:
     path = page.write(synthetic.write(tmp_path, 10_000))
     paints = []
-    for _ in range(8):  # the machine has other things to do: the page's own time is the least
+    for _ in range(8):  # the machine is shared: the minimum is the page's own time
         load(browser, path)
         paints.append(browser.evaluate(PAINT))
     assert shown(browser) == 10_000

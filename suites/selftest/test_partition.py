@@ -1,4 +1,4 @@
-"""Partitions: their data, what cuts the network, and how their histories are judged."""
+"""Partitions: their data, the cut of the network, and the judgement of their histories."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SOON = 5.0
 LOST = "detected conn error (1022)"
 
 
-# --- the data -------------------------------------------------------------------------------------
+# --- data -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("partition", PARTITIONS.values(), ids=list(PARTITIONS))
@@ -55,7 +55,7 @@ def test_what_comes_of_a_partition_is_a_matter_of_timers(
         assert partition.keeps_session is keeps_session
         assert partition.reported_after == reported
         assert partition.errors == errors
-        if reported is not None:  # it is over once the report is due, at the latest
+        if reported is not None:  # it ends after the report's deadline
             assert partition.seconds >= reported + Ladder().slack
 
 
@@ -84,7 +84,7 @@ def test_a_wrong_prediction_changes_no_timers() -> None:
     assert [timeouts(partition) for partition, _ in WRONG] == [None] * len(WRONG)
 
 
-# --- what cuts ------------------------------------------------------------------------------------
+# --- the network ----------------------------------------------------------------------------------
 
 
 def test_what_was_on_its_way_does_not_arrive_after_a_restore() -> None:
@@ -103,13 +103,13 @@ def test_what_was_on_its_way_does_not_arrive_after_a_restore() -> None:
 
 @pytest.fixture
 def machines(tmp_path: Path) -> Iterator[list[FakeMachine]]:
-    """Give the target's machine and the initiator's."""
+    """Provide the target's machine and the initiator's."""
     with FakeMachine(tmp_path / "one") as one, FakeMachine(tmp_path / "other") as other:
         yield [one, other]
 
 
 class FakeContext:
-    """As much of a scenario's context as a network needs."""
+    """The part of a scenario's context that a network uses."""
 
     def __init__(self, machines: list[FakeMachine], recorder: Recorder, fault: object) -> None:
         self.guest, self.client_guest = machines
@@ -123,7 +123,7 @@ class FakeContext:
 
 
 def commands(machine: FakeMachine) -> list[str]:
-    """Return the programs that a machine was asked to run."""
+    """Return the commands that a machine was requested to run."""
     return [" ".join(requested["argv"]) for verb, requested in machine.requested if verb == "run"]
 
 
@@ -138,9 +138,9 @@ def test_the_network_is_cut_and_joined_again(
         network.prepare(partition)
         network.cut(partition, SOON)
         network.mend(SOON)
-        network.mend(SOON)  # of which the second does nothing
+        network.mend(SOON)  # the second call does nothing
         network.restore(SOON)
-        network.restore(SOON)  # so does this
+        network.restore(SOON)  # likewise
         cut = recorder.history().first("fault", "cut")
         mended = list(recorder.history().select("fault", "mended"))
     assert cut is not None and cut.data["keeps_session"] is True
@@ -238,14 +238,17 @@ def test_one_machine_follows_the_others_clock(machines: list[FakeMachine]) -> No
     assert theirs.connection.ahead == 0.0
 
 
-# --- what is judged -------------------------------------------------------------------------------
+# --- judgement ------------------------------------------------------------------------------------
 
 
 def story(
     *, reported: float | None = 6.0, keeps: bool = False, reports_loss: bool = True,
     fails_at: float | None = 20.5,
 ) -> Story:
-    """Return a cut from 14 s to 23 s under four writes, which fail at a time, or end well."""
+    """Return a history of a cut from 14 s to 23 s under four writes.
+
+    The writes fail at ``fails_at``, or succeed if it is None.
+    """
     case = Story()
     case.at(10.0, "harness", "scenario", id=SCENARIO, ladder=asdict(Ladder()), apart=True)
     case.at(10.0, "target", "disk", name="sda", device="8:0", identity="stf0")

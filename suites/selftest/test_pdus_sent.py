@@ -1,4 +1,4 @@
-"""How long PDUs are waited for: as long as something becomes of one, and no longer."""
+"""The wait for PDUs: extended as long as PDUs arrive, and no longer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fixtures.workload.program import DiskProgram
 
 @dataclass
 class Sender:
-    """Tells of a PDU each time it is waited for, ``left`` times; then it ends, or falls silent."""
+    """Emits one PDU event per wait, ``left`` times; then it ends, or falls silent."""
 
     left: int
     ends: bool

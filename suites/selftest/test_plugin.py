@@ -29,7 +29,7 @@ pytest_plugins = ["pytester"]
 
 USAGE_ERROR = 4
 RELEASE = "6.1.0-1-test"
-"""Of test_scst_prefix too."""
+"""Kernel release; shared with test_scst_prefix."""
 
 SUITE = """
 from fixtures.scenario import Plan, scenarios
@@ -49,9 +49,9 @@ Outcome = Callable[[Scenario], Verdict]
 
 
 class Desk:
-    """A place to run pytest from, with a kernel, an image and an accelerator at hand.
+    """A directory to run pytest in, with a kernel, an image and an accelerator.
 
-    ``outcome``: the verdict of each scenario. ``unproven``: why a PASS proves nothing.
+    ``outcome``: the verdict of each scenario. ``unproven``: the reason why a PASS proves nothing.
     ``calls_steps_with``: the context that tests are called with.
     """
 
@@ -71,7 +71,7 @@ class Desk:
         self.kernel = self.kernel_directory("kernel", RELEASE)
 
     def kernel_directory(self, name: str, release: str) -> Path:
-        """Make a directory that passes for a kernel."""
+        """Make a directory accepted as a kernel."""
         tree = self.top / name / "lib/modules" / release
         tree.mkdir(parents=True)
         (tree / "modules.dep").touch()
@@ -80,7 +80,7 @@ class Desk:
         return self.top / name
 
     def prefix(self) -> Path:
-        """Make a directory that passes for an SCST installation."""
+        """Make a directory accepted as an SCST installation."""
         prefix = self.top / "prefix"
         for name in MODULES:
             file = module(prefix, name)
@@ -113,18 +113,18 @@ class Desk:
 
     @property
     def results(self) -> Path:
-        """The last run's records."""
+        """The last run's folder."""
         return (self.top / "results/runs/latest").resolve()
 
 
 @pytest.fixture
 def desk(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """Give a place to run pytest from."""
+    """Provide a desk."""
     return Desk(pytester, monkeypatch)
 
 
 def only(*verdicts: Verdict) -> Outcome:
-    """Give the faults their verdicts, in the order in which the suite names them."""
+    """Assign verdicts to the faults, in the suite's order."""
     return lambda scenario: dict(zip(FAULTS, verdicts, strict=True))[scenario.plan.fault.name]
 
 
@@ -132,7 +132,7 @@ def only(*verdicts: Verdict) -> Outcome:
 
 
 def refusal(desk: Desk, result: pytest.RunResult) -> str:
-    """Return the one line that says why nothing was run."""
+    """Return the one line with the reason why nothing was run."""
     assert result.ret == USAGE_ERROR
     assert desk.ran == []
     output = [line for line in (*result.outlines, *result.errlines) if line.startswith("ERROR: ")]

@@ -1,4 +1,4 @@
-"""What a user sees while a run goes on."""
+"""The progress display of a run."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock."""
+    """Provide a clock."""
     return Clock()
 
 
 def run(watched: Progress, clock: Clock, name: str, seconds: float,
         found: Judgement | None = None) -> None:
-    """Let a scenario run."""
+    """Run a scenario of some seconds."""
     watched.begins(name)
     clock.now += seconds
     watched.ends(found)
@@ -70,7 +70,7 @@ def test_a_log_has_a_plain_line_for_each(clock: Clock) -> None:
 def test_time_left_is_that_of_past_runs(clock: Clock) -> None:
     watched = Progress(lambda words: None, clock=clock)
     watched.expect(["a", "b", None, "c"], {"a": 10.0, "b": 60.0, "c": 30.0})
-    assert watched.left() == 10 + 60 + 30 + 30  # of the one that is not known the median
+    assert watched.left() == 10 + 60 + 30 + 30  # the median for the unknown scenario
     run(watched, clock, "a", 12.0, judged())
     assert watched.left() == 60 + 12 + 30  # now this run's median
     watched.begins("b")
@@ -109,7 +109,7 @@ def test_past_wall_times(tmp_path: Path) -> None:
 
 
 def drawn(act: Callable[[LiveLine], None], columns: int = 80) -> str:
-    """Return what a live line writes to a real terminal of 24 rows."""
+    """Return the output of a live line on a real terminal of 24 rows."""
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with os.fdopen(theirs, "w") as terminal:
@@ -117,16 +117,16 @@ def drawn(act: Callable[[LiveLine], None], columns: int = 80) -> str:
         act(line)
         line.close()
         output = b""
-        while select.select([ours], [], [], 0.3)[0]:  # a kernel's worker brings it, in pieces
+        while select.select([ours], [], [], 0.3)[0]:  # a kernel worker delivers it in pieces
             output += os.read(ours, 1 << 16)
         return output.decode()
 
 
 def test_the_live_line_keeps_the_last_row() -> None:
     output = drawn(lambda line: line.show(lambda: "3 of 9 | teardown 2 s: lio\x1b[2J"))
-    assert "\x1b[1;23r" in output  # what scrolls has the rows above
+    assert "\x1b[1;23r" in output  # scrolled output uses the rows above
     assert "\x1b[24;1H\x1b[2K\x1b[7m3 of 9 | teardown 2 s: lio?[2J\x1b[0m" in output
-    assert output.endswith("\x1b[r\x1b[24;1H\x1b[2K\x1b8")  # given back, and nothing after it
+    assert output.endswith("\x1b[r\x1b[24;1H\x1b[2K\x1b8")  # the region is reset; nothing follows
 
 
 def test_the_live_line_is_cut_and_never_wraps() -> None:

@@ -1,4 +1,4 @@
-"""Figures of a race: medians, and ratios of what was measured side by side."""
+"""Figures of a race: medians, and ratios of interleaved measurements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CELL = Cell("randread", 16)
 
 
 class Machine:
-    """Says what fio would say: disk "sda" is twice as fast each time it is asked."""
+    """Returns fio's output: disk "sda" gets faster with each call, "sdb" stays the same."""
 
     def __init__(self) -> None:
         self.written: dict[str, str] = {}

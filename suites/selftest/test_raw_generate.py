@@ -1,4 +1,4 @@
-"""The generator of malformed PDUs: the same seed gives the same bytes, and every way occurs."""
+"""The generator of malformed PDUs: the same seed gives the same bytes, and every kind occurs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def items() -> list[Item]:
 
 
 def sent(item: Item) -> bytes:
-    """Return an item's bytes on a connection that nothing has been sent on."""
+    """Return an item's bytes on a new connection."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         connection = Connection(ours)
@@ -51,7 +51,7 @@ def sent(item: Item) -> bytes:
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
-    """An item depends on seed, stream and number alone, not on what was drawn before it."""
+    """An item depends on seed, stream and number alone, not on the items drawn before it."""
     forwards = [sent(stream(number).item(item)) for number in range(8) for item in range(50)]
     backwards = [sent(stream(number).item(item))
                  for number in reversed(range(8)) for item in reversed(range(50))]
@@ -87,7 +87,7 @@ def test_writes_stay_below_what_is_another_s() -> None:
 
 
 def test_what_is_left_out_leaves_the_others_as_they_are() -> None:
-    """Every item can be asked, whatever it states; the avoidable ones are looked at one by one."""
+    """Each avoidable item is replaced, and only these; all others stay the same."""
     left_out = Counter[str]()
     for number in range(40):
         drawn = stream(number)
@@ -130,7 +130,7 @@ def test_another_generator_has_another_fingerprint(monkeypatch: pytest.MonkeyPat
 
 
 def test_numbers_are_filled_in() -> None:
-    """What a PDU leaves out is due; what it states, or moves, is not."""
+    """Fields that a PDU leaves out are filled in; explicit numbers and offsets do not count."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         connection = Connection(ours, cmd_sn=0xFFFFFFFF, exp_stat_sn=9)
@@ -148,7 +148,7 @@ def test_numbers_are_filled_in() -> None:
                 len(data.data)) == (5, 6, 512, 1024)
 
 
-# what is asked of it
+# jobs and their parts
 
 
 @pytest.mark.parametrize(("count", "parts"), [(1, [1]), (300, [12]), (501, [20, 1]),

@@ -1,4 +1,4 @@
-"""PDUs: their headers against RFC 7143's figures, digests against its examples, what lies."""
+"""PDUs: headers against RFC 7143's figures, digests against its examples, false lengths."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_digests_of_the_standard(data: bytes, sent: str) -> None:
 
 
 def test_crc32c_of_nine_digits() -> None:
-    assert crc32c(b"123456789") == 0xE3069283  # the catalogue's check value
+    assert crc32c(b"123456789") == 0xE3069283  # check value from the CRC catalogue
 
 
 def test_a_scsi_command() -> None:
@@ -65,7 +65,7 @@ def test_a_login_request() -> None:
 
 
 def test_data_out_and_snack() -> None:
-    """11.7: DataSN in bytes 36 to 39, Buffer Offset behind it; 11.16: BegRun, RunLength."""
+    """11.7: DataSN in bytes 36 to 39, Buffer Offset after it; 11.16: BegRun, RunLength."""
     data = Pdu(Op.DATA_OUT, {"TargetTransferTag": 1, "DataSN": 2, "BufferOffset": 3}).header()
     assert (data[20:24], data[36:44]) == (b"\0\0\0\1", b"\0\0\0\2\0\0\0\3")
     snack = Pdu(Op.SNACK, {"F": 1, "Type": 3, "BegRun": 4, "RunLength": 5}).header()
@@ -77,9 +77,9 @@ def test_no_two_fields_of_a_pdu_overlap(op: Op) -> None:
     taken: dict[int, str] = {}
     for name, each in LAYOUTS[op].items():
         if op in (Op.LOGIN, Op.LOGIN_RESPONSE) and name == "LUN":
-            continue  # its place is ISID's and TSIH's
+            continue  # ISID and TSIH are in its place
         if op is Op.LOGIN and name == "F":
-            continue  # its place is T's
+            continue  # T is in its place
         if op is Op.LOGIN_RESPONSE and name == "F":
             continue
         header = bytearray(48)
@@ -101,7 +101,7 @@ def test_what_is_put_is_got(place: tuple[Op, str], value: int) -> None:
 
 
 def test_a_header_may_lie() -> None:
-    """The lengths are those of what is sent, unless others are stated."""
+    """The lengths match the sent data unless the test sets other values."""
     honest = Pdu(Op.NOP_OUT, ahs=bytes(8), data=b"12345")
     assert honest.header()[4:8].hex() == "02000005"
     assert honest.having(DataSegmentLength=0xFFFFFF, TotalAHSLength=1).header()[4:8].hex() \
@@ -133,7 +133,7 @@ def test_a_ping_and_a_command() -> None:
 
 
 def test_a_long_cdb_goes_by_an_ahs() -> None:
-    """AHSLength counts the reserved byte and what is beyond the 16th (RFC 7143 11.2.2.3)."""
+    """AHSLength counts the reserved byte and the CDB's bytes after the 16th (RFC 7143 11.2.2.3)."""
     cdb = bytes(range(32))
     pdu = scsi_command(1, cdb, 4096, "read")
     assert pdu.ahs == bytes((0, 17, EXTENDED_CDB, 0)) + cdb[16:]

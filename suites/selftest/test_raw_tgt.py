@@ -43,7 +43,7 @@ pytestmark = pytest.mark.skipif(shutil.which("tgtd") is None, reason="there is n
 
 @dataclass(frozen=True)
 class Tgtd:
-    """A tgtd with one disk at LUN 1, spoken to by a socket of its own (TGT_IPC_SOCKET)."""
+    """A tgtd with one disk at LUN 1, controlled by a socket of its own (TGT_IPC_SOCKET)."""
 
     portal: str
     process: subprocess.Popen[bytes]
@@ -64,7 +64,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def tgtd(tmp_path: Path) -> Iterator[Tgtd]:
-    """Start one, on loopback only; end it by its process."""
+    """Provide a tgtd, on loopback only; end it by its process."""
     portal = f"127.0.0.1:{free_port()}"
     environment = {**os.environ, "TGT_IPC_SOCKET": str(tmp_path / "ipc")}
     disk = tmp_path / "disk"
@@ -97,7 +97,7 @@ def _answers(target: Tgtd) -> None:
 
 @pytest.fixture
 def connection(tgtd: Tgtd) -> Iterator[Connection]:
-    """Log in to the disk, and take in the unit attention."""
+    """Provide a connection, logged in to the disk, with its unit attention taken."""
     found = Connection.to(tgtd.portal, SOON)
     found.lun = 1
     found.login(NAME, IQN, {**KEYS, "ImmediateData": "Yes"})
@@ -210,7 +210,7 @@ def test_it_sends_the_same_some_times_and_hangs_up(
 
 
 def test_valid_items_are_answered(tgtd: Tgtd) -> None:
-    """Behind what the generator draws unmalformed the ping is answered."""
+    """The ping after each valid item of the generator is answered."""
     job = Job(tgtd.portal, IQN, "1/1", 1, 25, patience=2.0, lun=1)
     stream = next(each for each in (Stream.of("1/1", number, IQN) for number in range(9))
                   if not each.logins)

@@ -1,4 +1,4 @@
-"""The command line that runs a scenario again has what decides what it does."""
+"""The command that runs a scenario again contains all options that determine it."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def test_what_was_not_given_is_not_said() -> None:
 def test_what_decides_which_scenarios_there_are_is_said(
     option: str, value: object, words: str,
 ) -> None:
-    """Part 5 of 10000 PDUs is none of 300."""
+    """Part 5 of 10000 PDUs is not part of 300: the count is in the command."""
     assert words in command({**OPTIONS, option: value}, "6.1", 7, "it")

@@ -1,4 +1,4 @@
-"""The report: its first line names the cause, the rest is what a developer asks for next."""
+"""The report: its first line names the cause; the sections hold the evidence a developer needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIO_WAITS = ["target_wait_for_sess_cmds+0x1/0x2 [target_core_mod]",
 
 
 def stalled(threads: str = "scst_usr_cleanu") -> Story:
-    """Return a story in which a thread spins from 16 s on and another waits for it."""
+    """Return a history in which a thread spins from 16 s on and another waits for it."""
     story = healthy().without("sampler", "threads", "blocked", after=16.0)
     story.without("target", "end", operation="teardown")
     for tick in range(32, 48):
@@ -34,7 +34,7 @@ def stalled(threads: str = "scst_usr_cleanu") -> Story:
 
 
 def blocked(stack: list[str], comm: str = "iscsi_np") -> Story:
-    """Return a story in which a task is in D state until the end."""
+    """Return a history in which a task is in D state until the end."""
     story = healthy().without("sampler", "threads", "blocked", after=16.0)
     for tick in range(32, 48):
         sample(story, tick / 2, blocked={comm: stack})
@@ -42,12 +42,12 @@ def blocked(stack: list[str], comm: str = "iscsi_np") -> Story:
 
 
 def judged(story: Story) -> Judgement:
-    """Return its judgement."""
+    """Return the judgement of a history."""
     return judge(story.history())
 
 
 def first_line(story: Story, **given: Any) -> str:
-    """Return the first line of a story's report."""
+    """Return the first line of the report on a history."""
     return text(judged(story), story.history(), **given).splitlines()[0]
 
 
@@ -150,7 +150,7 @@ HUNG = ("INFO: task scst_usr_releas:178 blocked for more than 10 seconds.",
 
 
 def logged(*reports: tuple[str, ...]) -> Story:
-    """Return a story of which only the console was heard since the fault."""
+    """Return a history with console output but no samples after the fault."""
     story = healthy().without("sampler", after=FIRED)
     for number, report in enumerate(reports):
         for words in report:

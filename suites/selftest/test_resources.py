@@ -1,4 +1,4 @@
-"""Resources: what a target holds after the last removal is what it held before."""
+"""Resources: after the last removal the target holds the same as before."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ WARNED = OUT_OF_TREE_UNSIGNED | 1 << 9
 
 
 def after(**other: Any) -> Story:
-    """Return a healthy story but for the sample at the end."""
+    """Return a healthy history with another sample at the end."""
     story = healthy().without("sampler", "resources", when="after")
     resources(story, 23.0, "after", **other)
     return story
 
 
 def failed(story: Story) -> Check:
-    """Return the check, which says FAIL."""
+    """Return the check of resources, which must be FAIL."""
     check = story.check("resources")
     assert check.verdict is Verdict.FAIL, check.reason
     return check

@@ -1,4 +1,4 @@
-"""A story told in rounds: each is judged by itself, and what the rounds say becomes one check."""
+"""A scenario in rounds: each round is judged separately, and the results become one check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ P, F, U = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
 
 
 def recorded(*ends: str, teardowns: tuple[float, ...] = (), over: bool = True) -> History:
-    """Return the history of rounds whose command ended so, ten seconds apart from 10.0."""
+    """Return a history of rounds with these outcomes of their command, every 10 s from 10.0 on."""
     story = Story()
     story.at(1.0, "harness", "scenario", id="x", ladder=asdict(Ladder()))
     story.at(1.5, "fault", "armed", fault="backend-kill", point="EXEC", count=1, opcodes=None,

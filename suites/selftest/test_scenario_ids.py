@@ -1,5 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
-"""Scenario ids: those that are collected are those of the table under version control."""
+"""Scenario ids: the collected ids are those of the table under version control."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ from targets.catalogue import TARGETS
 def test_ids_have_not_changed(target: str, suite: str) -> None:
     """Compare a suite's number of ids, and the ids, with the table.
 
-    A change that is meant to add ids, or to rename some, writes the table again
-    (suites.selftest.collected), and its commit names them.
+    A change that adds or renames ids on purpose writes the table again (suites.selftest.collected),
+    and its commit names them.
     """
     kept = {tuple(row.split("\t")[:2]): row for row in TABLE.read_text().splitlines()}
     row, = rows(target, {suite: collect(target)[suite]})

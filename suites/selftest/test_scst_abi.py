@@ -68,12 +68,12 @@ CONSTANTS = {
                            ("D_SENSE", abi.DSense)) for kind in kinds},
     **{f"SCST_{function.name}": int(function) for function in abi.TmFunction},
     **{f"TYPE_{kind.name}": int(kind) for kind in abi.DeviceType
-       if kind is not abi.DeviceType.RAID},  # the C library's scsi.h has it not
+       if kind is not abi.DeviceType.RAID},  # not in the C library's scsi.h
 }
 
 
 def fields(structure: type[ctypes.Structure] | type[ctypes.Union]) -> Iterator[str]:
-    """Yield the names of a structure's fields, those of anonymous ones included."""
+    """Yield the names of a structure's fields, including those of anonymous members."""
     for name, kind, *_ in structure._fields_:
         if name in getattr(structure, "_anonymous_", ()):
             assert issubclass(kind, ctypes.Structure | ctypes.Union)
@@ -83,7 +83,7 @@ def fields(structure: type[ctypes.Structure] | type[ctypes.Union]) -> Iterator[s
 
 
 def statements() -> dict[str, int]:
-    """Return what is to be compared: C expressions with the values they have here."""
+    """Return the C expressions to compare, with the values that the Python side has."""
     expected = dict(CONSTANTS)
     for name, structure in STRUCTURES.items():
         expected[f"sizeof({name})"] = ctypes.sizeof(structure)

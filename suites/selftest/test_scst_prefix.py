@@ -1,4 +1,4 @@
-"""An SCST prefix: what is missing is named in one line; what the modules say is read."""
+"""An SCST prefix: missing parts are named in one line; the modules' information is read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODINFO = {
 
 
 def image(name: str) -> bytes:
-    """Return what stands for a module: its strings, as an ELF image holds them."""
+    """Return a stand-in for a module: its strings, as in an ELF image."""
     strings = [BETWEEN, *([HANDSHAKE] if name == "scst_user" else []), *MODINFO[name]]
     return b"\x7fELF\0" + b"\0".join(text.encode() for text in strings) + b"\0"
 

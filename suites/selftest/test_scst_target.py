@@ -1,4 +1,4 @@
-"""Deployment of SCST on a staged machine: order, options, undoing, and what a failure says."""
+"""Deployment of SCST on a fake machine: order, options, undo, and the errors of failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCAL = f"{TARGETS}/scst_local/scst_local_stf0"
 
 
 class Pending:
-    """A write that has ended, with an error or without; or one that never does."""
+    """A write that has ended, with or without an error, or one that never ends."""
 
     def __init__(self, error: OSError | None = None, done: bool = True) -> None:
         self._error = error
@@ -41,7 +41,7 @@ class Pending:
 
 
 class Backend:
-    """A backend's process: says it is ready, and answers every command."""
+    """A backend's process: emits "ready" and answers every request."""
 
     pid = 7
 
@@ -69,7 +69,7 @@ class Backend:
 
 
 class StagedMachine:
-    """SCST's sysfs as far as a deployment looks at it; every change is logged."""
+    """The part of SCST's sysfs that a deployment uses; every change is logged."""
 
     release = RELEASE
     address, interface = "127.0.0.1", "lo"
@@ -169,7 +169,7 @@ class StagedMachine:
 
 
 class StagedPrefix:
-    """An installation with everything."""
+    """A complete installation."""
 
     path = Path("/prefix")
 
@@ -390,7 +390,7 @@ def test_a_removal_that_waits(scst: Scst, machine: StagedMachine, tmp_path: Path
     with pytest.raises(TargetFailedError, match=r"'del 0' to .*: not ended after 0\.1 s"):
         deployment.remove_lun()
     assert deployment.removal_waits()
-    machine.paths.add(f"{IQN}/luns/0")  # the LUN is still within reach
+    machine.paths.add(f"{IQN}/luns/0")  # the LUN is still reachable
     assert not deployment.removal_waits()
 
 

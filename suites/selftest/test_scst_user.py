@@ -30,7 +30,7 @@ WRITE, READ, NONE = 1, 2, 4
 
 
 class Kernel:
-    """Hands out staged commands, and takes the answers as the kernel would read them."""
+    """Hands out staged commands, and reads the replies as the kernel does."""
 
     def __init__(self) -> None:
         self.staged: list[abi.GetCmd] = []
@@ -58,7 +58,7 @@ class Kernel:
         return 0
 
     def ioctl_at(self, _: int, request: int, address: int) -> Callable[[], int]:
-        """As the C library has it: less than 0, and an errno, instead of an exception."""
+        """Follow the C library's convention: a negative result and an errno, no exception."""
         assert request == abi.REPLY_AND_GET_MULTI
         return partial(self._result, address)
 
@@ -117,12 +117,12 @@ class Bench:
         self.lent = self.memory.taken
 
     def another(self, spec: DeviceSpec, sessions: dict[int, Device] | None = None) -> Device:
-        """Return a device of the same process."""
+        """Return another device of the same process."""
         return Device(spec, 99, self.disk, self.memory, channel=self.channel, holds=self.holds,
                       ioctl=self.kernel.ioctl, sessions=sessions)
 
     def work(self, *commands: abi.GetCmd) -> list[abi.ReplyCmd]:
-        """Stage commands, let the device serve, and return what it answered."""
+        """Stage commands, let the device serve them, and return its replies."""
         self.kernel.staged += commands
         before = len(self.kernel.replies)
         while self.getter.turn():
@@ -130,17 +130,17 @@ class Bench:
         return self.kernel.replies[before:]
 
     def hold(self, point: str, count: int, opcodes: list[int] | None = None) -> None:
-        """Order a hold, as the test's command does."""
+        """Order a hold, as the test's request does."""
         self.holds.order(point, count, opcodes)
         self.device.review()
 
     def steps(self, on: bool) -> None:
-        """Say whether steps are told."""
+        """Set whether steps are emitted."""
         self.device.steps = on
         self.device.review()
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
-        """Return the events since the last call, of some kinds."""
+        """Return the events since the last call, optionally of these kinds."""
         self.channel.flush()
         try:
             text = os.read(self._events, 1 << 16)
@@ -150,14 +150,14 @@ class Bench:
                 if not kinds or event["kind"] in kinds]
 
     def close(self) -> None:
-        """Leave nothing open."""
+        """Stop the getter and close all descriptors."""
         self.getter.stop()
         for descriptor in self._pipes:
             os.close(descriptor)
 
     @property
     def borrowed(self) -> int:
-        """How many buffers the kernel has."""
+        """Number of buffers that the kernel holds."""
         return self.memory.taken - self.lent
 
 
@@ -170,7 +170,7 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 @pytest.fixture
 def with_options(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Provide benches of devices with options."""
+    """Provide a factory of benches with device options."""
     made: list[Bench] = []
 
     def make(**options: Any) -> Bench:
@@ -319,8 +319,11 @@ def test_a_cached_buffer_comes_back_from_the_cache(bench: Bench) -> None:
 def test_a_detached_session_does_not_take_the_buffers_of_its_commands_back(
     bench: Bench, cached: bool,
 ) -> None:
-    """ON_FREE_CMD may come behind DETACH_SESS: until then the pages are the kernel's (seen on
-    3.11.0-pre: a WRITE without its data when the connection was closed)."""
+    """Pages of a detached session's commands stay the kernel's until ON_FREE_CMD.
+
+    ON_FREE_CMD may come after DETACH_SESS (seen on 3.11.0-pre: a WRITE lost its data when the
+    connection was closed).
+    """
     given, = bench.work(alloc(1, 1, sess=7))
     pbuf = given.alloc_reply.pbuf
     bench.memory.view(pbuf)[:4] = b"kept"
@@ -333,7 +336,7 @@ def test_a_detached_session_does_not_take_the_buffers_of_its_commands_back(
 def test_a_buffer_that_the_kernel_did_not_take_comes_back(bench: Bench) -> None:
     reply, = bench.work(read(1, 0, 1))
     assert reply.exec_reply.pbuf
-    bench.work(on_free(1, 0, cached=True))  # the command had been aborted meanwhile
+    bench.work(on_free(1, 0, cached=True))  # the command was aborted before
     assert bench.borrowed == 0
 
 
@@ -356,7 +359,7 @@ def test_without_on_free_a_lost_buffer_comes_back_with_its_session(
 ) -> None:
     bench = with_options(on_free_cmd_type=OnFreeCmdType.IGNORE,
                          memory_reuse_type=MemoryReuseType.NONE)
-    bench.work(alloc(1, 1, sess=7), alloc(2, 1, sess=8))  # and both are aborted before EXEC
+    bench.work(alloc(1, 1, sess=7), alloc(2, 1, sess=8))  # both are aborted before EXEC
     bench.work(command(3, Subcode.DETACH_SESS, "sess", sess_h=7))
     assert bench.borrowed == 1
 
@@ -573,7 +576,7 @@ def test_write_same_is_left_to_scst(
     assert bytes(bench.disk.data) == before
 
 
-# wrong answers
+# wrong replies
 
 
 def hold_read(bench: Bench, handle: int = 1) -> None:

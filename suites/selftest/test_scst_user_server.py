@@ -1,5 +1,7 @@
-"""The scst_user backend's process on a stand-in for the kernel, whose ioctls block and are left
-by a signal as real ones."""
+"""The scst_user backend's process on a stand-in for the kernel.
+
+The stand-in's ioctls block, and signals interrupt them, as real ones.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class BlockingKernel(Kernel):
-    """One device's. ``stage`` wakes a thread that waits for a command."""
+    """The kernel of one device. ``stage`` wakes a thread that waits for a command."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +55,7 @@ class BlockingKernel(Kernel):
         self.done: list[int] = []
 
     def stage(self, *commands: abi.GetCmd) -> None:
-        """Have commands fetched."""
+        """Stage commands for the waiting threads."""
         self.staged += commands
         os.write(self.bell, b"x" * len(commands))
 
@@ -118,14 +120,14 @@ class Stage:
         return self._by_fd[fd].ioctl(fd, *arguments)
 
     def order(self, do: str, **arguments: Any) -> int:
-        """Give a command; return its number."""
+        """Send a request; return its number."""
         self._number += 1
         line = json.dumps({"id": self._number, "do": do, **arguments})
         os.write(self._orders, line.encode() + b"\n")
         return self._number
 
     def call(self, do: str, **arguments: Any) -> Any:
-        """Give a command, and return its result. Raises ValueError when it is refused."""
+        """Send a request and return its result. Raises ValueError when it is refused."""
         number = self.order(do, **arguments)
         reply = self.wait(lambda event: event["kind"] == "reply" and event["id"] == number)
         if not reply["ok"]:
@@ -133,7 +135,7 @@ class Stage:
         return reply["result"]
 
     def wait(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Return the first event of the kind that is wanted."""
+        """Wait for an event that the predicate accepts, and return it."""
         seen = 0
         while True:
             for event in self.events[seen:]:
@@ -145,7 +147,7 @@ class Stage:
             self.events += map(json.loads, lines)
 
     def seen(self, kind: str, **data: Any) -> dict[str, Any]:
-        """Return the first event of a kind that says so."""
+        """Wait for the first event of a kind with these data, and return it."""
         return self.wait(lambda event: event["kind"] == kind and all(
             event.get(name) == value for name, value in data.items()))
 
@@ -156,7 +158,7 @@ class Stage:
         return self.server._served[name].getters._getters
 
     def answered(self, count: int, name: str = "stf0") -> list[int]:
-        """Wait until as many answers were given; return their handles."""
+        """Wait until ``count`` replies were given; return their handles."""
         until = time.monotonic() + SOON
         while len(self.kernels[name].replies) < count:
             assert time.monotonic() < until
@@ -164,7 +166,7 @@ class Stage:
         return [reply.cmd_h for reply in self.kernels[name].replies]
 
     def ended(self) -> bool:
-        """Wait until the server has ended."""
+        """Wait for the end of the server; return whether it ended within SOON."""
         self._thread.join(SOON)
         return not self._thread.is_alive()
 
@@ -173,7 +175,7 @@ class Stage:
         self._orders = -1
 
     def close(self) -> None:
-        """Leave nothing running or open."""
+        """Stop all threads and close all descriptors."""
         for kernel in self.kernels.values():
             for event in kernel.slow.values():
                 event.set()
@@ -268,7 +270,7 @@ def test_a_close_that_does_not_end_is_no_obstacle(
     monkeypatch.setattr(operation, "PATIENCE", 0.05)
     stage.call("steps", on=False)
     stuck = stage.kernels["stf0"].slow[abi.REPLY_AND_GET_CMD] = threading.Event()
-    stage.kernels["stf0"].stage(read(1, 0, 1))  # its thread comes out, and blocks again
+    stage.kernels["stf0"].stage(read(1, 0, 1))  # its thread returns, and blocks again
     time.sleep(0.05)
     result = stage.call("close")
     assert result["done"] is False

@@ -1,4 +1,4 @@
-"""What a scst_user backend is told: options by name and number, and what is refused."""
+"""Parameters of a scst_user backend: options by name and number, and refusals."""
 
 from __future__ import annotations
 

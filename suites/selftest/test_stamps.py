@@ -1,4 +1,4 @@
-"""Stamped blocks: what is told of a block that was read, and the program of them on a file."""
+"""Stamped blocks: the classification of a read block, and the stamping program on a file."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_every_byte_of_a_sector_counts() -> None:
             decode(bytes(changed))
 
 
-# what a block holds
+# content of a block
 
 
 def test_old_and_new_and_nothing() -> None:
@@ -130,7 +130,7 @@ def test_foreign_stamps_are_named() -> None:
 
 
 class Bench:
-    """A Stamping of a file, through the page cache, and what it says as a history."""
+    """A Stamping of a file, through the page cache, and its events as a history."""
 
     def __init__(self, path: Path, **job: Any) -> None:
         path.write_bytes(bytes(1 << 20))
@@ -143,7 +143,7 @@ class Bench:
         self.stamping = self.again()
 
     def again(self) -> Stamping:
-        """Return a Stamping that knows nothing of what was written."""
+        """Return a new Stamping, without knowledge of past writes."""
         return Stamping(self.disk, self.job, self.emit)
 
     def emit(self, kind: str, **data: Any) -> None:
@@ -155,7 +155,7 @@ class Bench:
         return {name: names.count(name) for name in names}
 
     def load(self, ios: int) -> None:
-        """Drive it until as many I/Os are done."""
+        """Run the load until ``ios`` I/Os are done."""
         self.stamping.run(self.stamping.load, lambda: self.wait(ios))
 
     def wait(self, ios: int) -> None:
@@ -163,7 +163,7 @@ class Bench:
             time.sleep(0.002)
 
     def judge(self) -> Any:
-        """Read back and judge."""
+        """Read back and return the integrity check."""
         self.job = replace(self.job, after=AFTER[READ_BACK])
         self.again().run(self.again().read_back)
         return integrity.check(History.of(self.events))
@@ -245,7 +245,7 @@ def test_a_block_that_went_back_is_a_lost_write(bench: Bench) -> None:
 def test_a_write_after_the_recovery_is_held_to_its_word_too(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A redeployed device that says GOOD and writes nothing, or somewhere else."""
+    """A redeployed device that returns GOOD but writes nothing, or to another block, fails."""
     bench.load(200)
     monkeypatch.setattr(os, "pwritev", lambda disk, buffers, at: SIZE)
     check = bench.judge()
@@ -300,7 +300,7 @@ def test_the_rate_is_kept_and_not_caught_up(bench: Bench) -> None:
     assert 40 < bench.stamping.ios < 230
 
 
-# on a machine: this host, spoken to as the harness speaks to a guest
+# on a machine: this host, accessed as the harness accesses a guest
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,7 @@ def agent() -> Iterator[LocalAgent]:
 
 @pytest.fixture
 def region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: LocalAgent) -> Disk:
-    """A file with what is read of it in sysfs staged; skips where O_DIRECT does not work."""
+    """Provide a file with fake sysfs attributes of a disk; skip where O_DIRECT does not work."""
     path = tmp_path / "disk"
     path.write_bytes(bytes(1 << 20))
     try:

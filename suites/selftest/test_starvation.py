@@ -1,4 +1,4 @@
-"""Lateness on a host that had no CPU for the guest is nobody's failure; anything else stays one."""
+"""Lateness on a host without CPU time for the guest is not a failure; all else still is."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from suites.selftest.stories import END, Story, healthy
 
 
 def on_a_host(story: Story, waited: float, machine: str = "target") -> Story:
-    """Have a guest run for 10 s and wait for some."""
+    """Record that a guest ran for 10 s and waited for ``waited`` seconds."""
     return story.at(10.0, "harness", "host_cpu", machine=machine, ran=100.0, waited=70.0).at(
         END, "harness", "host_cpu", machine=machine, ran=110.0, waited=70.0 + waited)
 
 
 def failed(*signatures: Signature, name: str = "deadline") -> Judgement:
-    """Return a judgement of which one check says FAIL."""
+    """Return a judgement with one failed check."""
     return Judgement("it", (Check("machine", Verdict.PASS, "it was there"),
                             Check(name, Verdict.FAIL, "too late", signatures=signatures)))
 
@@ -41,13 +41,13 @@ def test_the_share_is_of_what_was_between_the_first_and_the_last_look() -> None:
 
 
 def looked(story: Story, at: str, time: float, ran: float, waited: float) -> Story:
-    """Have been looked at what a guest has had until then."""
+    """Record a guest's CPU times at one point of the scenario."""
     return story.at(time, "harness", "host_cpu", machine="target", at=at, ran=ran, waited=waited)
 
 
 def test_who_starved_from_the_fault_on_did_so() -> None:
     story = looked(looked(Story(), "begin", 10.0, 100.0, 0.0), "fault", END - 2, 130.0, 0.0)
-    assert share(story.history()) is None  # nobody knows how it ended
+    assert share(story.history()) is None  # the times at the end are not known
     assert share(story.history(), "fault") is None
     looked(story, "end", END, 140.0, 30.0)
     assert share(story.history()) == pytest.approx(30 / 70)

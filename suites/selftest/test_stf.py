@@ -1,4 +1,4 @@
-"""The program stf: its commands, how they speak, and what their exit status says."""
+"""The program stf: its commands, their output, and their exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stf's commands that read runs, and its doctor: what they say, and their exit status."""
+"""stf's commands that read runs, and its doctor: output and exit status."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lab(tmp_path: Path) -> Path:
 
 
 def result(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Return what was printed as JSON."""
+    """Return the printed JSON."""
     return json.loads(capsys.readouterr().out)
 
 

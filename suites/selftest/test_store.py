@@ -1,4 +1,4 @@
-"""The store: a run's records are whole, and found again."""
+"""The store: a run's records are complete, and can be found again."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def judgements() -> list[Judgement]:
 
 
 def printed(*, terminal: bool) -> str:
-    """Return what is shown of them."""
+    """Return the printed table."""
     console = Console(file=StringIO(), force_terminal=terminal, width=100)
     show(judgements(), console)
     assert isinstance(console.file, StringIO)

@@ -1,4 +1,4 @@
-"""TCMU's ring and the backend on it, with a kernel's side made of a bytearray."""
+"""TCMU's ring and the backend on it, with the kernel's side on a bytearray."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from targets.lio.tcmu_guest import Server, Uio, parse
 HEADER = Path("/usr/include/linux/target_core_user.h")
 RING_AT, RING_SIZE, DATA_AT = 128, 896, 1024
 PAGE = 512
-"""Size of a piece of the data area here; the kernel's is a page."""
+"""Bytes of a block of the data area in these tests; the kernel's is a page."""
 
 
 class Kernel:
-    """The kernel's half: stages entries as queue_cmd_ring does, reads what completes them."""
+    """The kernel's side: adds entries as queue_cmd_ring does, reads their completions."""
 
     def __init__(self, flags: int = abi.FLAG_CAP_OOOC | abi.FLAG_CAP_READ_LEN) -> None:
         self.area = bytearray(DATA_AT + 64 * PAGE)
@@ -43,7 +43,7 @@ class Kernel:
         struct.pack_into("=I", self.area, abi.CMD_HEAD, self.head)
 
     def _entry(self, length: int) -> int:
-        """Make room for an entry, with padding to the end of the ring when it does not fit."""
+        """Make room for an entry; pad to the end of the ring if it does not fit."""
         left = RING_SIZE - self.head
         if length > left:
             struct.pack_into("=I", self.area, RING_AT + self.head, left | abi.OP_PAD)
@@ -76,7 +76,7 @@ class Kernel:
         self._advance(length)
 
     def collect(self) -> None:
-        """Take answers up to the tail, as tcmu_handle_completions does."""
+        """Read completions up to the tail, as tcmu_handle_completions does."""
         self.kicks += 1
         tail, = struct.unpack_from("=I", self.area, abi.CMD_TAIL)
         while self.cleaned != tail:
@@ -129,17 +129,17 @@ class Bench:
                              time_out=time_out)
 
     def order(self, do: str, **arguments: Any) -> None:
-        """Give the server a command of the test."""
+        """Send a request of the test to the server."""
         line = json.dumps({"id": 1, "do": do, **arguments}) + "\n"
         os.write(self._orders, line.encode())
 
     def hang_up(self) -> None:
-        """Close the test's end; the server runs until it notices."""
+        """Close the test's end; run the server until it notices."""
         os.close(self._orders)
         self.server.run()
 
     def run(self) -> list[dict[str, Any]]:
-        """Let the server do what there is to do, and leave; return its events."""
+        """Run the server until its queue is empty, stop it, and return its events."""
         if not self.uio.closed:
             os.write(self.uio.wake, b"wake")
         self.order("exit")
@@ -148,7 +148,7 @@ class Bench:
         return self.events()
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events that have been written."""
+        """Return the events emitted since the last call."""
         try:
             text = os.read(self._events, 1 << 20)
         except BlockingIOError:
@@ -156,7 +156,7 @@ class Bench:
         return [json.loads(line) for line in text.splitlines()]
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close the device, the disk and all descriptors."""
         if not self.uio.closed:
             self.uio.close()
         self.disk.close()
@@ -166,7 +166,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    """Give a server on a fake device."""
+    """Provide a server on a fake device."""
     made = Bench(tmp_path / "medium")
     yield made
     made.close()
@@ -292,7 +292,7 @@ def test_a_ring_that_cannot_be_is_refused() -> None:
         list(ring.take())
 
 
-# the backend on it
+# the backend on the ring
 
 
 def test_writes_reach_the_medium_and_reads_come_back(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""The backend behind tgt's LUN, with the kernel's end of its socket in the test's hand."""
+"""The backend behind tgt's LUN, with the test at the kernel's end of its socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCK = 512
 
 
 class Kernel:
-    """The kernel's side: issues requests, collects replies; and the test's side of the orders."""
+    """The kernel's side: issues requests, collects replies; and the test's own request channel."""
 
     def __init__(self, folder: Path) -> None:
         self.end, ours = socket.socketpair()
@@ -42,18 +42,18 @@ class Kernel:
         self.wait("ready")
 
     def close(self) -> None:
-        """Do as NbdDevice does."""
+        """Close the connection, as NbdDevice does."""
         self.connection.close()
 
     def stop(self) -> None:
-        """Hang up on the server."""
+        """Close the request channel and wait for the server's end."""
         os.close(self._orders)
         self._thread.join(5)
         self._events.close()
         self.end.close()
 
     def issue(self, kind: int, cookie: int, block: int, blocks: int, data: bytes = b"") -> None:
-        """Send a request."""
+        """Send a request of the block device."""
         self.end.sendall(
             REQUEST.pack(REQUEST_MAGIC, 0, kind, cookie, block * BLOCK, blocks * BLOCK) + data)
 
@@ -64,7 +64,7 @@ class Kernel:
         return cookie, self.end.recv(bytes_read, socket.MSG_WAITALL) if bytes_read else b""
 
     def wait(self, kind: str, **data: Any) -> dict[str, Any]:
-        """Return the next event that says so."""
+        """Return the next event of a kind with these data."""
         for line in self._events:
             event: dict[str, Any] = json.loads(line)
             if event["kind"] == kind and all(event.get(name) == value
@@ -73,19 +73,19 @@ class Kernel:
         raise AssertionError(f"no {kind}")
 
     def give(self, do: str, **arguments: Any) -> int:
-        """Give an order and return its number."""
+        """Send a request of the test and return its number."""
         number = next(self._numbers)
         os.write(self._orders, json.dumps({"id": number, "do": do, **arguments}).encode() + b"\n")
         return number
 
     def order(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Give an order and return the reply."""
+        """Send a request of the test and return the reply."""
         return self.wait("reply", id=self.give(do, **arguments))
 
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Iterator[Kernel]:
-    """Give a server with both its ends."""
+    """Provide a server with both its ends."""
     made = Kernel(tmp_path)
     yield made
     made.stop()

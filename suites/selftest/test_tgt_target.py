@@ -1,4 +1,4 @@
-"""tgt's deployment on a machine whose tgtd is a set of things, where any one order fails."""
+"""tgt's deployment on a machine whose tgtd is modelled as a set; any one request fails."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ LADDER = Ladder(step=0.3, teardown=0.3)
 
 
 class Tgtd:
-    """A machine with a tgtd. ``active``: how many more orders find a command active (None: all).
+    """A machine with a tgtd.
 
-    ``fails``: which order is refused, counted from 0. ``dies_of``: an order that ends it, with a
-    status. ``things``: what has been made.
+    ``active``: number of requests that still find a command active (None: all). ``fails``: index of
+    the refused request, from 0. ``dies_of``: a request that ends tgtd, with status ``dies_with``.
+    ``things``: the created objects.
     """
 
     release = "6.1.0-fake"
@@ -98,7 +99,7 @@ class Tgtd:
         return Completed(tuple(argv), status, out, "")
 
     def die(self, signal_number: int) -> None:
-        """Have the daemon end, and the shell around it say of what."""
+        """End the daemon by a signal; write the exit status as its shell does."""
         self.alive = False
         self.files[daemon.EXIT_FILE] = f"{128 + signal_number}\n"
 
@@ -134,13 +135,13 @@ class Tgtd:
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    """Give a recorder."""
+    """Provide a recorder."""
     with Recorder(tmp_path / "history.jsonl") as made:
         yield made
 
 
 def deploy(machine: Any, recorder: Recorder, device: Device | None = None) -> TgtDeployment:
-    """Deploy a device, the default one by default."""
+    """Deploy a device, by default the default one."""
     made = Tgt().deploy(machine, device or Device(), Transport.ISCSI, LADDER, recorder)
     assert isinstance(made, TgtDeployment)
     return made
@@ -197,7 +198,7 @@ def test_a_lun_that_is_active_is_asked_for_again(recorder: Recorder) -> None:
     machine.active = 3
     deployment.remove_lun()
     assert not deployment.reachable()
-    deployment.take_device_away()  # it has gone
+    deployment.take_device_away()  # already removed
     deployment.remove()
 
 
@@ -206,7 +207,7 @@ def test_an_order_that_several_look_at_is_given_again_once(monkeypatch: pytest.M
 
     class Slow(FakePending):
         def result(self, deadline: float) -> Any:
-            time.sleep(0.05)  # whoever looks meanwhile finds it done, too
+            time.sleep(0.05)  # other threads see ``done`` meanwhile
             return super().result(deadline)
 
     def begin(_verb: str, argv: Sequence[str]) -> FakePending:
@@ -288,7 +289,10 @@ def test_a_daemon_that_died_by_itself_is_replaced_and_told_of(recorder: Recorder
 
 @pytest.mark.parametrize("status", [128 + signal.SIGABRT, 255])
 def test_a_daemon_that_dies_of_an_order_is_told_of(status: int, recorder: Recorder) -> None:
-    """Its end comes first: a signature is cut off behind 120 characters. exit(-1) is 255."""
+    """The error starts with the daemon's end: a signature is cut after 120 characters.
+
+    exit(-1) is status 255.
+    """
     machine = Tgtd()
     deployment = deploy(machine, recorder)
     machine.dies_of, machine.dies_with = "delete target", status

@@ -13,7 +13,7 @@ from fixtures.watcher.trace import BlockLedger, TraceWatcher, error_name, operat
 from results.history import Event, Recorder
 
 PRIORITY = {"6.1": "", "6.12": "none,0,0 "}
-"""What each kernel's block tracepoints have before the bracket."""
+"""Text before the bracket in each kernel's block tracepoints."""
 
 ISSUE, COMPLETE, REQUEUE = "block_rq_issue", "block_rq_complete", "block_rq_requeue"
 
@@ -25,7 +25,7 @@ SENSE = "key=0x5 asc=0x25 ascq=0x0"
 
 
 class Disks:
-    """A ledger that is told of requests as one kernel tells of them."""
+    """A ledger that receives requests in one kernel's tracepoint format."""
 
     def __init__(self, kernel: str) -> None:
         self.ledger = BlockLedger("sda")
@@ -55,7 +55,7 @@ class Disks:
 
 @pytest.fixture(params=PRIORITY)
 def disk(request: pytest.FixtureRequest) -> Disks:
-    """Give a ledger for each kernel's format."""
+    """Provide a ledger for each kernel's format."""
     return Disks(request.param)
 
 
@@ -101,7 +101,7 @@ def test_what_is_given_back_stays_the_same_io(disk: Disks) -> None:
     disk.requeue(8)
     assert disk.ledger.in_flight == 1
     disk.issue(8)
-    disk.issue(8)  # another one, of the same sector
+    disk.issue(8)  # another request of the same sector
     assert disk.ledger.in_flight == 2
     disk.complete(8)
     disk.complete(8)
@@ -134,8 +134,8 @@ def test_what_succeeds_without_having_been_issued_is_stray(disk: Disks) -> None:
 def test_a_flush_has_no_sector(disk: Disks) -> None:
     disk.issue(0, 0, "FF")
     assert disk.ledger.in_flight == 1
-    disk.complete((1 << 64) - 1, 0, rwbs="FF")  # blk_rq_pos() of a request without one
-    disk.complete(0, 0, rwbs="WS")  # the fsync(2) that asked for it
+    disk.complete((1 << 64) - 1, 0, rwbs="FF")  # blk_rq_pos() of a request without a sector
+    disk.complete(0, 0, rwbs="WS")  # the fsync(2) that requested the flush
     assert disk.seen == [
         ("issue", {"io": 1, "op": "flush", "sector": 0, "bytes": 0}),
         ("complete", {"io": 1, "op": "flush", "sector": 0, "error": None, "seconds": 1.0})]
@@ -202,7 +202,7 @@ def test_what_is_no_command_is_passed_over() -> None:
 
 
 class FakeMachine:
-    """Keeps the listener, and what the agent was asked to do."""
+    """Records the listener and the requests to the agent."""
 
     def __init__(self) -> None:
         self.connection = self

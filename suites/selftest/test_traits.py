@@ -1,4 +1,4 @@
-"""Traits: which faults they make applicable, and that a target's name decides nothing."""
+"""Traits: the faults that they make applicable; a target's name decides nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ APPLICABLE = {
 
 @pytest.mark.parametrize(("where", "count"), APPLICABLE.items())
 def test_how_many_faults_apply(where: str, count: int) -> None:
-    """As many as before targets had traits; a fault that is added adds to these."""
+    """The same counts as before targets had traits; each added fault adds to them."""
     name, backend, transport = where.split("/")
     assert len(applicable(traits_of(name), backend, transport)) == count
 
@@ -42,14 +42,14 @@ def test_how_many_combinations_there_are() -> None:
 
 
 def test_every_fault_applies_somewhere() -> None:
-    """But for pairs: "fail-page-alloc" needs LIO's backstores, "lun-clear" SCST's operation."""
+    """All but one pair: "fail-page-alloc" needs LIO's backstores, "lun-clear" SCST's operation."""
     somewhere = {fault.name for where in APPLICABLE
                  for fault in applicable(traits_of(where.split("/")[0]), *where.split("/")[1:])}
     assert {name for name in FAULTS if name not in somewhere} == {"fail-page-alloc+lun-clear"}
 
 
 def test_faults_name_no_target() -> None:
-    """Neither as a key nor to compare with: what differs is a trait."""
+    """No target's name is a key or compared with: targets differ by traits."""
     top = Path(inject.__file__).parent
     words = {node.value for path in top.glob("*.py")
              for node in ast.walk(ast.parse(path.read_text()))
@@ -58,7 +58,7 @@ def test_faults_name_no_target() -> None:
 
 
 def test_no_trait_has_a_default() -> None:
-    """So that mypy names the field which a new target forgot."""
+    """mypy then reports the field that a new target leaves out."""
     empty = TargetTraits.__dataclass_params__  # type: ignore[attr-defined]
     assert empty.frozen
     with pytest.raises(TypeError, match=f"missing {len(fields(TargetTraits))} required"):

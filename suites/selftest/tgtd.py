@@ -1,4 +1,4 @@
-"""tgtd as a target of this host: in user space, on loopback, gone with the test."""
+"""tgtd as a target of this host: in user space, on loopback, removed with the test."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ LUN = 1
 """tgt's LUN 0 is its controller."""
 
 ATTEMPTS = 5
-"""To find a port that nobody takes before tgtd does."""
+"""Attempts to find a port that no other process takes before tgtd does."""
 
 SOON = 10.0
 
 PTRACE_DETACH, PTRACE_SYSCALL, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 24, 0x4206, 0x4207
 PTRACE_O_TRACESYSGOOD = 1
 SYSCALL_STOP = signal.SIGTRAP | 0x80
-"""linux/ptrace.h, and how a stop at a system call looks with that option."""
+"""Status of a stop at a system call with PTRACE_O_TRACESYSGOOD (linux/ptrace.h)."""
 
 WALL, WNOTHREAD = 0x40000000, 0x20000000
-"""linux/wait.h: threads, too; of what this thread traces only."""
+"""linux/wait.h: include threads; only those that this thread traces."""
 
 READ_AND_WRITE = ("17", "18")
 """pread64 and pwrite64: arch/x86/entry/syscalls/syscall_64.tbl."""
@@ -51,20 +51,20 @@ class Tgtd:
     iqn: str
 
     def admin(self, *words: str) -> str:
-        """Return what tgtadm says."""
+        """Run tgtadm and return its output."""
         return _admin(self.folder, *words)
 
     def update(self, name: str, value: str) -> None:
-        """Set what the target negotiates (tgtadm(8))."""
+        """Set a negotiated parameter of the target (tgtadm(8))."""
         self.admin("--op", "update", "--mode", "target", "--tid", "1", "-n", name, "-v", value)
 
     def sessions(self) -> int:
-        """Return how many sessions there are."""
+        """Return the number of sessions."""
         return self.admin("--op", "show", "--mode", "target").count("I_T nexus: ")
 
     @contextmanager
     def io_held(self) -> Iterator[None]:
-        """Hold its workers where they are about to read or write the LUN's file, by ptrace(2)."""
+        """Hold its workers at the entry of reads and writes of the LUN's file, by ptrace(2)."""
         with Tracer(self.process.pid):
             yield
 
@@ -72,7 +72,7 @@ class Tgtd:
 class Tracer:
     """A thread that traces a process's threads but the first, and holds them in pread and pwrite.
 
-    Where they wait for work they are not held: pthread_cond_signal waits for such waiters.
+    Threads that wait for work are not held: pthread_cond_signal waits for such waiters.
     """
 
     def __init__(self, pid: int) -> None:
@@ -106,10 +106,10 @@ class Tracer:
             _ptrace(PTRACE_DETACH, tid)
 
     def _next(self, options: int) -> bool:
-        """Let the next thread that has stopped go on, or not; tell whether there was one."""
+        """Resume or hold the next stopped thread; return whether a thread had stopped."""
         try:
             tid, status = os.waitpid(-1, WALL | WNOTHREAD | options)
-        except ChildProcessError:  # all have been killed
+        except ChildProcessError:  # all threads have been killed
             self._traced.clear()
             self._held.clear()
             return False
@@ -132,7 +132,7 @@ class Tracer:
 
 
 def _ptrace(request: int, tid: int, data: int = 0) -> None:
-    """Ask ptrace(2) for something; a thread that has been killed is past caring."""
+    """Make a ptrace(2) request; ignore a thread that has been killed."""
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace
     ptrace.restype, ptrace.argtypes = ctypes.c_long, (
         ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
@@ -176,7 +176,7 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 @contextmanager
 def running_tgtd() -> Iterator[Tgtd]:
-    """Run a tgtd and leave nothing of it."""
+    """Run a tgtd and remove all its traces."""
     iqn = f"iqn.2026-11.faults.stf:{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="stf-tgtd-") as name:
         folder = Path(name)

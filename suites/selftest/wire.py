@@ -1,4 +1,4 @@
-"""Between an initiator and its portal: every iSCSI PDU that passes is seen, and may be changed."""
+"""A relay between an initiator and its portal: records every iSCSI PDU, and may change it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ DATA_IN, R2T, ASYNC_MESSAGE, REJECT = 0x25, 0x31, 0x32, 0x3F
 """Opcodes (RFC 7143 11.2.1.2)."""
 
 FULL_FEATURE = 0x83
-"""In a Login Response's flags: T, and NSG FullFeaturePhase (RFC 7143 11.13)."""
+"""Flags of a Login Response: T, and NSG FullFeaturePhase (RFC 7143 11.13)."""
 
 
 class Way(StrEnum):
-    """Who sent a PDU."""
+    """The sender of a PDU."""
 
     INITIATOR = "initiator"
     TARGET = "target"
 
 
 Edit = Callable[[Way, bytes], list[bytes]]
-"""Given a PDU as it was sent, returns what is to be sent on instead."""
+"""Function that maps a PDU as sent to the PDUs to forward."""
 
 
 def opcode(pdu: bytes) -> int:
@@ -47,9 +47,9 @@ def text(pdu: bytes) -> dict[str, str]:
 
 
 class Relay:
-    """Listens on a loopback port, and passes on what comes to a portal.
+    """Listens on a loopback port and forwards PDUs to a portal and back.
 
-    ``pdus``: what passed, as it was sent. ``edit`` may be set at any time.
+    ``pdus``: the PDUs as sent. ``edit`` may be set at any time.
     """
 
     def __init__(self, portal: str) -> None:
@@ -75,11 +75,11 @@ class Relay:
 
     @property
     def portal(self) -> str:
-        """Where it listens."""
+        """Address that the relay listens on."""
         return f"127.0.0.1:{self._server.getsockname()[1]}"
 
     def sent(self, way: Way, code: int) -> list[bytes]:
-        """Return the PDUs of an opcode that passed."""
+        """Return the recorded PDUs of an opcode, in one direction."""
         return [pdu for who, pdu in list(self.pdus) if who is way and opcode(pdu) == code]
 
     def cut(self) -> None:
@@ -108,7 +108,7 @@ class Relay:
     def _pass(
         self, way: Way, source: socket.socket, sink: socket.socket, digest: threading.Event
     ) -> None:
-        """Pass on what one side sends. ``digest``: set once headers have one."""
+        """Forward the PDUs of one side. ``digest``: set once headers have one."""
         with source, source.makefile("rb") as stream, suppress(OSError):
             while len(head := stream.read(48)) == 48:
                 crc = stream.read(4) if digest.is_set() else b""

@@ -1,1 +1,1 @@
-"""Sessions that end with commands in flight, and commands that another initiator ends."""
+"""Sessions that end with commands in flight, and commands ended by another initiator."""

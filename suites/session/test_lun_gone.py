@@ -1,4 +1,4 @@
-"""How does a session's next command end when an administrator has removed its LUN?"""
+"""How do the next commands of a session end after an administrator has removed its LUN?"""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from targets.target import Device
 SESSION = "a"
 
 LUNS_CHANGED = "CHECK CONDITION 06/3f/0e"
-"""REPORTED LUNS DATA HAS CHANGED (SPC-6 5.x: of the target's other LUNs)."""
+"""REPORTED LUNS DATA HAS CHANGED (SPC-6 5.x): reported by the target's other LUNs."""
 
 SESSION_ENDED = "RFC 7143 6.5.3: its own tasks end with a session"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A command after the removal, its outcomes, and the clause that they rest on.
+    """A command after the removal, its allowed outcomes, and the clause for them.
 
-    ``virtual_lun``: its outcomes where LUN 0 is now the target's own; ``by_message``: its outcomes
-    where the removal is reported by an Asynchronous Message; empty: the same.
+    ``virtual_lun``: the outcomes where LUN 0 is now a LUN that the target itself provides.
+    ``by_message``: the outcomes where the target reports the removal by an Asynchronous Message.
+    Empty: ``outcomes``.
     """
 
     command: Command
@@ -43,7 +44,7 @@ class Probe:
     by_message: tuple[str, ...] = ()
 
     def on(self, luns: LunTraits) -> Command:
-        """Return the command with its outcomes at a target."""
+        """Return the command with its outcomes at a target with these traits."""
         if luns.removal_ends_sessions:
             return replace(self.command, allowed=(LOST,), clause=SESSION_ENDED)
         other = (luns.virtual_lun_0 and self.virtual_lun) or (
@@ -52,7 +53,7 @@ class Probe:
 
 
 VIRTUAL = (GOOD, WRITE_PROTECTED)
-"""Outcomes at a LUN 0 of the target's own: a RAM disk that is write protected, and small."""
+"""Outcomes where the target itself provides LUN 0: a small, write-protected RAM disk."""
 
 OF_THE_LUN = (
     Probe(Command("TEST UNIT READY", "000000000000"), (NOT_SUPPORTED,), "SPC-6 5.3", VIRTUAL),
@@ -77,14 +78,14 @@ OF_ANOTHER = (
      Probe(Command("READ(10) of another LUN", "28000000400000000800", "read", 4096, lun=1),
            (GOOD,), "SPC-6 6.33: it is still in the logical unit inventory")),
 )
-"""Where the target has another LUN: commands that are issued together, before the next ones. Before
-REPORT LUNS, which clears the unit attention (SPC-6 6.33)."""
+"""Probes of a second LUN. The commands of each inner tuple are issued together, the tuples one
+after the other, and all before REPORT LUNS, which clears the unit attention (SPC-6 6.33)."""
 
 READY_OF_ANOTHER = replace(OF_ANOTHER[0][0].command, allowed=("*",))
 
 
 def plans(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for one LUN and, where there can be several, one for a LUN beside another."""
+    """Yield a plan with one LUN and, where the target supports several, one with two LUNs."""
     devices = {"lun-gone": Device()}
     if selection.traits.luns.several:
         devices["lun-gone-another"] = Device(siblings=(Device("stf1"),))
@@ -95,7 +96,7 @@ def plans(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(plans)
 def test_lun_gone(ctx: ScenarioContext) -> None:
-    """Commands for the LUN are refused, others are not, and the session stays."""
+    """Commands for the removed LUN are refused, commands for others are not; the session stays."""
     lun = ctx.arrange()
     initiators = Initiators(ctx, lun)
     initiators.login(SESSION)
@@ -122,7 +123,7 @@ def issue(initiators: Initiators, commands: Sequence[Command]) -> None:
 
 
 def expect_session(initiators: Initiators) -> None:
-    """Expect that the session stays, or ends where the target has to end it for the removal."""
+    """Expect that the session stays, or ends where a removal ends sessions at this target."""
     ctx, nexus = initiators.ctx, initiators.sessions.nexus
     there = nexus[SESSION]["action"] == "logged in"
     if ctx.traits.luns.removal_ends_sessions:

@@ -1,7 +1,7 @@
-"""How do the commands of two initiators end when one ends its session, or the commands?
+"""How do the commands of two initiators end when one of them ends its session, or ends commands?
 
-The backend holds commands of both. Alone, and the end of a session also racing a teardown in both
-orders.
+The backend holds commands of both initiators. Each action happens alone; the end of a session also
+races a teardown in both orders.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ from targets.target import Device
 ALONE = Release()
 
 GIVEN_UP = 30
-"""Seconds after which the kernel gives up a command, where it does: not while it is held here."""
+"""The kernel's timeout for commands in a backend, where it has one, in seconds. It is longer than
+the commands are held here."""
 
 SEEN = 1.0
-"""Seconds to watch for an event that must not come yet."""
+"""Seconds to watch for an event that must not occur yet."""
 
 OVER = Command(f"{NEXT}: WRITE(10) of the same blocks", "2a000000400000002000", "write", 16 << 10,
                "a5")
 STILL_OVER = Command(f"{NEXT}: VERIFY(10) of its WRITE", "2f020000400000002000", "write",
                      16 << 10, "a5", allowed=(GOOD,), clause="SBC-4 5.32: else MISCOMPARE")
-"""The next session's WRITE of the blocks of the first one's held command; it has to stay on the
-medium (BYTCHK 01b)."""
+"""``OVER``: the new session's WRITE to the blocks of the old session's held WRITE. Its data must
+stay on the medium: ``STILL_OVER`` verifies them (BYTCHK 01b)."""
 
 BEYOND = Command(f"{FIRST}: READ(16) beyond the end", "88000000000fffffffff000000010000", "read",
                  512, allowed=(OUT_OF_RANGE,), clause="SBC-4 4.2")
@@ -52,7 +53,11 @@ BEYOND = Command(f"{FIRST}: READ(16) beyond the end", "88000000000fffffffff00000
 def plan(
     traits: TargetTraits, action: str, fault: Fault, order: str, options: Mapping[str, int],
 ) -> Plan:
-    """Return a cell's plan: the first initiator has one command held, or two, the other one."""
+    """Return the plan of one action and order.
+
+    The first initiator has one held command, or two for CHECK_CONDITION; the second one has one.
+    ``options``: of the device.
+    """
     own = 2 if action == CHECK_CONDITION else 1
     given_up = traits.command_timeout(GIVEN_UP) if fault == ALONE else {}
     chosen = "".join(f"{name.replace('_', '-')}{value}-" for name, value in options.items())
@@ -67,7 +72,7 @@ def plan(
 
 
 def session_ends(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each end of a session: alone, and before and in a teardown."""
+    """Yield a plan for each way to end a session: alone, before a teardown, and during one."""
     for action in ENDS_OF_NEXUS:
         yield plan(selection.traits, action, ALONE, "alone", {})
         for order in ("first", "second"):
@@ -76,7 +81,7 @@ def session_ends(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(session_ends)
 def test_end_of_a_session(ctx: ScenarioContext, nexus: NexusJob) -> None:
-    """The commands of the session end with it, those of the other initiator do not."""
+    """The commands of the session end with it; those of the other initiator do not."""
     expected = ends(ctx.traits, nexus.action, ctx.plan.arrangement.device.options, ctx.fault,
                     ctx.plan.point.state)
     lun = ctx.arrange(commands=(), clause=expected.clause)
@@ -97,16 +102,16 @@ def test_end_of_a_session(ctx: ScenarioContext, nexus: NexusJob) -> None:
 
 
 def begin_session_end(two: TwoInitiators, ending: NexusEnd) -> None:
-    """Begin to end the first session; write the same blocks by the one that replaces it."""
+    """Begin to end the first session; write to the same blocks on a session that replaces it."""
     ending.begin()
     if ending.action == REINSTATE:
         two.sessions.issue(NEXT, [replace(OVER, allowed=two.ends.other, clause=two.ends.clause)])
 
 
 def expect_nothing_written(two: TwoInitiators) -> None:
-    """Expect that the new session writes nothing before the old one's tasks have ended.
+    """Expect that the new session writes nothing before the old session's tasks have ended.
 
-    The login itself may end: SCST answers TEST UNIT READY then, and has other commands wait
+    The login itself may succeed: SCST then answers TEST UNIT READY, and delays other commands
     (iscsi.c).
     """
     wait_until(lambda: two.sessions.answered(NEXT), SEEN)
@@ -116,7 +121,8 @@ def expect_nothing_written(two: TwoInitiators) -> None:
 
 
 def see_session_end(ctx: ScenarioContext, two: TwoInitiators, ending: NexusEnd) -> None:
-    """See the session end, the other initiator unharmed, and a new session; log all out."""
+    """Wait for the session's end; expect the other initiator unaffected, and new logins; log out.
+    """
     bound, sessions = ctx.ladder.command, two.sessions
     ending.end()
     if ending.action == REINSTATE:
@@ -134,18 +140,19 @@ def see_session_end(ctx: ScenarioContext, two: TwoInitiators, ending: NexusEnd) 
     two.log_out()
 
 
-# One initiator ends commands: by a function, or by a CHECK CONDITION where QErr has it so.
+# One initiator ends commands: by a function, or by a CHECK CONDITION, depending on QErr.
 
 
 def command_ends(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each function, and for a CHECK CONDITION, on each kind of device."""
+    """Yield a plan for each function, and for a CHECK CONDITION, with each set of device options.
+    """
     for options in selection.traits.nexus.option_sets:
         for action in concerned(options):
             yield plan(selection.traits, action, ALONE, "alone", options)
 
 
 def concerned(options: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the actions whose effects options change; without any, all."""
+    """Return the actions whose effects depend on the options; without options, all actions."""
     if not options:
         return (*FUNCTIONS, CHECK_CONDITION)
     return (CHECK_CONDITION,) if "qerr" in options else ("CLEAR_TASK_SET", "LUN_RESET")
@@ -153,8 +160,7 @@ def concerned(options: Mapping[str, int]) -> tuple[str, ...]:
 
 @scenarios(command_ends)
 def test_commands_that_another_ends(ctx: ScenarioContext, nexus: NexusJob) -> None:
-    """The commands that the action is for end; their initiator gets a status or a unit attention.
-    """
+    """The commands in the scope of the action end, with a status or a unit attention."""
     lun, two = arrange_two(ctx, nexus)
     ctx.hold(lun, two.issue)                   # a WRITE of each, or two and one
     with settled(ctx, lun, partial(see_commands_end, two)):
@@ -171,7 +177,8 @@ def test_commands_that_another_ends(ctx: ScenarioContext, nexus: NexusJob) -> No
 
 
 def arrange_two(ctx: ScenarioContext, nexus: NexusJob) -> tuple[Lun, TwoInitiators]:
-    """Arrange, with expectations for the action and its function; log two initiators in."""
+    """Arrange with the expectations for the action, and for its function; log in two initiators.
+    """
     state = ctx.plan.point.state
     expected = ends(ctx.traits, nexus.action, ctx.plan.arrangement.device.options, ctx.fault, state)
     functions: dict[str, object] = {}
@@ -184,10 +191,10 @@ def arrange_two(ctx: ScenarioContext, nexus: NexusJob) -> tuple[Lun, TwoInitiato
 
 
 def end_with_check_condition(two: TwoInitiators) -> None:
-    """Have a command of the first initiator end with CHECK CONDITION, while others are held.
+    """Make a command of the first initiator end with CHECK CONDITION while others are held.
 
-    Raises TargetFailedError when it does not end: it waits for nothing, and the commands that QErr
-    has it end are still held.
+    Raises TargetFailedError when the command does not end: it has nothing to wait for, and the
+    commands that it ends by QErr are still held.
     """
     ctx, sessions = two.ctx, two.sessions
     sessions.issue(FIRST, [BEYOND])
@@ -197,31 +204,31 @@ def end_with_check_condition(two: TwoInitiators) -> None:
 
 
 def see_commands_end(two: TwoInitiators) -> None:
-    """See the commands end and the unit attention of the other initiator; log all out."""
+    """Wait for the commands' ends, expect the unit attention of the other initiator, log out."""
     two.wait_other_answered()
     two.expect_attention()
     two.wait_own_answered()
     two.log_out()
 
 
-# The other initiator is silent until the function has its response.
+# The other initiator sends nothing until the function has its response.
 
 
 def silent(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for a reset beside an initiator that acknowledges nothing."""
+    """Yield a plan for a reset while the other initiator acknowledges nothing."""
     yield plan(selection.traits, "LUN_RESET", ALONE, "silent", {})
 
 
 @scenarios(silent)
 def test_reset_beside_a_silent_initiator(ctx: ScenarioContext, nexus: NexusJob) -> None:
-    """A reset has its response, though the other initiator does not acknowledge TASK ABORTED."""
+    """A reset gets its response though the other initiator does not acknowledge TASK ABORTED."""
     lun, two = arrange_two(ctx, nexus)
     ctx.hold(lun, two.issue)                   # a WRITE of each
     reset = Functions(two.initiators, FIRST, (nexus.action,))
 
     def see_end() -> None:
         two.wait_other_answered()
-        reset.end()                            # has its response, or the bound is over
+        reset.end()                            # it has its response, or the bound has passed
         two.expect_attention()
         two.wait_own_answered()
         two.log_out()

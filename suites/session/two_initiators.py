@@ -1,4 +1,4 @@
-"""Steps of the scenarios with two initiators, of which one ends commands of both or its own."""
+"""Steps of the scenarios in which one of two initiators ends commands."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from inject.waiting import wait_until
 from results.checkers.outcome import outcome
 
 FIRST, SECOND, NEXT = "a", "b", "c"
-"""Sessions: of the initiator that acts, of the other one, and the first one's next."""
+"""Session names: the acting initiator, the other one, and the acting initiator's next session."""
 
 READY = Command("TEST UNIT READY", "000000000000", allowed=(GOOD,))
 
 
 class TwoInitiators:
-    """Two initiators that are logged in, each from a port of its own.
+    """Two logged-in initiators, each with its own port.
 
-    ``ends``: how the commands of both may end. ``own``: how many of the plan's commands are the
-    first one's; the others are the second one's.
+    ``ends``: the allowed outcomes of the commands of both. ``own``: the number of the plan's
+    commands that the first initiator issues; the second one issues the rest.
     """
 
     def __init__(self, ctx: ScenarioContext, lun: Lun, ends: Ends, own: int) -> None:
@@ -38,7 +38,7 @@ class TwoInitiators:
 
     @property
     def sessions(self) -> Sessions:
-        """The program that keeps their sessions."""
+        """The program that holds the sessions of both."""
         return self.initiators.sessions
 
     def issue(self, commands: Sequence[Command]) -> Sessions:
@@ -51,22 +51,22 @@ class TwoInitiators:
         return self.sessions
 
     def wait_other_answered(self) -> None:
-        """Wait until the other initiator's commands have ended, where they have to."""
+        """Wait until the other initiator's commands have ended, where a response is required."""
         if UNANSWERED not in self.ends.other:
             self.sessions.wait_answered(SECOND, self.ctx.ladder.command)
 
     def wait_own_answered(self) -> None:
-        """Wait until functions, and where they have to the first initiator's commands, have ended.
-        """
+        """Wait until all functions have ended, and the first initiator's commands, where a response
+        is required."""
         self.sessions.wait_responses(self.ctx.ladder.command)
         if UNANSWERED not in self.ends.own:
             self.sessions.wait_answered(FIRST, self.ctx.ladder.command)
 
     def expect_attention(self) -> None:
-        """Expect that the other initiator gets one unit attention, if any, and GOOD after it.
+        """Expect one unit attention for the other initiator, or none, or the end of its session.
 
-        Probed before and after the functions have their responses: the first probe also
-        acknowledges the responses that the target sent before.
+        Probe with TEST UNIT READY before and after the functions have their responses: the first
+        probe also acknowledges the responses that the target has sent so far.
         """
         ctx, attention = self.ctx, self.ends.attention
         seen = [self.probe(SECOND)]
@@ -97,7 +97,7 @@ class TwoInitiators:
         return outcome(sessions.answers[number])
 
     def log_out(self) -> None:
-        """Log all out, and wait until everything has ended."""
+        """Log out of all sessions, and wait until every command and function has ended."""
         bound = self.ctx.ladder.command
         for name in (FIRST, NEXT, SECOND):
             self.sessions.begin_logout(name, bound)

@@ -1,1 +1,1 @@
-"""The main job: the spine, end to end."""
+"""Smoke tests: the main scenario, end to end."""

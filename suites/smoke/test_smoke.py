@@ -1,4 +1,4 @@
-"""The main job: does the target survive losing its device with four WRITEs in its hands?"""
+"""The main scenario: does the target survive the loss of its device while four WRITEs are held?"""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from targets.target import Device, Transport
 FAULTS = (Release(), BackendClose(), KILL, LunRemove())
 
 NO_BACKEND = (Release(), LunRemove())
-"""Faults of a device that no backend of ours serves."""
+"""Faults for a device without one of the project's backends."""
 
 
 def plans(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each fault; with scst_user for each transport and way of ON_FREE_CMD."""
+    """Yield a plan for each fault; with scst_user, for each transport and on_free_cmd_type."""
     traits = selection.traits
     if traits.serves_scst_user:
         for transport in traits.transports:
@@ -44,8 +44,8 @@ def plans(selection: Selection) -> Iterator[Plan]:
 def test_teardown_with_writes_held(ctx: ScenarioContext) -> None:
     """Every command ends in time, the teardown ends, the kernel stays healthy, the device can be
     deployed again."""
-    lun = ctx.arrange()     # the device deployed, logged in to, under fio's load
-    ctx.hold(lun)           # four WRITEs, in the backend's hands
-    ctx.break_device(lun)   # what the fault does: released, or its device goes under them
-    ctx.drain(lun)          # every I/O in flight has ended, and fio too
-    ctx.recover(lun)        # removed, deployed again at once, verified, unloaded
+    lun = ctx.arrange()     # deploy the device, log in, start fio
+    ctx.hold(lun)           # hold four WRITEs in the backend, if it is the project's
+    ctx.break_device(lun)   # fire the fault: release the WRITEs, or remove their device
+    ctx.drain(lun)          # wait until every I/O in flight, and fio, has ended
+    ctx.recover(lun)        # remove, deploy again at once, verify, unload

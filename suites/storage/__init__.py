@@ -1,1 +1,1 @@
-"""The disk below a target that is all in the kernel: it errs, stalls, lies, or is late."""
+"""Faults of the disk below an in-kernel target: errors, stalls, lost or corrupted data."""

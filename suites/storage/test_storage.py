@@ -1,7 +1,7 @@
-"""Does the target survive a disk that errs, stalls or corrupts, and report it to the initiator?
+"""Does the target survive a disk that fails, stalls or corrupts data, and report the errors?
 
-The device under test is a block device (targets.storage): the target has no backend of ours, and
-the gate above the disk holds the commands of a point.
+The device under test is a block device (targets.storage), without a backend in user space. A gate
+above the disk holds the commands of a point.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from targets.storage import SCSI_DEBUG
 from targets.target import Transport, device_of
 
 MEMORY = FAULTS["fail-page-alloc"]
-"""A handler in the kernel has no pages of a backend's to read into."""
+"""Failed page allocations: an in-kernel handler has no backend's pages to read into."""
 
 BY_ITSELF: tuple[Fault, ...] = (
     Release(), LunRemove(), MEMORY, *ERRORS, *STALLS, *FAILING_DISK_TEARDOWNS)
-"""Faults under stamped blocks alone: controls, failed allocations, the disk's own faults, and
-teardowns while the disk has one."""
+"""Faults under stamped blocks alone: a control, a LUN removal, failed allocations, faults of the
+disk, and teardowns while the disk has a fault."""
 
 BY_LOOPBACK = frozenset({"release", "lun-remove", "storage-error", "storage-stall-long"})
 
 WITHOUT_HELD = frozenset({"storage-ignores", "storage-ignores-failfast", MEMORY.name})
-"""Faults that nothing is held for. A disk that ignores commands would ignore the held ones only
-once they are let go; and the gate holds every command, so that none would allocate memory."""
+"""Faults without held commands. A disk that ignores commands would ignore held ones only after
+their release. The gate holds every command, so no command would allocate memory."""
 
 KINDS = ("write", "read")
 
 HELD = 2
 CHOSEN = Point(State.EXEC, HELD + LIGHT.threads, None)
-"""The gate does not tell commands apart. Each thread of the load waits for one of its own, so when
-it holds as many, the chosen commands are among them."""
+"""The gate does not distinguish commands. Each thread of the load has at most one command in
+flight, so ``HELD`` more than the threads are held only when the chosen commands are among them."""
 
 STAMPS = StampJob(blocks=64)
 
 
 def plans(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each fault under stamped blocks alone, and for each error of the disk with
-    chosen commands; then the same for the faults that only a SCSI disk has."""
+    """Yield the plans: faults under stamped blocks alone, disk errors with chosen commands, and
+    both for the faults that only a SCSI disk has."""
     traits = selection.traits
     for transport in traits.transports:
         for fault in possible(BY_ITSELF, traits, transport):
@@ -72,7 +72,7 @@ def plans(selection: Selection) -> Iterator[Plan]:
 def possible(
     faults: Iterable[Fault], traits: TargetTraits, transport: Transport,
 ) -> Iterator[Fault]:
-    """Yield the faults that can be done to the target's block device over a transport."""
+    """Yield the faults that are possible with the target's block device over a transport."""
     return (fault for fault in faults
             if fault.needs.met(traits, traits.storage_handler, transport))
 
@@ -80,7 +80,7 @@ def possible(
 def stamped(
     fault: Fault, traits: TargetTraits, transport: Transport = Transport.ISCSI,
 ) -> Plan:
-    """Return a plan in which stamped blocks alone drive the disk."""
+    """Return a plan in which stamped blocks are the only load."""
     point = NOTHING_HELD if fault.name in WITHOUT_HELD else Point()
     arrangement = Arrangement.stamped(
         STAMPS, transport=transport, device=device_of(traits.storage))
@@ -88,37 +88,40 @@ def stamped(
 
 
 def chosen(fault: Fault, kind: str, traits: TargetTraits) -> Plan:
-    """Return a plan in which chosen commands are at the disk, beside few stamped blocks."""
+    """Return a plan with ``HELD`` chosen commands at the gate, beside a light stamped load.
+
+    ``kind``: "read" or "write".
+    """
     return replace(stamped(fault, traits).rearranged(stamps=LIGHT), point=CHOSEN,
                    commands=CommandJob(kind, HELD))
 
 
 def on_scsi_disk(plan: Plan) -> Plan:
-    """Return a plan whose disk is a SCSI disk."""
+    """Return the plan with a SCSI disk below the target (scsi_debug)."""
     device = replace(plan.arrangement.device, disk=SCSI_DEBUG)
     return replace(plan.rearranged(device=device), variant=f"{plan.variant}.{SCSI_DEBUG}")
 
 
 @scenarios(plans)
 def test_disk_at_fault(ctx: ScenarioContext) -> None:
-    """What the disk did not do is reported, acknowledged writes are there, the rest is in time."""
-    lun = ctx.arrange()      # a block device, on a disk that is well
+    """Failed I/O is reported, acknowledged writes are on the medium, all other I/O is in time."""
+    lun = ctx.arrange()      # a block device on a healthy disk
     ctx.hold(lun)            # commands at the gate above the disk
-    ctx.break_device(lun)    # the disk errs, stalls or corrupts; the held commands meet that
+    ctx.break_device(lun)    # the fault, which the held commands meet when the gate releases them
     ctx.drain(lun)
-    ctx.recover(lun)         # the disk is well again: what was acknowledged is read back
+    ctx.recover(lun)         # the disk is healthy again: acknowledged writes are read back
 
 
 @pytest.mark.parametrize(("fault", "decides"), [
     *(pytest.param(fault, "integrity", id=fault.name) for fault in LYING),
-    # The fault's own expectation, and nothing else, allows the errors of a disk that errs.
+    # Errors of the disk are allowed only by the fault's own expectation.
     pytest.param(replace(ERRORS[0], errors=()), "ledger", id="storage-error-unexpected"),
 ])
 def test_what_a_target_cannot_notice_is_caught(
     fault: Fault, decides: str, run_plan: RunPlan, kernel_name: str,
 ) -> None:
-    """A disk that acknowledges writes and does not keep them is FAIL; so is an error that no
-    expectation allows."""
+    """A disk that loses or corrupts acknowledged writes is FAIL; so is an error that no expectation
+    allows."""
     judgement = run_plan(stamped(fault, run_plan.traits), kernel_name, fault_at_point)
     assert judgement.verdict is Verdict.FAIL, judgement.reason
     decided = judgement.decided_by

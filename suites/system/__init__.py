@@ -1,1 +1,1 @@
-"""Machine and daemon under stress, alone and during a teardown: memory, CPUs, clock, pauses."""
+"""Disturbances of machine and daemon (memory, CPUs, clock, pauses), alone and with a teardown."""

@@ -1,4 +1,4 @@
-"""Steps of the scenarios whose fault is the target's daemon: its sessions, and login attempts."""
+"""Steps of the scenarios with a fault of the target's daemon: sessions and login attempts."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from fixtures.workload.pdus import LOGIN
 from inject.daemon import DAEMONS, WITHOUT, Without
 
 REFUSED_FOR = 1.0
-"""Seconds for which a login attempt must get no answer."""
+"""Seconds during which a login attempt must not succeed."""
 
 LASTS = {fault.name: fault.seconds for fault in DAEMONS}
-"""Seconds for which a daemon does not run, by fault."""
+"""By fault: the seconds during which the daemon does not run."""
 
 
 def begin_login(ctx: ScenarioContext, lun: Lun) -> Program:
-    """Begin to log in as another initiator."""
+    """Begin a login of another initiator; return the program."""
     return scripted.begin(ctx, lun.deployment.address)
 
 
 def logged_in(attempt: Program, deadline: float) -> bool:
-    """Wait for a login; return whether it is taken in ``deadline`` seconds."""
+    """Return whether a login attempt succeeds within ``deadline`` seconds."""
     return attempt.wait_event("ready", deadline)
 
 
 def end_login(ctx: ScenarioContext, attempt: Program) -> bool:
-    """Wait for a login, and end its session. Return whether it was taken."""
+    """Wait for a login attempt and end its session; return whether the login succeeded."""
     taken = logged_in(attempt, LOGIN)
     if attempt.running:
         attempt.process.signal(9)
@@ -35,7 +35,10 @@ def end_login(ctx: ScenarioContext, attempt: Program) -> bool:
 
 
 def expect_sessions(ctx: ScenarioContext, lun: Lun) -> None:
-    """Expect of the sessions there are what the fault leaves of them (inject.daemon.WITHOUT)."""
+    """Expect the state of the existing sessions while the daemon does not run.
+
+    The state depends on the fault (inject.daemon.WITHOUT).
+    """
     without = WITHOUT[ctx.fault.name]
     if without is Without.GONE:
         ctx.expect("the target has gone with its daemon", not lun.deployment.reachable())

@@ -1,4 +1,4 @@
-"""The matrix of pairs: a disturbance of the machine x a teardown of the device meanwhile."""
+"""The matrix of pairs: disturbances of machine or daemon x teardowns of the device."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BY_FAULTS = {(pair.disturbance.name, pair.teardown.name, pair.order is Order.FIR
 
 
 def possible(faults: Sequence[Fault], traits: TargetTraits) -> list[str]:
-    """Return the names of the faults that can be done to the target's usual device."""
+    """Return the names of the faults that are possible with the target's usual backend."""
     return [fault.name for fault in faults if any(
         fault.needs.met(traits, traits.backend, transport) for transport in traits.transports)]
 
 
 def pairable(disturbances: Sequence[Fault], traits: TargetTraits) -> list[str]:
-    """Return the names of the disturbances that go together with a teardown of the target."""
+    """Return the names of the disturbances that can be combined with a teardown at the target."""
     return [name for name in possible(disturbances, traits) if any(
         pair.disturbance.name == name and pair.needs.on(traits) for pair in PAIRS)]
 
@@ -47,6 +47,6 @@ def matrix(traits: TargetTraits) -> Matrix:
 
 
 def pair_of(cell: Known) -> Plan:
-    """Return the plan of a cell: stamped blocks alone drive the disk."""
+    """Return the plan of a cell, with stamped blocks as the only load."""
     pair = BY_FAULTS[cell["disturbance"], cell["teardown"], cell["first"]]
     return Plan(pair, arrangement=Arrangement.stamped(StampJob(), transport=cell["transport"]))

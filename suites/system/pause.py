@@ -1,7 +1,7 @@
-"""A pause of the machine by its host.
+"""Pauses of the machine by its host.
 
-A machine's clock stands still with its CPUs: QEMU's ``stop`` stops the virtual clock that HPET and
-kvmclock are made of. No timer in it can have run out meanwhile.
+The machine's clock stops with its CPUs: QEMU's ``stop`` stops the virtual clock, the source of HPET
+and kvmclock. No timer in the machine can expire during a pause.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from fixtures.context import ScenarioContext
 
 
 def pause(ctx: ScenarioContext, when: str) -> None:
-    """Pause the machine for longer than every timer in it, and let it go on.
+    """Pause the machine for longer than every timer in it; expect that its clock stops meanwhile.
 
-    ``when``: "before" the fault, or "meanwhile". What the clock advances is the time that it takes
-    to stop the machine and to read its clock.
+    ``when``: the value to record: "before" the fault, or "meanwhile". The clock advances only while
+    the machine is being stopped and its clock is being read.
     """
     seconds = longest_timer(ctx)
     began = ctx.machine.now()
@@ -30,6 +30,6 @@ def pause(ctx: ScenarioContext, when: str) -> None:
 
 
 def longest_timer(ctx: ScenarioContext) -> float:
-    """Return more seconds than the hung-task detector waits, which has the longest timer of target,
-    initiator and kernel."""
+    """Return more seconds than the longest timer of target, initiator and kernel, which is the
+    hung-task detector's."""
     return ctx.ladder.hung_task + ctx.ladder.command

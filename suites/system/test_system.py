@@ -1,6 +1,6 @@
 """Does the target survive a disturbance of its machine or daemon, alone and during a teardown?
 
-A target may lose no command and no acknowledged write for it: commands take longer, and end well.
+A disturbance alone may delay commands. No command and no acknowledged write may be lost.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from suites.system.pause import pause
 from targets.target import Device, Transport
 
 COMMAND_TIMEOUT = 20
-"""Seconds after which the kernel gives up a command, where it does: a starved backend may take
-seconds for one."""
+"""The kernel's timeout for commands in a backend, in seconds, where it has one: a starved backend
+may take seconds for a command."""
 
 FEW = StampJob(blocks=64)
 
@@ -40,10 +40,10 @@ def disturbances(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(disturbances)
 def test_disturbance(ctx: ScenarioContext) -> None:
-    """With four WRITEs held and less memory or CPU time, or another clock, no command is lost."""
+    """No command is lost when memory, CPU time or the clock is disturbed while WRITEs are held."""
     lun = ctx.arrange()
     ctx.hold(lun)
-    ctx.break_device(lun)    # the disturbance, for its time
+    ctx.break_device(lun)    # the disturbance, for its duration
     ctx.drain(lun)
     ctx.recover(lun)
 
@@ -58,10 +58,10 @@ def daemons(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(daemons)
 def test_daemon_does_not_run(ctx: ScenarioContext) -> None:
-    """While the daemon does not run I/O goes on or waits, and nobody logs in; then all goes on."""
+    """No login succeeds while the daemon does not run; logins and I/O continue afterwards."""
     lun = ctx.arrange()
     ctx.hold(lun)
-    with ctx.broken(lun):    # the daemon is stopped, or killed; then it goes on, or is started
+    with ctx.broken(lun):    # the daemon is stopped or killed; at the end continued or restarted
         expect_sessions(ctx, lun)
         attempt = begin_login(ctx, lun)
         ctx.expect("no login succeeds while the daemon does not run",
@@ -73,7 +73,7 @@ def test_daemon_does_not_run(ctx: ScenarioContext) -> None:
 
 
 def pauses(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each fault around which the machine is paused, over each transport."""
+    """Yield a plan for each fault with pauses of the machine, over each transport."""
     for fault in (Release(), BackendClose(), LunRemove()):
         for transport in selection.traits.transports:
             yield Plan(fault, arrangement=Arrangement.stamped(FEW, transport=transport),
@@ -82,7 +82,7 @@ def pauses(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(pauses)
 def test_machine_is_paused(ctx: ScenarioContext) -> None:
-    """Commands are held, and a teardown begun, at long pauses: nothing is lost or late."""
+    """Long pauses of the machine, before and during a fault, cause no loss and no late command."""
     lun = ctx.arrange()
     ctx.hold(lun)
     pause(ctx, "before")
@@ -99,7 +99,7 @@ def pairs(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(pairs)
 def test_disturbed_teardown(ctx: ScenarioContext) -> None:
-    """The device goes while the machine is disturbed: every command ends, the teardown ends."""
+    """Every command and the teardown end when the device goes during a disturbance."""
     lun = ctx.arrange()
     ctx.hold(lun)
     ctx.break_device(lun)    # disturbance and teardown, in the order of the cell

@@ -1,1 +1,1 @@
-"""Every state of a command x every way to take its device, its session or its backend away."""
+"""The teardown matrix: states of a command x ways to remove its device, session or backend."""

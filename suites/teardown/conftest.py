@@ -1,4 +1,4 @@
-"""The header of a run of the matrix."""
+"""The pytest header for the teardown matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from suites.teardown.matrix import matrix
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Report how much of the matrix is run, where the target has it."""
+    """Return a line about the selected part of the matrix, where the target has a matrix."""
     selected = selection(config)
     if selected.traits.teardown is not TeardownCoverage.MATRIX:
         return []

@@ -1,6 +1,6 @@
 """The teardown matrix: states of an scst_user command x mechanisms x options of its device.
 
-A rule excludes cells that the protocol, the target or the initiator rules out, and says why.
+Rules exclude cells that the protocol, the target or the initiator makes impossible, with a reason.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from inject.traits import TargetTraits
 from targets.target import Device, Transport
 
 NO_COMMAND = "none"
-"""The opcode class of cells whose point no chosen command is brought to."""
+"""The opcode class of cells whose point is not a state of a chosen command."""
 
 HELD = 2
-"""Commands at the point, where a connection hands over more than one at a time."""
+"""Number of commands at the point, where a connection can have several there at once."""
 
 
 ANOTHER_MEDIUM = frozenset({"lun-replace"})
-"""Faults after which the LUN is another device: what is written then is not to be found again."""
+"""Faults after which the LUN is another device: data written then cannot be read back later."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination. Values as they stand in ids."""
+    """One cell of the matrix. The fields' values are those in scenario ids."""
 
     point: str
     mechanism: str
@@ -74,7 +74,7 @@ class Cell:
 
     @property
     def variant(self) -> str:
-        """All but transport, point and mechanism, for the id."""
+        """The id's part for all fields but transport, point, mechanism and opcode."""
         return "-".join((f"free.{self.on_free}", f"reuse.{self.reuse}", f"parse.{self.parse}",
                          self.pool, f"t{self.threads}", self.multi)).lower()
 
@@ -83,12 +83,13 @@ ONE_AT_A_TIME: Mapping[Transport, frozenset[State]] = {
     Transport.ISCSI: frozenset({State.PARSE, State.ALLOC_MEM, State.QUEUED}),
     Transport.LOOPBACK: frozenset({State.QUEUED}),
 }
-"""States that one command at a time comes to. iSCSI-SCST hands over PARSE and ALLOC_MEM one by one
-for each connection; and where nobody fetches, nobody carries a second command on to be fetched:
-SCST's own threads of a scst_user device are those that fetch."""
+"""States that only one command at a time can be in. iSCSI-SCST processes PARSE and ALLOC_MEM one by
+one for each connection. In QUEUED no backend thread fetches, and the fetching threads are also
+SCST's threads for a scst_user device: no thread brings a second command to the queue."""
 
 ELSEWHERE = frozenset({"lun-delete-while-device-goes"})
-"""Mechanisms that hold commands in a way of their own, on a device with a second LUN."""
+"""Mechanisms outside the matrix: they need a device with a second LUN and hold commands in their
+own way."""
 
 LATER: Mapping[str, Sequence[Any]] = {"point": ["EXT_COPY_REMAP"], "opcode": [COPY]}
 
@@ -112,7 +113,7 @@ def dimensions(traits: TargetTraits) -> Mapping[str, Sequence[Any]]:
 
 
 SUSPENDING: frozenset[str] = frozenset({"backend-flush-cache", "backend-set-options", "suspend"})
-"""Faults that suspend all of SCST's activity, as the flush at the point does."""
+"""Faults that suspend all activity of SCST, as the flush of the point ON_CACHED_MEM_FREE does."""
 
 RULES: tuple[Rule, ...] = (
     Rule("PARSE is asked for with parse CALL only; EXCEPTION asks for unknown commands",
@@ -149,7 +150,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def matrix(traits: TargetTraits) -> Matrix:
-    """Return the matrix of a target whose backend speaks scst_user."""
+    """Return the matrix of a target whose backend uses scst_user."""
     elsewhere = {(fault.name, str(transport)) for fault in MECHANISMS
                  for transport in traits.transports
                  if not fault.needs.met(traits, traits.backend, transport)}

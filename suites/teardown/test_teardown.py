@@ -1,8 +1,8 @@
-"""Does the target survive losing device, session or backend, wherever its commands are?
+"""Does the target survive the loss of device, session or backend, with commands in every state?
 
 With scst_user each cell of the matrix (suites.teardown.matrix) is one scenario: the commands at the
-point end as they must, the teardown ends, nothing leaks, the device can be deployed again at once.
-Other backends have one point, four WRITEs in EXEC: each mechanism is one scenario.
+point end as expected, the teardown ends, nothing leaks, and the device can be deployed again at
+once. Other backends have one point, four WRITEs in EXEC: each mechanism is one scenario.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from suites.teardown.matrix import Cell, matrix
 from targets.target import Transport
 
 MORE = StampJob(threads=8, rate_iops=120, blocks=32)
-"""A light load that goes on while four of its WRITEs are held."""
+"""A light load that continues while four of its WRITEs are held."""
 
 LONG_REPLACEMENT = replace(Timeouts(), replacement=60)
-"""A daemon is started and configured in 1.5 s, in 6 s on a busy machine: I/O waits meanwhile."""
+"""Timeouts for a restart of the daemon: start and configuration take 1.5 s, on a busy machine 6 s,
+and I/O waits for them."""
 
 TIMEOUTS: Mapping[str, Timeouts] = {"daemon-kill": LONG_REPLACEMENT}
-"""The initiator's timeouts for faults after which the target itself comes back."""
+"""The initiator's timeouts by fault, for faults after which the target is started again."""
 
 
 def plans(selection: Selection) -> Iterator[Plan]:
@@ -44,7 +45,7 @@ def plans(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(plans)
 def test_matrix(ctx: ScenarioContext) -> None:
-    """Commands in a state, their device taken away: all end, and the device can be had again."""
+    """Commands in any state end when their device is removed, and it can be deployed again."""
     lun = ctx.arrange()
     ctx.hold(lun)            # commands, functions or sessions in the cell's state
     ctx.break_device(lun)    # the cell's mechanism

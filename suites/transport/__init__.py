@@ -1,1 +1,1 @@
-"""Does the target survive what is wrong on the wire, and do its other sessions?"""
+"""Do the target and its other sessions survive protocol errors and network faults?"""

@@ -1,4 +1,4 @@
-"""Allowed answers to a wrong header or data digest (RFC 7143 7.8), as data."""
+"""Allowed responses to a wrong header or data digest (RFC 7143 7.8), as data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ CRC_ERROR = "scsi response status 0x02 0b/47/05"
 
 @dataclass(frozen=True)
 class Rule:
-    """``words``: the expectation. ``first``: first answers that meet it; "" is no answer at all."""
+    """An expectation for one kind of digest error.
+
+    ``words``: the expectation's text. ``first``: first responses that meet it; "": no response.
+    """
 
     words: str
     first: tuple[str, ...]
 
     def met(self, answers: tuple[str, ...]) -> bool:
-        """Return whether a target's answers are allowed."""
+        """Return whether a target's responses are allowed."""
         return (answers[0] if answers else "") in self.first
 
 
@@ -34,7 +37,8 @@ DATA = Rule("data whose digest is wrong are rejected, or the connection dropped"
 
 IMMEDIATE = Rule("immediate data whose digest is wrong are rejected, or end the task",
                  (REJECTED, CLOSED, CRC_ERROR))
-"""The standard has a Reject; the SCSI Response that ends the task has the same information."""
+"""The standard requires a Reject. A SCSI Response that ends the task carries the same information.
+"""
 
 SOLICITED = Rule("data whose digest is wrong are rejected, asked for again, or end the task",
                  (REJECTED, CLOSED, "r2t", CRC_ERROR))
@@ -50,4 +54,4 @@ ALLOWED: Mapping[str, Rule] = {
     "data-immediate-data-erl1": IMMEDIATE,
     "data-data-out-erl1": SOLICITED,
 }
-"""By the case's name (fixtures.initiator.raw.digests_guest)."""
+"""Rules by the name of the case (fixtures.initiator.raw.digests_guest)."""

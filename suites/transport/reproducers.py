@@ -1,8 +1,8 @@
 """Minimal PDU sequences that crash a target, as data.
 
-A campaign leaves such PDUs out (WireTraits.avoided_pdus); test_reproducers sends each sequence by
-itself, to the targets that it is known to crash (WireTraits.reproducers). The causes stand in
-suites/known_issues.toml.
+A campaign leaves such PDUs out (WireTraits.avoided_pdus). test_reproducers sends each sequence
+alone, to the targets that it is known to crash (WireTraits.reproducers). The causes are documented
+in suites/known_issues.toml.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ BLOCK = 512
 class Step:
     """A PDU to send.
 
-    ``until``: the response to wait for before the next step; None: none. ``times``: how often it is
-    sent, each time with the next tag. ``hang_up``: whether the initiator closes the connection
-    right behind it, by itself.
+    ``until``: opcode of the response to wait for before the next step; None: do not wait.
+    ``times``: number of transmissions, each with the next tag. ``hang_up``: whether the initiator
+    closes the connection immediately after the PDU.
     """
 
     pdu: Pdu
@@ -34,11 +34,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Reproducer:
-    """Steps, done ``times`` over, each time in a session of its own.
+    """Steps that are repeated ``times`` times, each time in a new session.
 
-    ``keys``: what the login offers beside the usual. ``session``: whether there is a login before
-    the steps. ``aftermath``: seconds after the last step in which the target fails, if it does;
-    ``later``: seconds more, once the initiator has hung up.
+    ``keys``: additional keys that the login offers. ``session``: whether the initiator logs in
+    before the steps. ``aftermath``: seconds after the last step within which a failure shows.
+    ``later``: further seconds to wait after the initiator has closed the connection.
     """
 
     steps: tuple[Step, ...]
@@ -50,7 +50,7 @@ class Reproducer:
 
 
 def rw(opcode: int, blocks: int) -> bytes:
-    """Return a READ(10) or WRITE(10) of the first blocks."""
+    """Return a CDB of READ(10) or WRITE(10) for the first ``blocks`` blocks."""
     return bytes((opcode, 0, 0, 0, 0, 0, 0)) + blocks.to_bytes(2, "big") + b"\0"
 
 
@@ -58,25 +58,25 @@ INQUIRY = bytes((0x12, 0, 0, 0, 96, 0))
 TEST_UNIT_READY = bytes(6)
 
 EMPTY_EXTENDED_CDB = bytes((0, 0, 1)) + bytes(9)
-"""Of type Extended CDB, with AHSLength 0, which is at least 1: for the reserved byte
+"""An AHS of type Extended CDB with AHSLength 0. The minimum is 1, for the reserved byte
 (RFC 7143 11.2.2.1, 11.2.2.3)."""
 
 LONG = ahs(0x3F, bytes(1017))
-"""An AHS of no type, as long as a header can announce."""
+"""An AHS of an undefined type, with the maximum length that a header can announce."""
 
 DATAOUT_TIMEOUT = 5.0
-"""Seconds after which a timer that a target began for the READs has run out: LIO's Data-Out timer
-runs for 3 (NA_DATAOUT_TIMEOUT, iscsi_target_core.h)."""
+"""Seconds after which a timer that a target started for the READs has expired: LIO's Data-Out timer
+takes 3 s (NA_DATAOUT_TIMEOUT, iscsi_target_core.h)."""
 
 PENDING_TIMEOUT = 12.0
-"""Seconds after which SCST has dropped the commands that a closed connection left in the queue of
-those whose CmdSN is not due yet (CONN_PENDING_TIMEOUT, iscsi-scst/kernel/nthread.c: 10)."""
+"""Seconds after which SCST has dropped the pending commands of a closed connection, whose CmdSN is
+not due yet (CONN_PENDING_TIMEOUT, 10 s, iscsi-scst/kernel/nthread.c)."""
 
 IMMEDIATE = {"ImmediateData": "Yes"}
 
 
 def reads_with(data: int) -> tuple[Step, ...]:
-    """Return READs of 8 blocks that come with immediate data."""
+    """Return steps with READs of 8 blocks that carry ``data`` times PATTERN as immediate data."""
     return tuple(Step(scsi_command(tag, rw(0x28, 8), 8 * BLOCK, "read", PATTERN * data))
                  for tag in range(1, 17))
 
@@ -88,21 +88,21 @@ MISNUMBERED = (
         "RefCmdSN": 0x7777}), Op.TASK_MANAGEMENT_RESPONSE),
     Step(scsi_command(3, TEST_UNIT_READY), Op.SCSI_RESPONSE),
 )
-"""ABORT TASK of a WRITE that waits for its data, with a RefCmdSN that is not its CmdSN; its answer
-is acknowledged by another command."""
+"""ABORT TASK for a WRITE that waits for its data, with a RefCmdSN that is not the WRITE's CmdSN.
+Another command acknowledges the response."""
 
 RESET_NO_LUN = Pdu(Op.TASK_MANAGEMENT, {
     "F": 1, "Function": 5, "InitiatorTaskTag": 2, "ReferencedTaskTag": NO_TAG, "LUN": 255 << 48})
-"""LOGICAL UNIT RESET of a unit that is not there; not immediate."""
+"""LOGICAL UNIT RESET for a LUN that does not exist; not immediate."""
 
 WAITING = tuple(Step(scsi_command(tag, rw(0x2A, 1), BLOCK, "write"), Op.R2T) for tag in range(1, 9))
-"""WRITEs that wait for their data."""
+"""Steps with WRITEs that wait for their data."""
 
 TARGET_NAME = b"TARGET-NAME"
-"""Stands for the target's name."""
+"""Placeholder that is replaced by the target's name."""
 
 NAMELESS = login({**KEYS, "InitiatorName": "", "TargetName": TARGET_NAME.decode()})
-"""An empty InitiatorName is no name (4.2.7)."""
+"""A login with an empty InitiatorName, which is invalid (RFC 7143 4.2.7)."""
 
 COMMAND = scsi_command(TAG, INQUIRY, 96, "read")
 PING = Pdu(Op.NOP_OUT, {"F": 1, "I": 1, "InitiatorTaskTag": 2, "TargetTransferTag": NO_TAG})
@@ -152,4 +152,4 @@ REPRODUCERS: Mapping[str, Reproducer] = {
         Step(scsi_command(TAG, rw(0x2A, 1), BLOCK, "write"), Op.R2T),
         Step(Pdu(Op.DATA_OUT, {"F": 1}, data=MUCH))), times=4),
 }
-"""By the name that scenario ids have."""
+"""Reproducers by their names in scenario ids."""

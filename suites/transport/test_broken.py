@@ -1,4 +1,4 @@
-"""Sessions that break in the middle of a login, of Data-Out, of Data-In; others must not suffer."""
+"""Sessions that break during login, Data-Out or Data-In; other sessions must not be affected."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from inject.wire import BROKEN
 from targets.target import Device
 
 TEARDOWNS = (BackendClose(), LunRemove())
-"""One that ends the device, and one that takes the LUN from it."""
+"""A teardown that ends the device, and one that removes its LUN."""
 
 IN_TEARDOWN = ("broken-data-out-reset", "broken-data-out-silent", "broken-data-in-reset",
                "broken-data-in-silent", "broken-data-in-stuffed")
 
 
 def alone(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each moment and way to break."""
+    """Yield a plan for each moment and each way to break."""
     for breaks in BROKEN.values():
         yield Plan(breaks, NOTHING_HELD, Arrangement.stamped(LIGHT),
                    arguments={"breaks": breaks.name})
 
 
 def around_teardowns(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for some of them around each teardown.
+    """Yield a plan for each of ``IN_TEARDOWN`` with each teardown.
 
-    A target that can give up a silent peer within a teardown's bound is set up for it.
+    With a silent peer, use the session keys with which the target closes a silent connection within
+    a teardown's bound, if it has such keys (WireTraits.silent_peer_session).
     """
     for name in IN_TEARDOWN:
         silent = BROKEN[name].end_of_session == "silent"
@@ -46,7 +47,7 @@ def around_teardowns(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(alone)
 def test_broken_sessions(ctx: ScenarioContext, breaks: str) -> None:
-    """A session that ends in the middle costs its own commands and nobody else's."""
+    """A broken session loses its own commands; other sessions lose none."""
     small_socket_buffers(ctx)
     lun = ctx.arrange()
     with ctx.broken(lun):
@@ -63,16 +64,16 @@ def test_broken_sessions(ctx: ScenarioContext, breaks: str) -> None:
 
 @scenarios(around_teardowns)
 def test_device_goes_while_sessions_break(ctx: ScenarioContext, breaks: str) -> None:
-    """Sessions in the middle of a transfer hold no teardown.
+    """Sessions that break in the middle of a transfer do not block a teardown.
 
-    A peer that is silent, or that does not read, is so from before the teardown. One that resets
-    its connections does it once the device has begun to go, or once the LUN's removal waits, which
-    may be for these sessions' commands.
+    A peer that is silent or does not read is in this state before the teardown. A peer that resets
+    its connections does so after the device's teardown has begun, or after the LUN's removal has
+    begun to wait, possibly for the commands of these sessions.
     """
     lun = ctx.arrange()
     small_socket_buffers(ctx)
     Initiators(ctx, lun).reach(BROKEN[breaks], ctx.ladder.step)
     ctx.hold(lun)
-    ctx.break_device(lun)  # the sessions break, and the device goes
+    ctx.break_device(lun)  # the sessions break, and the teardown runs
     ctx.drain(lun)
     ctx.recover(lun)

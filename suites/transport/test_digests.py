@@ -1,4 +1,4 @@
-"""A wrong header or data digest: of a ping, a command, immediate data, Data-Out."""
+"""Wrong header and data digests: of NOP-Out, SCSI Command, immediate data and Data-Out PDUs."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from targets.target import Device
 MODULE = "fixtures.initiator.raw.digests_guest"
 
 ANSWER_WITHIN = 1.5
-"""Seconds in which a PDU with a wrong digest is answered, or not at all."""
+"""Seconds to wait for a response to a PDU with a wrong digest."""
 
 CASE = 6.0
-"""Seconds that a case of a wrong digest may take, with its logins."""
+"""Maximum duration of one case including its logins, in seconds."""
 
 
 def plans(selection: Selection) -> list[Plan]:
-    """Return the one plan: all cases, one after another."""
+    """Return one plan, which runs all cases one after another."""
     device = Device(session=selection.traits.wire.digest_session)
     return [Plan(DIGESTS, NOTHING_HELD, Arrangement.stamped(LIGHT, device=device))]
 
 
 @scenarios(plans)
 def test_wrong_digests(ctx: ScenarioContext) -> None:
-    """The target answers each as the standard wants, and writes nothing of it."""
+    """The target responds to each wrong digest as the standard requires, and writes no such data.
+    """
     lun = ctx.arrange()
     with ctx.broken(lun):
         address = lun.deployment.address
@@ -48,9 +49,9 @@ def test_wrong_digests(ctx: ScenarioContext) -> None:
 def expect_digest(
     ctx: ScenarioContext, case: str, rule: Rule, seen: Mapping[str, Any] | None,
 ) -> None:
-    """Expect a case's answers to keep the rule, and note where they are not this target's usual.
+    """Expect that a case's responses meet the rule; note responses that are unusual for the target.
 
-    ``seen``: what the program reported of the case; None: nothing.
+    ``seen``: the program's event for the case; None: there was no event.
     """
     if seen is None:
         ctx.expect(f"{case}: the target says something", False, "the program did not get there")

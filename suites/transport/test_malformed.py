@@ -1,9 +1,10 @@
-"""Malformed and unexpected PDUs drawn from a seed: target and other sessions survive them.
+"""Malformed and unexpected PDUs drawn from a seed: the target and other sessions survive them.
 
-``--pdus N`` sends N PDUs in place of 300; ``--seed`` decides which. Each part is a scenario, so a
-kernel that dies costs one part. ``--pdu PART:STREAM[:FIRST[-LAST]][@GENERATOR]`` sends some of them
-again, by the seed in run.json and in the history. GENERATOR is the generator's fingerprint, which
-the history has too: another generator, which would draw other PDUs, refuses it.
+``--pdus N`` sends N PDUs instead of 300; ``--seed`` selects them. Each part is a scenario, so a
+kernel crash costs only one part. ``--pdu PART:STREAM[:FIRST[-LAST]][@GENERATOR]`` sends some PDUs
+again, with the seed recorded in run.json and in the history. GENERATOR is the generator's
+fingerprint, also recorded in the history: a generator with another fingerprint would draw other
+PDUs, and the option is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from suites.transport.sending import must_accept_login
 PART = PduJob()
 
 BESIDE = StampJob(threads=2, rate_iops=40, blocks=32)
-"""The other session's load: while its I/O is traced no PDU is sent, so it is small."""
+"""The other session's load. It is small, since no PDU is sent while its I/O is traced."""
 
 SYNTAX = "PART:STREAM[:FIRST[-LAST]][@GENERATOR], parts from 1, streams and PDUs from 0"
 SOME = re.compile(r"([1-9]\d*):(\d+)(?::(\d+)(?:-(\d+))?)?(?:@([0-9a-f]+))?", re.ASCII)
@@ -40,9 +41,9 @@ def plans(selection: Selection) -> list[Plan]:
 
 
 def jobs(count: int) -> list[PduJob]:
-    """Return the parts that ``count`` PDUs make: whole streams, rounded up.
+    """Return the parts for ``count`` PDUs, rounded up to whole streams.
 
-    Raises WrongUsageError for less than one.
+    Raises WrongUsageError when ``count`` is less than 1.
     """
     if count < 1:
         raise WrongUsageError(f"--pdus takes a whole number from 1, not {count}")
@@ -52,7 +53,7 @@ def jobs(count: int) -> list[PduJob]:
 
 
 def chosen(some: str) -> PduJob:
-    """Return the job that sends some PDUs only. Raises WrongUsageError."""
+    """Return the job for the PDUs of a ``--pdu`` option. Raises WrongUsageError."""
     found = SOME.fullmatch(some)
     if found is None:
         raise WrongUsageError(f"--pdu takes {SYNTAX}, not {some!r}")
@@ -67,7 +68,7 @@ def chosen(some: str) -> PduJob:
 
 
 def plan(traits: TargetTraits, job: PduJob) -> Plan:
-    """Return the plan for a part."""
+    """Return the plan of a part."""
     job = replace(job, avoid=traits.wire.avoided_pdus, generator=fingerprint())
     return Plan(MALFORMED, NOTHING_HELD, Arrangement.stamped(BESIDE), variant=f"part{job.part}",
                 arguments={"pdus": job})
@@ -75,7 +76,7 @@ def plan(traits: TargetTraits, job: PduJob) -> Plan:
 
 @scenarios(plans)
 def test_malformed_pdus(ctx: ScenarioContext, pdus: PduJob) -> None:
-    """The kernel stays healthy, the other session's load goes on, the target can be removed."""
+    """The kernel stays healthy, the other session's load continues, the target can be removed."""
     lun = ctx.arrange()
     with ctx.broken(lun):
         sending = send_pdus(ctx.client, pdus, lun.deployment.address, lun.disk, ctx.recorder)

@@ -1,4 +1,4 @@
-"""Delay, loss, duplicates, reordering: the load goes on without an error, and no write is lost."""
+"""Packets delayed, lost, duplicated or reordered cause no error and no lost write."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from results.errors import MachineLostError
 from targets.target import Device
 
 STAMPS = StampJob(threads=6, rate_iops=120, blocks=48)
-"""Fewer than usual: each command takes longer."""
+"""A smaller load than usual: each command takes longer."""
 
 TEARDOWNS = (BackendClose(), LunRemove())
 
 COMMAND_TIMEOUT = 20
-"""Seconds that the backend may take for a command, where the kernel would give it up earlier."""
+"""The kernel's timeout for commands in a backend, in seconds, where it has one: longer than the
+project's default, since the backend may need as long."""
 
 WRITES = 60
-"""Stamped writes to be acknowledged while the network is bad."""
+"""Stamped writes that must be acknowledged while the network is impaired."""
 
 DROPS = 3
-"""Packets lost at the least, where the network loses some."""
+"""Minimum number of lost packets, with a treatment that loses packets."""
 
 
 def alone(selection: Selection) -> Iterator[Plan]:
@@ -49,12 +50,12 @@ def around_teardowns(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(alone)
 def test_bad_network(ctx: ScenarioContext, netem: str) -> None:
-    """TCP makes up for it: it costs time and nothing else."""
+    """An impaired network costs time only: TCP hides it from the initiator and the target."""
     lun = ctx.arrange()
     ctx.network.prepare()
     if ctx.plan.point.count:
         ctx.hold(lun)
-    with ctx.broken(lun):  # the network is bad
+    with ctx.broken(lun):  # the network is impaired
         lun.backend.release(ctx.ladder.step)
         wait_written(ctx, lun)
         must_have_met(ctx, NETEMS[netem])
@@ -69,13 +70,13 @@ def test_device_goes_on_a_bad_network(ctx: ScenarioContext) -> None:
     lun = ctx.arrange()
     ctx.network.prepare()
     ctx.hold(lun)
-    ctx.break_device(lun)  # the network is bad, then the device goes
+    ctx.break_device(lun)  # the network is impaired, then the device goes
     ctx.drain(lun)
     ctx.recover(lun)
 
 
 def wait_written(ctx: ScenarioContext, lun: Lun) -> None:
-    """Wait until some writes have been acknowledged. Raises TargetFailedError."""
+    """Wait until ``WRITES`` more writes have been acknowledged. Raises TargetFailedError."""
     stamps = next(load for load in lun.loads if isinstance(load, Stamps))
     bound = ctx.ladder.scenario / 2
     ctx.must(stamps.wait_written(stamps.written + WRITES, bound),
@@ -83,7 +84,7 @@ def wait_written(ctx: ScenarioContext, lun: Lun) -> None:
 
 
 def must_have_met(ctx: ScenarioContext, netem: Netem) -> None:
-    """See that the treatment met packets. Raises MachineLostError: nothing was tried otherwise."""
+    """Record netem's statistics; raise MachineLostError if the treatment affected no packets."""
     seen = ctx.network.statistics()
     ctx.note("netem", how=netem.how, seen=seen)
     if not all(each["packets"] for each in seen) or (

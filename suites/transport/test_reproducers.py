@@ -1,4 +1,4 @@
-"""Minimal PDU sequences that are known to crash targets, each by itself.
+"""Minimal PDU sequences that are known to crash targets, each in its own scenario.
 
 A campaign of malformed PDUs leaves them out (test_malformed).
 """
@@ -17,7 +17,7 @@ from suites.transport.test_malformed import BESIDE
 
 
 def plans(selection: Selection) -> Iterator[Plan]:
-    """Yield a plan for each reproducer of the target; test_malformed sends it those of others."""
+    """Yield a plan for each reproducer of the target; test_malformed covers those of others."""
     for name in REPRODUCERS:
         if name in selection.traits.wire.reproducers:
             yield Plan(MALFORMED, NOTHING_HELD, Arrangement.stamped(BESIDE), variant=name,
@@ -26,7 +26,7 @@ def plans(selection: Selection) -> Iterator[Plan]:
 
 @scenarios(plans)
 def test_reproducers(ctx: ScenarioContext, reproducer: str) -> None:
-    """The target survives an initiator's mistake, and accepts the next login."""
+    """The target survives the PDU sequence, and accepts the next login."""
     sequence = REPRODUCERS[reproducer]
     lun = ctx.arrange()
     with ctx.broken(lun):

@@ -1,1 +1,1 @@
-"""Self-test of the detectors: kernels with a planted defect, and the check that must fire."""
+"""Detector self-test: kernels with a planted defect, and the check that must fail."""

@@ -1,7 +1,7 @@
-"""stf_test.ko, built against the headers of a guest's kernel.
+"""Builds stf_test.ko against the headers of a guest's kernel.
 
-Debian's headers are fetched as packages and unpacked in the cache, never installed; a kernel
-developer's own build brings them along (lib/modules/RELEASE/build).
+Debian's headers are fetched as packages and unpacked in the cache, never installed. A kernel
+developer's own build contains them (lib/modules/RELEASE/build).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ NAME = "stf_test"
 SOURCE = Path(__file__).with_name(f"{NAME}.c")
 
 SPACE = 256 << 20
-"""Bytes that a kernel's headers may need, packages and unpacked trees."""
+"""Bytes needed for a kernel's headers: packages and unpacked trees."""
 
 RECIPE = "1"
-"""Part of the keys; raise it when the code below changes what they hold."""
+"""Part of the cache keys; raise it when the code below changes the cached content."""
 
 
 def module(kernel: Kernel, progress: Callable[[str], None]) -> Path:
-    """Return the module for a kernel, built if it is not in the cache.
+    """Return the module for a kernel; build it if it is not in the cache.
 
-    Raises WrongUsageError or MachineLostError that says what is missing or went wrong.
+    Raises WrongUsageError or MachineLostError with the missing package or the build's error.
     """
     headers = kernel_headers(kernel, progress)
 
@@ -45,7 +45,7 @@ def module(kernel: Kernel, progress: Callable[[str], None]) -> Path:
 
 
 def kernel_headers(kernel: Kernel, progress: Callable[[str], None]) -> Path:
-    """Return the directory to call make in for a kernel's modules."""
+    """Return the directory for ``make -C`` to build a kernel's modules in."""
     own = kernel.modules / "build"
     if (own / "Makefile").exists():
         return own.resolve()
@@ -65,7 +65,7 @@ def kernel_headers(kernel: Kernel, progress: Callable[[str], None]) -> Path:
 
 
 def packages(headers: str) -> Iterator[str]:
-    """Yield a headers package and those it is useless without, each "NAME=VERSION"."""
+    """Yield a headers package and the packages that it needs, each as "NAME=VERSION"."""
     record = next(iter(apt_show(headers)), None)
     if record is None:
         raise WrongUsageError(f"apt knows no {headers}: nothing to build a module with")
@@ -77,10 +77,10 @@ def packages(headers: str) -> Iterator[str]:
 
 
 def relocate(headers: Path) -> None:
-    """Make unpacked headers fit to be used where they lie.
+    """Make unpacked headers usable at their current path.
 
-    The links to scripts and tools are relative; the Makefile includes an absolute path. The
-    kernel image that 6.12 brings for the modules' BTF would need pahole.
+    The links to scripts and tools are relative; only the Makefile includes an absolute path, which
+    is rewritten. The kernel image in 6.12's package is removed: the modules' BTF would need pahole.
     """
     makefile = headers / "Makefile"
     makefile.write_text(makefile.read_text().replace(

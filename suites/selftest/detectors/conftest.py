@@ -1,4 +1,4 @@
-"""Fixtures of the detectors' self-test; it runs by ``-m detectors`` only."""
+"""Fixtures of the detector self-test, which runs with ``-m detectors`` only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TABLE = "detectors.json"
 
 @dataclass(frozen=True)
 class Finding:
-    """One defect that was detected: kernel, check, its reason, seconds until then."""
+    """One detected defect: kernel, check, the check's reason, seconds from defect to detection."""
 
     defect: str
     kernel: str
@@ -31,12 +31,12 @@ class Finding:
 
 @dataclass
 class Findings:
-    """All that was seen in this run, kept beside its scenarios."""
+    """All findings of this run, stored beside its scenarios."""
 
     found: list[Finding] = field(default_factory=list)
 
     def add(self, finding: Finding, results: Path) -> None:
-        """Add one, and write them all."""
+        """Add a finding and write the whole table."""
         self.found.append(finding)
         table = json.dumps([asdict(each) for each in self.found], indent=2)
         (results / TABLE).write_text(table + "\n")
@@ -48,7 +48,7 @@ FINDINGS = pytest.StashKey[Findings]()
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config,
 ) -> None:
-    """Show defect, check and seconds."""
+    """Print kernel, defect, check and seconds of each finding."""
     findings = config.stash.get(FINDINGS, None)
     if findings is None or not findings.found:
         return
@@ -61,13 +61,13 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def findings(request: pytest.FixtureRequest) -> Findings:
-    """Provide the run's table."""
+    """Provide the run's findings."""
     return request.config.stash.setdefault(FINDINGS, Findings())
 
 
 @pytest.fixture(scope="session")
 def defect_pool(request: pytest.FixtureRequest) -> Iterator[GuestPool]:
-    """Provide guests that have stf_test.ko loaded; skip where it cannot be built."""
+    """Provide a pool of guests with stf_test.ko loaded; skip where it cannot be built."""
     pool = request.config.stash[SESSION].pool
     try:
         files = {kernel.release: build.module(kernel, pool.progress)

@@ -1,4 +1,4 @@
-"""The target under test with stf_test.ko beside it, as if the defect were the target's own."""
+"""The target under test with stf_test.ko, as if the defect were the target's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ PLACE = f"/run/{NAME}.ko"
 
 
 class TargetWithModule:
-    """A target whose snapshot has the module loaded. ``modules_by_release``: where it lies."""
+    """A target whose snapshot has the module loaded.
+
+    ``modules_by_release``: path of the module for each kernel release.
+    """
 
     def __init__(self, target: Target, modules_by_release: Mapping[str, Path]) -> None:
         self._target = target
@@ -26,35 +29,35 @@ class TargetWithModule:
 
     @property
     def name(self) -> str:
-        """The target's own."""
+        """The target's name."""
         return self._target.name
 
     @property
     def traits(self) -> TargetTraits:
-        """The target's own."""
+        """The target's traits."""
         return self._target.traits
 
     @property
     def tree(self) -> Path | None:
-        """The target's own."""
+        """The target's source tree."""
         return self._target.tree
 
     @property
     def slabs(self) -> tuple[str, ...]:
-        """The target's own, and the module's."""
+        """The target's slab caches and the module's."""
         return (*self._target.slabs, NAME)
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The target's own, and the module."""
+        """The target's modules and stf_test."""
         return (*self._target.modules, NAME)
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what the target says of itself."""
+        """Return the target's description."""
         return self._target.describe()
 
     def check(self, release: str) -> None:
-        """See that the target can be had."""
+        """Check that the target is available for a kernel release."""
         self._target.check(release)
 
     def load(self, machine: Machine) -> None:
@@ -73,5 +76,5 @@ class TargetWithModule:
         return self._target.deploy(machine, device, transport, ladder, recorder)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:
-        """Unload the target; the module stays, whatever it has done."""
+        """Unload the target; the module stays loaded after any defect."""
         self._target.unload(machine, ladder)

@@ -1,5 +1,7 @@
-"""Each defect gets FAIL from the check that is there for it, by name, and soon enough; text
-that only looks like one gets PASS."""
+"""Each defect gets FAIL from its check, by name and within the bound.
+
+Text that only resembles a defect gets PASS.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from suites.selftest.detectors.conftest import Finding, Findings
 from suites.selftest.detectors.defects import DEFECTS, Defect, PlantedDefect, first_word
 
 FLOOD_SECONDS = 300.0
-"""What an emulated serial port may need for FLOOD_BYTES four times: 0.2 to 0.5 MB/s."""
+"""Seconds that an emulated serial port may need for four times FLOOD_BYTES: 0.2 to 0.5 MB/s."""
 
 pytestmark = pytest.mark.detectors
 
@@ -29,11 +31,11 @@ TALK = (
     "fio: verify: WARNING: CPU: 0 PID: 1 at nowhere",
     "systemd[1]: kernel.softlockup_panic=1 kernel.hung_task_panic=1",
 )
-"""What user space may write to the console without a defect."""
+"""Lines that user space may write to the console without a defect."""
 
 
 def idle_from(history: History, defect: Defect) -> float:
-    """Return from when on a thread that works has nothing to do: what is spinning by definition."""
+    """Return the time from which a busy thread has no work, in seconds: then it is spinning."""
     last = history.last("block", "complete")
     return last.time if last is not None and defect.name == "spin" else 0.0
 
@@ -42,7 +44,7 @@ def idle_from(history: History, defect: Defect) -> float:
 def test_defect(
     defect_plan: RunPlan, kernel_name: str, defect: Defect, findings: Findings,
 ) -> None:
-    """It is seen by the right check, with its name, within the bound."""
+    """The right check detects the defect, with its name, within the bound."""
     ladder = defect_plan.ladder()
     fault = PlantedDefect(defect_plan.pool, defect.word, defect.seconds(ladder), defect.text,
                           defect.settings)
@@ -65,7 +67,7 @@ def test_defect(
 
 
 def test_defect_in_a_flood(defect_plan: RunPlan, kernel_name: str) -> None:
-    """A warning is found in four times what is recorded of a console."""
+    """A warning is found in a console of four times the recorded limit."""
     flood = 4 * FLOOD_BYTES
     fault = PlantedDefect(defect_plan.pool, "warn", FLOOD_SECONDS, flood=flood)
     judgement, record = defect_plan.recorded(
@@ -78,7 +80,7 @@ def test_defect_in_a_flood(defect_plan: RunPlan, kernel_name: str) -> None:
 
 
 def test_talk(defect_plan: RunPlan, kernel_name: str) -> None:
-    """Text that looks like a lockup, from a module and from a program, is none."""
+    """Text that resembles a lockup, from a module and from a program, is not reported."""
     fault = PlantedDefect(defect_plan.pool, "talk", 0, talk=TALK)
     judgement, record = defect_plan.recorded(
         Plan(fault, variant="talk"), kernel_name, fault_at_point)

@@ -14,7 +14,7 @@ WIDTH = 92
 
 
 def contexts() -> Iterator[click.Context]:
-    """Yield a context for the program, each of its commands, and theirs."""
+    """Yield a context for the program, each of its commands, and their subcommands."""
     yield from _below(click.Context(
         program, info_name="stf", terminal_width=WIDTH, max_content_width=WIDTH,
         **program.context_settings))

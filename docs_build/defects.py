@@ -14,7 +14,7 @@ KNOWN_ISSUES = Path(__file__).parents[1] / "suites" / "known_issues.toml"
 
 NAMES: Mapping[str, str] = {"scst": "SCST", "lio": "LIO", "tgt": "tgt",
                             "*": "Initiator and kernel, with any target"}
-"""What a target is called in a heading."""
+"""A target's name in a heading."""
 
 ENTRY = "[[issue]]"
 
@@ -51,12 +51,12 @@ def by_target() -> Iterator[tuple[str, list[KnownIssue]]]:
 
 
 def heading(target: str) -> str:
-    """Return a target's name for people."""
+    """Return a target's name for a heading."""
     return NAMES.get(target, target)
 
 
 def counts() -> str:
-    """Return how many defects each target has."""
+    """Return a table of the number of defects by target."""
     found = [(heading(target), len(issues)) for target, issues in by_target()]
     return table(["found in", "defects"], [
         *([plain(name), str(number)] for name, number in found),

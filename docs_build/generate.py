@@ -18,7 +18,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "events": event_tables.markdown,
     "options": options.markdown,
 }
-"""By name: what makes a part, as Markdown."""
+"""Functions that generate a part as Markdown, by the part's name."""
 
 
 def fill(page: str) -> str:

@@ -22,13 +22,15 @@ def arguments() -> Iterator[Any]:
 
 
 def is_flag(attributes: dict[str, Any]) -> bool:
-    """Return whether an option takes no value: pytest 9 has argparse's ``nargs`` for that, pytest 8
-    the action's name."""
+    """Return whether an option takes no value.
+
+    pytest 9 has argparse's ``nargs`` for that, pytest 8 the action's name.
+    """
     return attributes.get("nargs") == 0 or attributes.get("action") in ("store_true", "store_false")
 
 
 def usage(names: list[str], attributes: dict[str, Any]) -> str:
-    """Return an option as the command line has it."""
+    """Return an option in the command line's syntax."""
     choices = attributes.get("choices")
     value = f"{{{','.join(map(str, choices))}}}" if choices else attributes.get("metavar")
     if value is None and not is_flag(attributes):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The build backend: setuptools' for an editable installation, and a refusal of all else."""
 
 from __future__ import annotations

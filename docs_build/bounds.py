@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The timeout ladder as a table (results/ladder.py)."""
 
 from __future__ import annotations

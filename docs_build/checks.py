@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The checkers, in the order in which they run (results/judge.py)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The program ``stf``: the help of each of its commands (click)."""
 
 from __future__ import annotations

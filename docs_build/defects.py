@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The defects found: suites/known_issues.toml, with the comment above each entry as its recipe."""
 
 from __future__ import annotations

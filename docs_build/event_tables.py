@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The history's events (results/events.py): for each kind, its fields."""
 
 from __future__ import annotations

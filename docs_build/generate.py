@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Replace markers in a page, ``<!-- generated: NAME -->`` on a line of its own."""
 
 from __future__ import annotations

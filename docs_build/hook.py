@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The hook of mkdocs: put the generated parts where a page has their markers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The options that the pytest plugin adds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Wrong answers of an scst_user backend: replies that violate scst_user's protocol.
 
 Each fault answers one held command with fields that are wrong in one way. The expected result is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The backend closes its device while it holds commands."""
 
 from __future__ import annotations

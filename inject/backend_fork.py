@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The backend closes its device while a forked copy still has it open."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The backend is stopped: it neither answers nor dies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A disturbance and a teardown: the device is removed during another fault."""
 
 from __future__ import annotations

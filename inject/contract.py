@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Contract between faults and their subjects: targets, initiators and the network implement it.
 
 Deadlines are seconds. ``targets`` provides ``DeployedDevice`` (targets.target.Deployment), and the

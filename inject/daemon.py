@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The daemon of a target is stopped, or killed and restarted; held commands are answered then.
 
 - iscsi-scstd handles logins only: existing sessions live in the kernel. While the daemon is stopped

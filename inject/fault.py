@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Contract of a fault: one thing that breaks at a point, its undo, and its expected results."""
 
 from __future__ import annotations

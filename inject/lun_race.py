@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A LUN is deleted while its device goes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The LUN is removed under the initiator while the backend holds commands."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The backend misbehaves once: it loses, corrupts, misdirects or duplicates a command.
 
 No target can notice most of these: the checkers have to.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Impairments of a network that stays connected: delay, loss, duplication, reordering of packets.
 
 TCP compensates for all of them (RFC 9293 3.8, RFC 6298): target and initiator observe only that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Two initiators, one of which acts: the allowed ends of both initiators' commands, as data.
 
 An I_T nexus is one initiator's session with the target (RFC 7143 4.4.4). An event that ends a nexus

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Shared vocabulary of expectations: outcomes of commands, and the results of common faults.
 
 Outcomes are patterns in the words of results.checkers.outcome. Each fault's module defines its own

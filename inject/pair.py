@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Teardowns under resource pressure, and without a daemon: the combinations of the matrix."""
 
 from __future__ import annotations

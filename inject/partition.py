@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The network between initiator and target is cut, and joined again.
 
 The expected results depend on timers of the initiator (open-iscsi's names, as in

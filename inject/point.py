@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Points: where in a command's life a fault fires. A state and a count, never a sleep."""
 
 from __future__ import annotations

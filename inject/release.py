@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The control: held commands continue, and nothing is broken."""
 
 from __future__ import annotations

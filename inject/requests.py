@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An initiator ends its session, or requests task management, around a teardown.
 
 These are disturbances of inject.combined.Combined; the scenario logs the sessions in beforehand.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The disk below an in-kernel target fails, and is healed.
 
 Commands held at the disk's gate (targets.storage) meet the failure. Its expected results, by the

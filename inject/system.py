@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Faults of the machine that target and initiator share: its CPUs, clock and memory.
 
 No standard allows a target to lose a command for any of these: commands take longer, and end well.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An administrator changes the target while the backend holds commands.
 
 The set of commands that an operation waits for depends on the target. The operation must end once

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Task management functions beside a fault: allowed ends of functions and of their commands.
 
 SAM-6 clause 7, RFC 7143 11.5 and 11.6. A function is answered once its commands have ended. For the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Target traits: the differences between targets, as data that each target fills in completely.
 
 No field has a default: mypy reports the field that a new target forgot. A target's values are in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Wait until an observable state holds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An initiator violates the protocol, or breaks its session.
 
 It sends PDUs that break RFC 7143, wrong digests, or commands whose fields contradict each other; or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The block layer's record of the I/O on the target's disks, from issue to completion."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's speed as measured inside the guest: the unit in which CPU work is compared.
 
 A host's speed changes from run to run: its clock, its other load, which of its CPUs share a core.

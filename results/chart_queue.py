@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A queue of charts: draws the charts of finished scenarios during the run, one at a time.
 
 Drawing takes seconds of CPU. It runs in separate processes at the lowest priority, so that it does

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Charts of a scenario's latency: fio-plot's own chart, and one that shows the fault.
 
 fio-plot has no interface but its command line, so it runs as a program. It rewrites the values of a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The three families of errors; no others cross a package's boundary.
 
 The family limits the scenario's verdict: a target's failure is FAIL, a lost machine or a broken

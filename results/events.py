@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The events of a history: for each source and kind, the fields of its data.
 
 One TypedDict per kind declares the fields of ``Event.data``; ``Annotated`` gives a field's meaning

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The history of a scenario: its actions and observations, time-stamped, append-only.
 
 One JSON object per line in ``history.jsonl``::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The index: the verdicts of all runs of a results directory, for queries, in SQLite.
 
 The raw files are authoritative. The index is read from every run's run.json and its scenarios'

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The judge: runs every checker over a history; the result is the content of verdict.json.
 
 ::

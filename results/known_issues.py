@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Known issues: understood failures, recognised by their signatures.
 
 ``suites/known_issues.toml`` holds the entries and explains their format. A failure is recognised by

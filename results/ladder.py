@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The timeout ladder: one table of bounds, ordered so that the most precise one fires first.
 
 One stall can surface as a late command, a spinning thread, an RCU stall, a soft lockup or a hung

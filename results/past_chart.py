@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The chart of a scenario's past: a duration over runs, by outcome, with changes of version."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Durations of scenarios in past runs: from their verdicts, the newest run first."""
 
 from __future__ import annotations

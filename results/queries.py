@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Queries of the index: scenarios of a run, comparable runs, a scenario's past, flaky scenarios."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The report of one scenario: plain text from which a kernel developer can continue.
 
 Its first line names the cause as far as it was observed: the spinning or waiting tasks, and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Rounds: a scenario whose steps are repeated on one machine, each repetition judged by itself.
 
 The harness's ``round`` events mark the beginnings. A round ends where the next begins, or where the

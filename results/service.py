@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The backend's own time for a command, from its receipt to its answer.
 
 Of all times measured on a target it depends least on the machine's load: between runs of the same

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A host without enough CPU for its guests: lateness may then be the host's fault.
 
 QEMU's threads account the time that they ran and the time that they waited for a CPU of the host

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The store: the layout of a run's records, each written so that an interruption loses nothing.
 
 ::

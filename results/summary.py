@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The closing table of a run: scenario, outcome, longest command, teardown time, and reason."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Facts about a target's kernel threads and modules that a report needs to name a cause."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The times of a scenario's marks: its begin, the fault, the fault's end, its own end.
 
 A scenario whose machine was lost is judged only up to its last sign of life: later records of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Verdicts: PASS, FAIL or UNKNOWN, of one check and of a scenario.
 
 A scenario's verdict composes its checks by priority, FAIL over UNKNOWN over PASS, and names the

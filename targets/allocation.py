@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Failing allocations of the target: the kernel's own fault injection.
 
 See Documentation/fault-injection/fault-injection.rst. A kernel supports it if built with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The targets by name: one line registers one."""
 
 from __future__ import annotations

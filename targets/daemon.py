@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A target's daemon: a process of the snapshot or a later one, found by its pid file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The operations that a target needs on its machine: a handful of verbs.
 
 Guests and lab machines provide them (``fixtures.machine``); tests replace them by a fake. Every

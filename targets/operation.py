@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An operation on a target that was begun: whether it waits, how it ends, how it is undone.
 
 A call that can block in the kernel is begun and polled, never simply waited for: many

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The block device below an in-kernel handler, which can hold I/O, and fail.
 
 It consists of a file, a loop device on it, and a stack of three device-mapper devices. In place of

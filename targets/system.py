@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Operations on the machine that a target runs on, which take memory, CPUs and clock from it.
 
 Every target has them, by the same names. Each is undone by ``Begun.heal``; an operation that needs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A target as a scenario uses it: deployed, broken, observed, and removed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Checkers: pure functions from a history to a check, one module each.
 
 A checker without material to judge returns UNKNOWN. A checker that meets a history it does not

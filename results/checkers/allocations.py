@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Allocations: an injected allocation failure occurred. Other checkers judge the target."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Completion latency: every I/O in flight at the fault or issued later ended within its bound.
 
 The bound of a command runs from its issue or from the fault, whichever is later: before the fault

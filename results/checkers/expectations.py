@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Expectations: the conditions that the scenario itself stated and checked held."""
 
 from __future__ import annotations

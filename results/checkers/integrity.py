@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Integrity: acknowledged data are there, unacknowledged data are old or new, and no others are.
 
 Judged from stamped blocks: the stamp of every block written contains its identity and version. A

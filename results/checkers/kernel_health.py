@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel health: the console shows no kernel report between the scenario's begin and end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Command ledger: every I/O issued on the target's disks ended, once, and only as allowed.
 
 Counted at the block layer, independently of the workload, which writes nothing when it hangs.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Machine: the scenario ran to its end on a reliable machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Operations: the target completed every operation that the harness requested of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Outcome: the commands that were at the point of the fault ended as the standard permits.
 
 Judged from commands issued by SG_IO, whose status and sense data are known. The fault's ``armed``

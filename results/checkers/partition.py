@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Partition: the effects of a network cut agree with the initiator's timers.
 
 The history's ``cut`` event states the expected effects: whether the session survives, and after how

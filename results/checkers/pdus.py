@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Malformed PDUs: most of the planned ones were sent.
 
 A target is free to answer, to reject, to close the connection or to remain silent. Other checkers

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Recovery: after the fault the device can be deployed again, at once, and keeps its data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Resources: after the last removal the target holds no more than before it was deployed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Task management: every requested function had its one response, in time.
 
 A function ends with a response (RFC 7143 11.6.1; SAM-6 clause 7), or with the session, which the

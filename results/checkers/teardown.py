@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Teardown: after the fault the device was gone in bounded time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Threads: after the fault no kernel thread spins, and at the end no task sits in D state."""
 
 from __future__ import annotations

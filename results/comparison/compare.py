@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The comparison of two indexed runs."""
 
 from __future__ import annotations

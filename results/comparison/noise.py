@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The spread of times between runs in which nothing changed.
 
 Repetitions in one run share its conditions; two runs do not: the host was busier, the caches

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Statistics of two samples by their ranks, and the correction for multiple tests.
 
 Small and without a library: importing scipy.stats takes a second, which is the time allowed for a

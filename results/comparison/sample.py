@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The unit of a comparison: one scenario of one run, as recorded in the index."""
 
 from __future__ import annotations

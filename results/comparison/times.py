@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The differences in time between two runs, and whether they exceed the noise.
 
 Computed for each measure over all scenarios that passed in both runs, and for each scenario with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Directories that fio-plot draws from: DIR/SCENARIO/RW-iodepth-D-numjobs-N_lat.1.log.
 
 The logs are fio's own, of all its threads, in the order of time; ``fio-plot -g -t lat`` reads them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """JUnit XML for Jenkins and GitLab, from a run's record; same content as pytest --junitxml.
 
 FAIL is a failure, UNKNOWN an error, as in pytest; KNOWN and FIXED pass, with a note. The run's

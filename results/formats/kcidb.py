@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """KCIDB's reports (kcidb-io, schema 5.3): the input format of KernelCI's common database.
 
 The checkout is the target's source, the build is target and kernel, and each scenario is a test.

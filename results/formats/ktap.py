@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """KTAP, version 1 (Documentation/dev-tools/ktap.rst of the kernel): a line for each scenario.
 
 Its checks are subtests. A known issue is "ok" with "# XFAIL", as in kselftest; an UNKNOWN is "not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A summary in GitHub's Markdown, for a CI page."""
 
 from __future__ import annotations

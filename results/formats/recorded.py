@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run's record, complete or not: the common source of all formats."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Structured reports from a kernel's console log.
 
 ``read`` takes the captured log, even a damaged one, and returns the kernel's reports: kind, title,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Beginnings of the lines that belong to a report; other lines in between are unrelated."""
 
 from __future__ import annotations

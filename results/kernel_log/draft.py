@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A report while it is being read: from its opening line to the last that belongs to it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stack frames of a report, and the choice of the frame that names it.
 
 A frame names a report when it lies below the machinery that every report of its kind shows: locks,

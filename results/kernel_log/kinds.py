@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kinds of kernel reports, and the line with which each opens.
 
 Every pattern is anchored at the beginning of the message: the text of a lockup message inside a

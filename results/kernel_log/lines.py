@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Lines of a console log: the text without stamps, caller ids, colours and broken bytes.
 
 A line begins as kernel/printk/printk.c (print_prefix) writes it: ``[    1.234567]``, with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The reader: assigns the lines of a log to reports, several of which may be open."""
 
 from __future__ import annotations

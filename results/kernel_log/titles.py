@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Titles that are the same for the same bug: without numbers, addresses and instances."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The page: a run as one HTML file that opens from disk, together with its charts.
 
 ``write`` makes it from a run's folder, in any state of the folder: the raw files are authoritative.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Write the page of a run: ``python -m results.page RUN [PAGE]``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sanitising of untrusted text: no character acts, is invisible or reverses the line."""
 
 from __future__ import annotations

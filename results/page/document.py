@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The document: skeleton, style, script and data as one HTML file.
 
 The parts that are needed first come first: a table of all scenarios, and the script that shows it.

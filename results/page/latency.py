@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Latencies of a scenario for the page: points to draw, and their distribution.
 
 Of the block layer's I/O, and of the commands and functions that bypassed it.

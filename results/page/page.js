@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 
 "use strict";
 /* The page of a run. Whatever comes from the run is put into text nodes and attributes of our

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The digest: the page's data on one scenario, small and clean, kept in the scenario's folder.
 
 A history has megabytes, of which the page shows kilobytes. The digest is made when the scenario has

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Steps of the scenarios that combine task management functions with a fault."""
 
 from __future__ import annotations

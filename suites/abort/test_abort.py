@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does the target survive task management functions for commands that its backend holds?
 
 Each function is requested alone, and racing a teardown in both orders. Every function gets exactly

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does the target survive repeated races between task management functions and a teardown?
 
 Every function at every point is requested before the backend's end and during it, in rounds on one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does the target survive many task management functions at once?
 
 A storm is the same function many times, or different functions together. Each function gets its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does the target survive wrong replies of a scst_user backend, and report them to the initiator?
 """
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The commands and their allowed outcomes, by the standards and by a target's traits.
 
 Outcomes use the strings of results.checkers.outcome. For a command that ends with GOOD the residual

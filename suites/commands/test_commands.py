@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How does a target end unusual commands: CDBs of all lengths, unknown ones, wrong transfers?
 
 An initiator issues unusual commands one after the other, during another initiator's load.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pristine guest and the final table of the conformance tests (``-m conformance`` only)."""
 
 from __future__ import annotations

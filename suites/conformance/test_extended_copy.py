@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """EXTENDED COPY copies its segments, executed by the backend, by the target, or by both."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A file system can be created on the disk, used, trimmed and checked."""
 
 from __future__ import annotations

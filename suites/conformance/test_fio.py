@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fio verifies its writes, at several block sizes and queue depths, sequential and random."""
 
 from __future__ import annotations

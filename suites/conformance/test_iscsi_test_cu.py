@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The project's backend passes every test of iscsi-test-cu that the target's own handler passes."""
 
 from __future__ import annotations

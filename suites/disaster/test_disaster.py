@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Verdicts when the machine or the target dies.
 
 A target whose teardown never ends is FAIL, and the verdict names the waiting tasks. A lost machine

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stamped blocks under the smoke suite's faults, and with a misbehaving backend."""
 
 from __future__ import annotations

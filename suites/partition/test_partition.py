@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The network between initiator and target fails, for a shorter or longer time than their timers.
 
 A shorter partition causes no error. A longer one is reported in bounded time. After both, every

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The tables shown after the performance comparison (``-m performance`` only)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fileio_tgt, SCST's scst_user backend: the reference of the performance comparison."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Measure backends in turn in one guest, so that a disturbance affects all of them.
 
 Under emulation absolute figures mean nothing. The ratio of two backends that were measured within

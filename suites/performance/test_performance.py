@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The project's scst_user backend is fast enough that SCST, not the backend, is the bottleneck.
 
 The backend is compared with SCST's fileio_tgt over scst_local: files in memory of the same size,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Count iterations of scst_usr_cleanupd over a device by its sgv_pool_flush calls, with a kprobe.
 
 dev_user_process_cleanup() itself is inlined in release builds. Each of its iterations flushed both

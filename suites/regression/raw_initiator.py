@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A scripted initiator, driven from the host, which receives and sends data only on request."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Steps shared by the scenarios of this suite."""
 
 from __future__ import annotations

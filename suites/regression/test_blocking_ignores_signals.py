@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """2c5c12c01 (2023): scst_lib: Enable scst_sync_ext_block_dev() to handle signals.
 
 Defect: a process that blocked a device (by writing "1" to its attribute ``block``) waited until the

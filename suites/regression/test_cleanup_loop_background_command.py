@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Not fixed in 3.11.0-pre (aa5cc2dd70f9): a backend that dies with commands in the background.
 
 Defect: SCST_EXEC_REPLY_BACKGROUND takes a reference to the command, which the backend's COMPLETED

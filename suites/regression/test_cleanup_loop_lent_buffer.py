@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Not fixed in 3.11.0-pre (aa5cc2dd70f9): a device is closed while another one uses its buffer.
 
 Defect: the single cleanup thread loops over a closed device until that device's table is empty

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """83745c0a2 (2026): scst_user: Fix infinite cleanup loop caused by stale SGV pool reference.
 
 Defect: scst_user's cleanup thread flushed the device's buffer pools only before it unjammed the

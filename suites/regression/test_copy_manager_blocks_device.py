@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """4aa7817db (2019): scst_copy_mgr: Avoid that device deletion sporadically causes a hang.
 
 Defect: the copy manager reads the designators of each device that is added to it (INQUIRY, page

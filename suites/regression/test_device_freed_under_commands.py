@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """3ec348004 (2009): Fixes race on a scst_user device cleanup.
 
 Defect: the cleanup of a closed device ended as soon as there was no command to fetch, though

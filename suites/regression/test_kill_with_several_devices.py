@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """784044307 (2009): a race that can hang when a handler with several devices is killed under load.
 
 Defect: the process that closed a device also released it, and the release waited, with all of SCST

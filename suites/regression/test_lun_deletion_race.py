@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Not fixed in 3.11.0-pre (aa5cc2dd70f9): a LUN is deleted while its device is being removed.
 
 Defect: the removal of a device deletes its LUNs one by one (scst_unregister_virtual_device,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """c2f9ce8df (2022): scst_targ: Fix tgt_dev_cmd_count ref counter management.
 
 Defect: a command was subtracted from its LUN's count before its response was sent. A replacement or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """70e0d8143 (2025): scst_user: Fix oops in SCST_USER_PARSE_EXCEPTION.
 
 Defect: with PARSE type EXCEPTION, a command that SCST's parser had refused (its length in bytes

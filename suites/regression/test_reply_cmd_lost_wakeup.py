@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Not fixed in 3.11.0-pre (aa5cc2dd70f9): SCST_USER_REPLY_CMD wakes no thread.
 
 Defect: a thread that replies to PARSE or ALLOC_MEM moves the command on to EXEC, and adds it to the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """b39b5d850 (2014): Fix race between scst_resume_activity() and scst_init_thread().
 
 Defect: commands that arrive while SCST is suspended wait in a list, which the thread scst_initd

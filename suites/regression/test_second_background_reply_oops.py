@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Not fixed in 3.11.0-pre (aa5cc2dd70f9): after a background reply, a reply other than COMPLETED.
 
 Defect: after a reply with SCST_EXEC_REPLY_BACKGROUND to an EXEC, SCST answers the initiator and

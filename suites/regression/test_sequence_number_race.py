@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """1a7cfc8e6 (2025): scst_cmd_set_sn: remove lockless fast path.
 
 Defect: commands got their sequence numbers without a lock if the target driver guaranteed never to

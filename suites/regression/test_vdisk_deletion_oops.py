@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """c5ff6adea (2020): Fix unloading of scst_vdisk while I/O is ongoing.
 
 Defect: the deletion of a virtual device removed its handler before its commands had ended. A

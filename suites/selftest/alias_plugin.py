@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A pytest plugin that registers LIO under a second name.
 
 No code outside ``targets/`` may depend on a target's name: every suite runs on the alias as it runs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A real browser for tests: headless Chromium, driven by the DevTools protocol over a pipe.
 
 No socket is opened for listening and nothing is fetched from the network: name resolution is off,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The scenario ids that every suite collects for a target, and their table under version control.
 
 A scenario's id names it in reports, in known issues, and in the records of earlier runs. After a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A backend without a device that executes requests as the real backends do. Selftests only."""
 
 from __future__ import annotations

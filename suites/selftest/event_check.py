@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Compare recorded histories with the declarations in results.events.
 
     python -m suites.selftest.event_check results/runs

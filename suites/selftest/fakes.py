@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fakes for rare machine states: panic, silence, slowness, a broken backend.
 
 Only the agent's side of the connection is fake; the host's side is the harness's own code.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Take the README's screenshot of a report: ``python -m suites.selftest.picture RUN PNG [WORDS]``.
 
 RUN: a run's folder. WORDS: the page's filter; the first matching scenario is opened.

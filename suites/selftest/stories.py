@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Synthetic histories: a healthy scenario, and changes that make it fail."""
 
 from __future__ import annotations

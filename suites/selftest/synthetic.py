@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Synthetic runs: a given number of folders as real runs leave them, written in seconds.
 
 ``python -m suites.selftest.synthetic RESULTS COUNT [SEED]`` writes one, to view its page.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The accelerator: KVM where it boots a guest, otherwise the reason for TCG."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's agent, run as a process of this host and driven by the harness's own connection."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An alias of LIO: no suite depends on a target's name."""
 
 from __future__ import annotations

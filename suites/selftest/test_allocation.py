@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Failing allocations: files written, tasks marked, failures counted and reported."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The host's side of a backend, with backends that cooperate, refuse, hang and exit."""
 
 from __future__ import annotations

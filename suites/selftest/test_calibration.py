@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's speed, measured by its backend's spins, and command durations in spins."""
 
 from __future__ import annotations

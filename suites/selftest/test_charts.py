@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Charts: fio-plot as a program, and the chart that shows the fault."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Each checker on a healthy history, on each way to fail, and on an empty history."""
 
 from __future__ import annotations

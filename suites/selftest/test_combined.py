@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Combinations: the order in which a disturbance and a teardown are fired and undone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Single commands: their CDBs, their sense data, and the program that issues them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Comparison of two runs: ranks, verdicts, times, and the rate of false alarms from noise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The host's end of an agent's connection, and its behaviour when the agent misbehaves."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The console's watcher: all lines of a quiet console, the reports of a flooded one."""
 
 from __future__ import annotations

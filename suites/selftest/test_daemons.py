@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Signals to a target's daemon, and the faults that a daemon fault is combined with."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The build of the module with planted defects: the headers' packages and their location."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The documents: every generated part is complete, and every page exists."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Events are declared: those that the code records, and those in the selftests' histories.
 
 ``python -m suites.selftest.event_check PATH`` compares the histories of real runs.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Evidence of a stall, without a guest: requests, files kept, and notes on missing evidence."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A stalled guest kept as files: the record, refusals, and QEMU's command line."""
 
 from __future__ import annotations

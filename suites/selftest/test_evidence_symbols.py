@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fetching symbols, on a package built here; and the constants used to read the tables."""
 
 from __future__ import annotations

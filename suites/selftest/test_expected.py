@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The expectations of each fault: numbers and outcomes, as agreed, in one table."""
 
 from __future__ import annotations

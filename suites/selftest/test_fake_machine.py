@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Machines that panic, fall silent, are slow or vanish: the reported cause, and its delay."""
 
 from __future__ import annotations

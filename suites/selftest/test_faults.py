@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Faults on a subject that records actions: which, in which order, how long."""
 
 from __future__ import annotations

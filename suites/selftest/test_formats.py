@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A recorded run in other tools' formats, checked by their schemas, with hostile text."""
 
 from __future__ import annotations

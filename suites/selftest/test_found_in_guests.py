@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Samples and traces as recorded in failing guests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guest code: its path shows where it runs, and it imports only modules present in a guest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest ends after any error of its monitor; a disk is ready when the block layer is done."""
 
 from __future__ import annotations

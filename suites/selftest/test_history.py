@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A history is read from a file truncated by a crash, and the judge accepts any history."""
 
 from __future__ import annotations

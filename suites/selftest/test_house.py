@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The house: the rooms' imports, and the places of facts about targets and faults.
 
 Rooms, from left to right: suites, fixtures, targets and inject, results (architecture in docs/).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cache under two runs, an interruption, a full disk; the initramfs read by other tools."""
 
 from __future__ import annotations

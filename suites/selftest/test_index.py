@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The index: its content for any state of the runs' folders, and its concurrent readers."""
 
 from __future__ import annotations

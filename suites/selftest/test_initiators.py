@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Initiators in addition to the load's, and the disturbances they cause, against tgtd."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Integrity: stamped blocks with each kind of error, and each correct content."""
 
 from __future__ import annotations

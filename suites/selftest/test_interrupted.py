@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run interrupted at any point leaves enough for its page: complete scenarios first."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Parsing of iscsi-test-cu's output, and its comparison as the conformance suite does it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The judge combines the checkers' verdicts, and a crashed checker never yields a pass."""
 
 from __future__ import annotations

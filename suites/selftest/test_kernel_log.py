@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel log reader on logs kept as files, each with its expected reports.
 
 ``logs/staged`` holds logs written by hand in the kernel's formats, ``logs/recorded`` logs of real

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernels: a developer's directory and its possible errors, modules and their order."""
 
 from __future__ import annotations

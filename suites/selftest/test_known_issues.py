@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Known issues: matched by signature only, and only if there is no other failure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """libiscsi from Python, against tgtd on loopback; a relay changes PDUs where tgtd would not."""
 
 from __future__ import annotations

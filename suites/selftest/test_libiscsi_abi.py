@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The binary interface of libiscsi: against its headers, and against the library itself."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cost of libiscsi from Python: a million commands, and a race with iscsi-perf (in C)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Misbehaviour of a RAM disk, and its delivery by both backends to their kernels."""
 
 from __future__ import annotations

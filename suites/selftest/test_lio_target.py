@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """LIO's deployment on a machine modelled as a set of paths; any one step may fail or hang."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A new fault is one module and one line: in a copy of the checkout it appears in the matrix."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Effects of one initiator's actions on another; the unusual commands of the commands suite."""
 
 from __future__ import annotations

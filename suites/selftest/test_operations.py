@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Operations on a deployed target: begin, wait, record, heal."""
 
 from __future__ import annotations

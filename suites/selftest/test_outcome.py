@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A scenario's expectations, and the possible ends of commands at the fault."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The page of a run: built from any state of a run's folder, without markup from the run's text."""
 
 from __future__ import annotations

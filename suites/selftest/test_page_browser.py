@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The page in a real browser: sizes, keys, dark and print, hostile text, ten thousand scenarios."""
 
 from __future__ import annotations

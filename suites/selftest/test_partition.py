@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Partitions: their data, the cut of the network, and the judgement of their histories."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The wait for PDUs: extended as long as PDUs arrive, and no longer."""
 
 from __future__ import annotations

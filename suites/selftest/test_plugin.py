@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pytest plugin, by pytest's own pytester: bad input, verdicts, the table, interruptions."""
 
 from __future__ import annotations

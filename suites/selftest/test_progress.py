@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The progress display of a run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Figures of a race: medians, and ratios of interleaved measurements."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The generator of malformed PDUs: the same seed gives the same bytes, and every kind occurs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """PDUs: headers against RFC 7143's figures, digests against its examples, false lengths."""
 
 from __future__ import annotations

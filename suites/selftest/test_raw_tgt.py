@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The raw initiator against a real target: tgtd of this host, on loopback."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command that runs a scenario again contains all options that determine it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The report: its first line names the cause; the sections hold the evidence a developer needs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A scenario in rounds: each round is judged separately, and the results become one check."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Scenario ids: the collected ids are those of the table under version control."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The binary interface of scst_user: against the header of an installation, and in itself."""
 
 from __future__ import annotations

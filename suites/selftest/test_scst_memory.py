@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The memory that a scst_user backend lends to the kernel."""
 
 from __future__ import annotations

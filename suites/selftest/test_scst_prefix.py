@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An SCST prefix: missing parts are named in one line; the modules' information is read."""
 
 from __future__ import annotations

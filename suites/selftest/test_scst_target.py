@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Deployment of SCST on a fake machine: order, options, undo, and the errors of failures."""
 
 from __future__ import annotations

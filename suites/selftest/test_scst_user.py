@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The scst_user backend against a stand-in for the kernel's side of the ioctls."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The scst_user backend's process on a stand-in for the kernel.
 
 The stand-in's ioctls block, and signals interrupt them, as real ones.

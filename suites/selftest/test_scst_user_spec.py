@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Parameters of a scst_user backend: options by name and number, and refusals."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sessions of libiscsi in a separate program, against tgtd; the judgement of functions."""
 
 from __future__ import annotations

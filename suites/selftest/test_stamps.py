@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stamped blocks: the classification of a read block, and the stamping program on a file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Lateness on a host without CPU time for the guest is not a failure; all else still is."""
 
 from __future__ import annotations

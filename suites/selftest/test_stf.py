@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The program stf: its commands, their output, and their exit status."""
 
 from __future__ import annotations

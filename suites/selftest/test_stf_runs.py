@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """stf's commands that read runs, and its doctor: output and exit status."""
 
 from __future__ import annotations

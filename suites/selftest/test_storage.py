@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The storage below an in-kernel handler: its device-mapper requests, and its counts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The store: a run's records are complete, and can be found again."""
 
 from __future__ import annotations

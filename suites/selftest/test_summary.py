@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The closing table: on a terminal, and as plain text."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """TCMU's ring and the backend on it, with the kernel's side on a bytearray."""
 
 from __future__ import annotations

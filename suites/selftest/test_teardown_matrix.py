@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The teardown matrix: every legal pair is in it, every rule excludes a pair, with its reason."""
 
 from __future__ import annotations

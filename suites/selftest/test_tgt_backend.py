@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The backend behind tgt's LUN, with the test at the kernel's end of its socket."""
 
 from __future__ import annotations

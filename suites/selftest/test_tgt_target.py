@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """tgt's deployment on a machine whose tgtd is modelled as a set; any one request fails."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The block layer's ledger, on tracepoint text as kernels 6.1 and 6.12 write it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traits: the faults that they make applicable; a target's name decides nothing."""
 
 from __future__ import annotations

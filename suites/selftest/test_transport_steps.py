@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The transport suite's steps: expectations of wrong digests; whether a reproducer was sent."""
 
 from __future__ import annotations

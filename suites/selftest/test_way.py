@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The path through the files in docs/architecture.md: each file imports the next."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """tgtd as a target of this host: in user space, on loopback, removed with the test."""
 
 from __future__ import annotations

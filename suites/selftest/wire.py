@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A relay between an initiator and its portal: records every iSCSI PDU, and may change it."""
 
 from __future__ import annotations

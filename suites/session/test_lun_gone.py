@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How do the next commands of a session end after an administrator has removed its LUN?"""
 
 from __future__ import annotations

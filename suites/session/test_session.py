@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How do the commands of two initiators end when one of them ends its session, or ends commands?
 
 The backend holds commands of both initiators. Each action happens alone; the end of a session also

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Steps of the scenarios in which one of two initiators ends commands."""
 
 from __future__ import annotations

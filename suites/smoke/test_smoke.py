@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The main scenario: does the target survive the loss of its device while four WRITEs are held?"""
 
 from __future__ import annotations

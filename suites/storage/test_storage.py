@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does the target survive a disk that fails, stalls or corrupts data, and report the errors?
 
 The device under test is a block device (targets.storage), without a backend in user space. A gate

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Steps of the scenarios with a fault of the target's daemon: sessions and login attempts."""
 
 from __future__ import annotations

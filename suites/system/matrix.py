@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The matrix of pairs: disturbances of machine or daemon x teardowns of the device."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Pauses of the machine by its host.
 
 The machine's clock stops with its CPUs: QEMU's ``stop`` stops the virtual clock, the source of HPET

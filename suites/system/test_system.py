@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does the target survive a disturbance of its machine or daemon, alone and during a teardown?
 
 A disturbance alone may delay commands. No command and no acknowledged write may be lost.

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The teardown matrix: states of a command x ways to remove its device, session or backend."""

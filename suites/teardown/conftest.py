@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pytest header for the teardown matrix."""
 
 from __future__ import annotations

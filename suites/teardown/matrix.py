@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The teardown matrix: states of an scst_user command x mechanisms x options of its device.
 
 Rules exclude cells that the protocol, the target or the initiator makes impossible, with a reason.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does the target survive the loss of device, session or backend, with commands in every state?
 
 With scst_user each cell of the matrix (suites.teardown.matrix) is one scenario: the commands at the

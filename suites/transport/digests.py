@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Allowed responses to a wrong header or data digest (RFC 7143 7.8), as data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Minimal PDU sequences that crash a target, as data.
 
 A campaign leaves such PDUs out (WireTraits.avoided_pdus). test_reproducers sends each sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Steps of this suite: send single PDUs with a scripted initiator; check the target afterwards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sessions that break during login, Data-Out or Data-In; other sessions must not be affected."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Wrong header and data digests: of NOP-Out, SCSI Command, immediate data and Data-Out PDUs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Malformed and unexpected PDUs drawn from a seed: the target and other sessions survive them.
 
 ``--pdus N`` sends N PDUs instead of 300; ``--seed`` selects them. Each part is a scenario, so a

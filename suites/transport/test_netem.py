@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Packets delayed, lost, duplicated or reordered cause no error and no lost write."""
 
 from __future__ import annotations

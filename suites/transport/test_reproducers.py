@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Minimal PDU sequences that are known to crash targets, each in its own scenario.
 
 A campaign of malformed PDUs leaves them out (test_malformed).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The backend of a device that no process of this project serves."""
 
 from __future__ import annotations

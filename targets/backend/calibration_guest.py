@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The machine's speed at a backend: a fixed piece of work, timed beside commands.
 
 Runs in the guest; stdlib only. The speed of an emulated guest depends on its host, and is lower

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The test's control of a backend: commands in, events out, and held commands.
 
 Runs in the guest; stdlib only. One JSON object per line each way.

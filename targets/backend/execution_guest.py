@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Commands in a backend that has one point, EXEC: received, and not answered yet.
 
 Runs in the guest; stdlib only. The type of a command (``what``) is the backend's own; this module

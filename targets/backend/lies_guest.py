@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Misbehaviour of a backend: a wrong answer, or a command carried out wrongly.
 
 Runs in the guest; stdlib only. Shared by the backends; each calls ``pick`` when it carries a READ

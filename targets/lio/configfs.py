@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bounded operations on LIO's configuration file system.
 
 Any of them can block for as long as a command is in flight, so each is begun on the machine and

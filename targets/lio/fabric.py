@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Export of a backstore to an initiator: over iSCSI, or by tcm_loop on the machine itself.
 
 Every step puts its undoing on the ``undo`` stack; a step that may be late does so before it begins.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Operations on a deployed LIO, by name: an administrator's actions under I/O.
 
 Each is one change in configfs, which blocks for as long as LIO waits for commands.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """TCMU's shared memory: the mailbox and the command ring (uapi/linux/target_core_user.h).
 
 Runs in the guest; stdlib only. Accesses memory only, so it works on any buffer. Commands are read

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """LIO, the kernel's own SCSI target, with a TCMU backstore or a block device.
 
 It is set up directly through configfs.

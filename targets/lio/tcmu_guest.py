@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A TCMU backend: serves a RAM disk over a uio device of target_core_user.
 
 Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traits of LIO with a TCMU backstore."""
 
 from __future__ import annotations

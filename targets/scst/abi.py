@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The binary interface of /dev/scst_user, as declared in include/scst_user.h of SCST.
 
 Runs in the guest and on the host; stdlib only. Names are the header's. The ctypes structures are

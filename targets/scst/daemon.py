@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """iscsi-scstd, which handles the logins of iSCSI-SCST; established sessions are the kernel's.
 
 The daemon holds /dev/iscsi-scst-ctl open. When that is closed, as at the daemon's death, the kernel

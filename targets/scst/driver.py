@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """SCST's target drivers, which export devices to an initiator: iSCSI-SCST and scst_local.
 
 Both make targets for each deployment, so that no part of it outlives it: the SCSI host of

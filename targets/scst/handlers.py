@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """SCST's device handlers, which serve a LUN.
 
 ``scst_user``: a backend of the project's own, a process that emits an event for every step.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Operations on a deployed SCST, by name: an administrator's actions under I/O.
 
 Most are one write to SCST's tree, given here as a template of its path and its text. If one changes

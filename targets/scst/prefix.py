@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An SCST installation: the result of SCST's ``make install`` with ``DESTDIR``.
 
 A deployment uses the kernel modules of the machine's release and the iSCSI daemon; run.json records

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bounded operations on SCST's sysfs tree, /sys/kernel/scst_tgt.
 
 SCST executes a management write in a thread of its own. The writer waits for it, usually without a

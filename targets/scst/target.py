@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """SCST with its device handlers, deployed from an installation through sysfs."""
 
 from __future__ import annotations

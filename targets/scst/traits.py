@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traits of SCST with an scst_user backend."""
 
 from __future__ import annotations

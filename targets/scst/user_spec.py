@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Argument of a scst_user backend: its devices and their options, checked and written as JSON.
 
 Runs in the guest and on the host; stdlib only. The backend's one argument is an object::

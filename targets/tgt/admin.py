@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """tgtadm: an order to tgtd, and its refusals.
 
 tgtadm ends with status 22 (EINVAL) for every refusal of tgtd: only its message distinguishes them

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The backend of a tgt LUN: serves a RAM disk as a network block device.
 
 Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """tgtd, the daemon: a process in the snapshot, found by its pid file."""
 
 from __future__ import annotations

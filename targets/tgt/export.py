@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Orders to tgtd that export a device, and that remove it: one target with one LUN."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A network block device served from the machine itself: the disk behind tgt's LUN.
 
 Runs in the guest; stdlib only. tgt has no protocol by which a program could serve its commands, but

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Operations on a deployed tgt, by name: an administrator's actions under I/O.
 
 Behaviour of tgtd 1.0.85 while four WRITEs are in progress (Debian 12, Linux 6.1 and 6.12):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """tgt, the SCSI target in user space, from Debian's package; set up by tgtadm."""
 
 from __future__ import annotations

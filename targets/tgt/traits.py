@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traits of tgt with a network block device behind its LUN."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Builds stf_test.ko against the headers of a guest's kernel.
 
 Debian's headers are fetched as packages and unpacked in the cache, never installed. A kernel

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures of the detector self-test, which runs with ``-m detectors`` only."""
 
 from __future__ import annotations

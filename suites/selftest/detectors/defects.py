@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel defects as faults of an ordinary scenario, with the check that must detect each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A kernel has a defect on request: "DEFECT SECONDS" written to
  * /sys/module/stf_test/parameters/trigger starts it in a thread of its own, named

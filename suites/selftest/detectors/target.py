@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The target under test with stf_test.ko, as if the defect were the target's own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Each defect gets FAIL from its check, by name and within the bound.
 
 Text that only resembles a defect gets PASS.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A direct-access block device (SBC-3) whose medium is memory, served by a backend.
 
 Runs in the guest; stdlib only. The medium is a shared mapping of a file, so written data outlive

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Decoding of a CDB: the command, its blocks, its data direction."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """INQUIRY: standard data and vital product data (SPC-4 6.6 and 7.8, SBC-3 6.5)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The medium: a shared mapping of a file, whose unallocated parts are holes in the file.
 
 So the file system keeps account of the deallocated blocks, page by page, for every process that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Mode parameters: MODE SENSE and MODE SELECT (SPC-4 6.13 to 6.16 and 7.5, SBC-3 6.4)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The RAM disk: its commands, by operation code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """SANITIZE (SBC-3 5.30): overwrites or erases the whole medium, at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Results of commands: status, sense data, and the exception that carries them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """MAINTENANCE IN: the supported commands and task management functions (SPC-4 6.35, 6.36)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Room for replies to the kernel: the replies, their sense data, and the buffers that they end.
 
 Runs in the guest; stdlib only. The kernel reads a reply and its sense data by address, possibly

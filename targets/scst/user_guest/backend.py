@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The scst_user backend: RAM disks behind /dev/scst_user, controlled by the test's commands.
 
 Runs in the guest; stdlib only. Its argument is targets.scst.user_spec's JSON: one device or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One scst_user device: the meaning of its commands, and the answer to each subcommand.
 
 Runs in the guest; stdlib only. A thread that fetches commands (targets.scst.user_guest.getter)

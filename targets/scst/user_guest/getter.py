@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The threads that fetch a device's commands, and block in the ioctl as in real handlers.
 
 Runs in the guest; stdlib only. Each command of the kernel is answered in the same ioctl that

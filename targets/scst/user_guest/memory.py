@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Page-aligned memory that a scst_user backend lends to the kernel: the buffers of its commands.
 
 Runs in the guest; stdlib only. The kernel maps a buffer's pages when it receives the address

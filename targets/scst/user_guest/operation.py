@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Operations that may block in the kernel without a bound: each has a thread of its own.
 
 Runs in the guest; stdlib only.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Registration of a device with scst_user: SCST_USER_REGISTER_DEVICE, and its errors.
 
 Runs in the guest; stdlib only.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The scst_user backend's process: its devices, and the test's commands to them.
 
 Runs in the guest; stdlib only. targets.scst.user_guest.backend documents the commands.

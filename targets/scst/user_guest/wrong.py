@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Wrong answers: overwritten fields of a reply, by their names in scst_user.h.
 
 Runs in the guest; stdlib only. Besides the header's fields:

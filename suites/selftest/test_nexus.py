@@ -23,7 +23,7 @@ def seen(found: Ends) -> tuple[tuple[str, ...], ...]:
     return found.own, found.other, found.attention
 
 
-@pytest.mark.parametrize(("deed", "options", "wanted"), [
+@pytest.mark.parametrize(("action", "options", "wanted"), [
     ("ABORT_TASK_SET", {}, (("aborted",), ("GOOD",), ("GOOD",))),
     ("CLEAR_TASK_SET", {"tas": 1}, (("aborted",), ("TASK ABORTED",), ("GOOD",))),
     ("CLEAR_TASK_SET", {"tst": 1}, (("aborted",), ("GOOD",), ("GOOD",))),
@@ -36,9 +36,9 @@ def seen(found: Ends) -> tuple[tuple[str, ...], ...]:
     (CHECK_CONDITION, {"qerr": 1, "tst": 1}, GONE),
 ])
 def test_options_decide(
-    deed: str, options: Mapping[str, int], wanted: tuple[tuple[str, ...], ...],
+    action: str, options: Mapping[str, int], wanted: tuple[tuple[str, ...], ...],
 ) -> None:
-    assert seen(alone(traits_of("scst"), deed, options)) == wanted
+    assert seen(alone(traits_of("scst"), action, options)) == wanted
 
 
 def test_others_are_told_where_they_have_no_status() -> None:
@@ -53,9 +53,9 @@ def test_what_is_refused_ends_nothing() -> None:
 
 def test_a_teardown_allows_more_and_asks_for_no_attention() -> None:
     kill = fault_by_name("backend-kill")
-    for deed in (*ENDS_OF_NEXUS, *FUNCTIONS, CHECK_CONDITION):
-        found = ends(traits_of("scst"), deed, {}, kill, State.EXEC)
-        before = alone(traits_of("scst"), deed, {})
+    for action in (*ENDS_OF_NEXUS, *FUNCTIONS, CHECK_CONDITION):
+        found = ends(traits_of("scst"), action, {}, kill, State.EXEC)
+        before = alone(traits_of("scst"), action, {})
         assert set(before.other) < set(found.other) and not found.attention
         assert found.clause
 

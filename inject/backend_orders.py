@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inject.contract import DeployedDevice, FaultContext
@@ -43,7 +43,8 @@ class BackendOrder:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return GOOD: the commands are answered."""
-        return ends_well(state)
+        waits = traits.waits_in(self.name, state) if self.waits else ""
+        return replace(ends_well(state), waits=waits)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Begin the ioctl; if it waits, answer the held commands; wait until it ends.
@@ -54,6 +55,8 @@ class BackendOrder:
         """
         reply = self._give(context.deployment, deadline)
         if self.waits or not reply["done"]:
+            context.keep()
+            context.observed(self.name, ended=reply["done"])
             context.deployment.backend.release(deadline)
         if not reply["done"]:
             reply = self._give(context.deployment, deadline)

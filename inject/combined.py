@@ -101,12 +101,13 @@ class Combined:
     ) -> Expected:
         """Return the end of commands under the teardown, or GOOD where the teardown waits for them.
 
-        The grace is the longer of the two.
+        The grace is the longer of the two. The teardown need not wait for the commands: the
+        disturbance may end them.
         """
         found = self.teardown.expected(state, traits, direction) \
             if self.disturbance.ends_in_teardown is None else ends_well(state)
         grace, teardown_grace = self.disturbance.grace_beside(self.teardown, state, traits)
-        return replace(found, grace=max(found.grace, grace),
+        return replace(found, waits="", grace=max(found.grace, grace),
                        teardown_grace=max(found.teardown_grace, teardown_grace))
 
     def fire(self, context: FaultContext, deadline: float) -> None:

@@ -304,3 +304,9 @@ class FaultContext(Protocol):
     @property
     def fired(self) -> Event:
         """Set once the teardown of a combination has fired: the device's removal has begun."""
+
+    def keep(self) -> None:
+        """Keep the held commands, and all further ones, for the scenario's time (Plan.keeps)."""
+
+    def observed(self, operation: str, *, ended: bool) -> None:
+        """Record whether an operation has ended, immediately before commands are released."""

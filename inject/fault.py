@@ -88,7 +88,8 @@ class Expected:
     clause of a standard, or the documentation or source, that allows these outcomes and no others.
     ``grace``: seconds that commands may take beyond the ladder's bound. ``teardown_grace``: seconds
     that the teardown may take beyond it. ``errors``: names of errnos with which I/O may fail; ():
-    no I/O may fail; None: any errno.
+    no I/O may fail; None: any errno. ``waits``: the source by which the fault's operation must not
+    end before the held commands are released; "" where none requires that.
     """
 
     outcomes: tuple[str, ...]
@@ -96,6 +97,7 @@ class Expected:
     grace: float = field(default=0.0, kw_only=True)
     teardown_grace: float = field(default=0.0, kw_only=True)
     errors: tuple[str, ...] | None = field(default=None, kw_only=True)
+    waits: str = field(default="", kw_only=True)
 
 
 class Fault(Protocol):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inject.contract import FaultContext
 from inject.fault import ANYTHING, Expected, Held, Needs
@@ -35,7 +35,7 @@ class LunRemove:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return GOOD: the removal waits for the commands, which the backend answers."""
-        return ends_well(state, WAITED_FOR)
+        return replace(ends_well(state, WAITED_FOR), waits=traits.waits_in(self.name, state))
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Begin the removal, see it wait, release the commands, wait until it ends.
@@ -45,6 +45,8 @@ class LunRemove:
         with ThreadPoolExecutor(1, "lun-remove") as pool:
             removal = pool.submit(context.deployment.remove_lun)
             wait_until(lambda: removal.done() or context.deployment.removal_waits(), deadline)
+            context.keep()
+            context.observed(self.name, ended=removal.done())
             context.deployment.backend.release(deadline)
             removal.result()
 

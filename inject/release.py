@@ -30,6 +30,7 @@ class Release:
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Let every held command continue."""
+        context.keep()
         context.deployment.backend.release(deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:

@@ -9,7 +9,7 @@ before the commands are released; one that does not wait has ended while they ar
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inject.contract import FaultContext, Running
 from inject.fault import (
@@ -83,8 +83,10 @@ class TargetOperation:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return the operation's ``outcomes``, or the sense data of a disk that fails."""
-        return self._of_disk(state, traits, direction) if self.disk_fails else ends_with(
+        found = self._of_disk(state, traits, direction) if self.disk_fails else ends_with(
             state, self.outcomes, self.clause, grace=self.grace, errors=self.errors)
+        answered = self.held is Held.ANSWERED
+        return replace(found, waits=traits.waits_in(self.operation, state) if answered else "")
 
     def _of_disk(self, state: State, traits: TargetTraits, direction: str) -> Expected:
         failed = direction in self.disk_fails
@@ -130,9 +132,13 @@ class TargetOperation:
         """
         running = self.start(context, deadline)
         if self.held is Held.ANSWERED:
+            context.keep()
+            context.observed(self.operation, ended=running.done)
             context.deployment.backend.release(deadline)
         if not self.waits_for_users:
             running.finish(deadline)
+        if self.held is Held.KEPT:
+            context.keep()
         time.sleep(self.seconds)
 
     def undo(self, context: FaultContext, deadline: float) -> None:

@@ -45,6 +45,17 @@ class TeardownCoverage(StrEnum):
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """The held commands that an operation waits for, by their ``states``.
+
+    ``source``: the documentation or the code.
+    """
+
+    states: frozenset[State]
+    source: str
+
+
+@dataclass(frozen=True)
 class DeviceChoice:
     """The deployment of one kind of device.
 
@@ -178,6 +189,8 @@ class TargetTraits:
     operations that a deployment can begin (Deployment.begin). ``in_kernel``: whether the target
     runs in the kernel, and allocates memory there from caches of its own; False: it is a process.
 
+    ``waits``: by an operation's name, the held commands before whose release it must not end.
+
     Backend
 
     ``backend_sees_cdbs``: whether the backend receives CDBs, so that it can hold commands by their
@@ -206,6 +219,7 @@ class TargetTraits:
     transports: tuple[Transport, ...]
     operations: frozenset[str]
     in_kernel: bool
+    waits: Mapping[str, Waiting]
     backend_sees_cdbs: bool
     backend_carries_out_copies: bool
     command_timeout_option: str | None
@@ -225,6 +239,11 @@ class TargetTraits:
     def serves_scst_user(self) -> bool:
         """Whether the backend uses scst_user, whose states and options the matrices contain."""
         return self.backend == "scst_user"
+
+    def waits_in(self, operation: str, state: State) -> str:
+        """Return the source by which an operation waits for commands in a state, "" for none."""
+        found = self.waits.get(operation)
+        return found.source if found and state in found.states else ""
 
     def command_timeout(self, seconds: int) -> dict[str, str | int]:
         """Return the options for the kernel to give up a command after ``seconds``.

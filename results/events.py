@@ -231,6 +231,13 @@ class OtherwiseData(TypedDict):
     did: Annotated[list[str], "the answers stated"]
 
 
+@kind("harness", "kept")
+class KeptData(TypedDict):
+    """The backend kept every command that came, for a time that ends now."""
+
+    since: Annotated[float, "time at which it began to keep every command"]
+
+
 @kind("harness", "paused")
 class PausedData(TypedDict):
     """The target's machine is about to be paused."""
@@ -257,6 +264,14 @@ class EndData(TypedDict):
     error: Annotated[str | None, "class and message of the error, null for success"]
 
 
+@kind("target", "observed")
+class ObservedData(TypedDict):
+    """The state of an operation immediately before held commands are released."""
+
+    operation: OperationName
+    ended: Annotated[bool, "whether it has ended; false: it waits"]
+
+
 @kind("target", "disk")
 class DiskData(TypedDict):
     """A disk of the target appeared at the initiator."""
@@ -279,6 +294,8 @@ class ExpectData(TypedDict, total=False):
                                     "or a function and its names"]
     wears_others_out: Annotated[bool, "the functions end the commands of other initiators, too"]
     clause: Clause
+    waits: Annotated[str, "source by which the fault's operation must not end before the held "
+                          "commands are released; absent: none requires that"]
     function_clause: Annotated[str, "clause for the functions' responses"]
 
 

@@ -26,6 +26,7 @@ from results.checkers import (
     ledger,
     machine,
     operations,
+    order,
     outcome,
     partition,
     pdus,
@@ -51,13 +52,13 @@ from results.verdict import (
 Checker = Callable[[History], Check | None]
 """From a history to a check, or to None when the check does not apply to the scenario."""
 
-BY_ROUND = frozenset({outcome.NAME, task_management.NAME, teardown.NAME})
+BY_ROUND = frozenset({order.NAME, outcome.NAME, task_management.NAME, teardown.NAME})
 """Checkers that judge each round of a repeated scenario by itself (results.rounds)."""
 
 CHECKERS: Mapping[str, Checker] = {
     module.NAME: in_rounds(module.check) if module.NAME in BY_ROUND else module.check
     for module in (
-        machine, kernel_health, integrity, expectations, ledger, deadline, outcome,
+        machine, kernel_health, integrity, expectations, ledger, deadline, order, outcome,
         partition, task_management, threads, teardown, recovery, resources, operations, pdus,
         allocations,
     )

@@ -289,6 +289,7 @@ class FakeSubject:
 
     def __post_init__(self) -> None:
         self.done: list[str] = []
+        self.observations: list[tuple[str, bool]] = []
         self.looks = 0
         self.released = threading.Event()
         self.fired = threading.Event()
@@ -303,6 +304,14 @@ class FakeSubject:
     def traits(self) -> TargetTraits:
         """SCST's traits."""
         return traits_of("scst")
+
+    def keep(self) -> None:
+        """Keep nothing for longer."""
+
+    def observed(self, operation: str, *, ended: bool) -> None:
+        """Record an observation, which has to come before the release."""
+        assert not self.released.is_set(), "observed after the release"
+        self.observations.append((operation, ended))
 
     @property
     def network(self) -> FakeSubject:

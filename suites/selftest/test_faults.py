@@ -237,6 +237,7 @@ def test_commands_are_released_only_once_the_removal_waits() -> None:
     subject = FakeSubject(waits_after=5, removal=wait_for)
     LunRemove().fire(subject, DEADLINE)
     assert subject.looks == 6
+    assert subject.observations == [("lun-remove", False)]
     assert subject.done == ["remove_lun begins", "release", "remove_lun ends"]
 
 
@@ -255,6 +256,7 @@ def test_a_removal_that_ends_at_once_is_not_waited_for() -> None:
     LunRemove().fire(subject, DEADLINE)
     assert time.monotonic() - began < DEADLINE - POLL
     assert subject.done == ["remove_lun begins", "remove_lun ends", "release"]
+    assert subject.observations == [("lun-remove", True)]
 
 
 def test_a_removal_that_fails_is_the_targets_failure() -> None:

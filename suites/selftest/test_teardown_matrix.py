@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import product
 from math import prod
 
 import pytest
 
+from fixtures.initiator.openiscsi import Timeouts
 from fixtures.matrix import Matrix
+from inject.catalogue import FAULTS
+from inject.fault import Held
 from inject.point import COMMANDS, State
 from suites.system import matrix as system
-from suites.teardown.matrix import Cell, matrix
+from suites.teardown.matrix import LONG, Cell, matrix
 from targets.catalogue import traits_of
 from targets.scst.user_spec import check_options
 from targets.target import Transport
@@ -84,6 +88,23 @@ def test_what_came_later_still_leaves_those_before(target: str) -> None:
         older = Matrix({**newest.dimensions, "disturbance": values}, newest.rules,
                        newest.later[:stage]).pairwise(1)
         assert cells[:len(older)] == older
+
+
+def test_what_no_pair_needs_is_drawn_at_random(cells: list[Cell]) -> None:
+    sets = Counter((each.on_free, each.reuse, each.parse, each.pool, each.threads, each.multi)
+                   for each in cells)
+    (_, most), = sets.most_common(1)
+    assert most < 0.05 * len(cells)
+
+
+def test_the_backend_keeps_commands_with_each_mechanism_that_it_outlives(
+    cells: list[Cell],
+) -> None:
+    kept = {each.mechanism for each in cells if each.keep == LONG}
+    assert kept == {each.mechanism for each in cells
+                    if FAULTS[each.mechanism].held is not Held.LOST}
+    plans = [each.plan() for each in cells if each.keep == LONG]
+    assert all(0 < plan.keeps < Timeouts().command and "kept" in plan.variant for plan in plans)
 
 
 def test_every_rule_excludes_something_and_they_are_counted() -> None:

@@ -24,6 +24,14 @@ from targets.target import Device, Transport
 NO_COMMAND = "none"
 """The opcode class of cells whose point is not a state of a chosen command."""
 
+BRIEF, LONG = "brief", "long"
+"""Times for which the backend keeps the commands: until the operation waits; and KEPT seconds
+beyond that, with every further command."""
+
+KEPT = 2.25
+"""Seconds: the threads checker needs one second without work, in samples of half a second; and less
+than the initiator's command timer of 4 s."""
+
 HELD = 2
 """Number of commands at the point, where a connection can have several there at once."""
 
@@ -46,6 +54,7 @@ class Cell:
     threads: int
     multi: str
     opcode: str
+    keep: str = BRIEF
 
     @property
     def state(self) -> State:
@@ -71,13 +80,14 @@ class Cell:
         fio, stamps = (FioJob(), None) if self.mechanism in ANOTHER_MEDIUM else (None, LIGHT)
         arrangement = Arrangement(Transport(self.transport), device, fio, stamps)
         return Plan(FAULTS[self.mechanism], Point(self.state, count, None), arrangement, commands,
-                    self.variant)
+                    self.variant, keeps=KEPT if self.keep == LONG else 0.0)
 
     @property
     def variant(self) -> str:
         """The id's part for all fields but transport, point, mechanism and opcode."""
         return "-".join((f"free.{self.on_free}", f"reuse.{self.reuse}", f"parse.{self.parse}",
-                         self.pool, f"t{self.threads}", self.multi)).lower()
+                         self.pool, f"t{self.threads}", self.multi,
+                         *(["kept"] if self.keep == LONG else []))).lower()
 
 
 ONE_AT_A_TIME: Mapping[Transport, frozenset[State]] = {
@@ -110,6 +120,7 @@ def dimensions(traits: TargetTraits) -> Mapping[str, Sequence[Any]]:
         "threads": [1, 4],
         "multi": ["single", "multi"],
         "opcode": list(KINDS),
+        "keep": [BRIEF, LONG],
     }
 
 
@@ -144,6 +155,8 @@ RULES: tuple[Rule, ...] = (
     Rule("the LUN that the point adds or deletes is the one the fault adds",
          ("point", "mechanism"), lambda point, mechanism: (
              State(point) in SESSION and mechanism == "lun-add")),
+    Rule("the backend has gone, and keeps no command", ("mechanism", "keep"),
+         lambda mechanism, keep: keep == LONG and FAULTS[mechanism].held is Held.LOST),
     Rule("a flush is what brings a buffer to this point; SCST takes one at a time",
          ("point", "mechanism"), lambda point, mechanism: (
              point == "ON_CACHED_MEM_FREE" and mechanism in SUSPENDING)),
@@ -161,4 +174,4 @@ def matrix(traits: TargetTraits) -> Matrix:
     every = dimensions(traits)
     newer = [{"mechanism": [fault.name]} for fault in NEWER_MECHANISMS
              if fault.name in every["mechanism"]]
-    return Matrix(every, (one_transport, *RULES), [LATER, *newer])
+    return Matrix(every, (one_transport, *RULES), [LATER, *newer, {"keep": [LONG]}])

@@ -30,6 +30,7 @@ TRAITS = TargetTraits(
     transports=(Transport.ISCSI, Transport.LOOPBACK),
     operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.FAILURES}),
     in_kernel=True,
+    waits={},
     backend_sees_cdbs=True,
     backend_carries_out_copies=False,  # LIO carries EXTENDED COPY out itself
     command_timeout_option="cmd_time_out",

@@ -36,6 +36,7 @@ TRAITS = TargetTraits(
     transports=(Transport.ISCSI, Transport.LOOPBACK),
     operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.FAILURES}),
     in_kernel=True,
+    waits={},
     backend_sees_cdbs=True,
     backend_carries_out_copies=True,  # ext_copy_remap_supported of scst_user
     command_timeout_option=None,

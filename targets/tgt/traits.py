@@ -30,6 +30,7 @@ TRAITS = TargetTraits(
     transports=(Transport.ISCSI,),
     operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.FAILURES}),
     in_kernel=False,
+    waits={},
     backend_sees_cdbs=False,  # READs and WRITEs of the network block device
     backend_carries_out_copies=False,
     command_timeout_option=None,

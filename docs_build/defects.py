@@ -6,12 +6,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from docs_build.markup import code, plain, table
-from results.known_issues import KnownIssue, Pattern, load
-
-KNOWN_ISSUES = Path(__file__).parents[1] / "suites" / "known_issues.toml"
+from results.known_issues import ENTRIES, KnownIssue, Pattern, load
 
 NAMES: Mapping[str, str] = {"scst": "SCST", "lio": "LIO", "tgt": "tgt",
                             "*": "Initiator and kernel, with any target"}
@@ -46,7 +43,7 @@ def _comment(text: str) -> str:
 
 def by_target() -> Iterator[tuple[str, list[KnownIssue]]]:
     """Yield each target with its issues, the one with the most first."""
-    issues = load(KNOWN_ISSUES)
+    issues = load(ENTRIES)
     for target, _ in Counter(issue.target for issue in issues).most_common():
         yield target, [issue for issue in issues if issue.target == target]
 
@@ -66,7 +63,7 @@ def counts() -> str:
 
 def markdown() -> str:
     """Return a section for each target, with its defects."""
-    recipe = recipes(KNOWN_ISSUES.read_text(encoding="utf-8"))
+    recipe = recipes(ENTRIES.read_text(encoding="utf-8"))
     parts = [counts()]
     for target, issues in by_target():
         parts.append(f"## {heading(target)}")

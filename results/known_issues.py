@@ -128,6 +128,10 @@ class KnownIssue:
         )
 
 
+ENTRIES = Path(__file__).parents[1] / "suites" / "known_issues.toml"
+"""The project's own known issues."""
+
+
 def load(path: Path) -> tuple[KnownIssue, ...]:
     """Read a file of known issues. Raises WrongUsageError naming the file and the entry."""
     try:

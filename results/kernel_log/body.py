@@ -13,8 +13,9 @@ BODY = {
         | task: | Tainted:\  | \s+(?:Not\ t|T)ainted | \s+task:PID
     """,
     "registers": r"""
-        RIP:\  | EFLAGS | Code:\  | [A-Z0-9]{2,6}:\ ?[0-9a-f]{4} | Oops | PGD\  | \#PF:\  | KASAN:
-        | pc\ :\  | lr\ :\  | sp\ :\  | x\d+\ ?:\  | pstate:\  | Mem\ abort | Data\ abort | ESR
+        [RE]?IP:\  | EFLAGS | Code:\  | [A-Z0-9]{2,6}:\ ?[0-9a-f]{4} | Oops | PGD\  | KASAN:
+        | \#PF:\  | pc\ :\  | lr\ :\  | sp\ :\  | x\d+\ ?:\  | pstate:\  | Mem\ abort | Data\ abort
+        | ESR
     """,
     "stacks": r"""
         Call\ [Tt]race: | Sending\ NMI | NMI\ backtrace | Task\ dump | stack\ backtrace: | ---\[
@@ -40,6 +41,9 @@ BODY = {
         | (?:Read|Write)\ of\ size | The\ buggy | \s*which\ belongs | page:\ ?| flags:\  | raw:
         | page\ (?:dumped|last) | head:\  | Memory\ state | \ ?>?ff[0-9a-f]{14} | \s+\^ | kfence-\#
         | (?:race\ at|value\ changed|(?:read|write).*\ to\ 0x) | Reported\ by\ Kernel
+    """,
+    "memory leaks": r"""
+        kmemleak:\  | \s*comm\ " | \s*hex\ dump\ \( | \s*(?:[0-9a-f]{2}\ ){8} | \s*backtrace[\ :]
     """,
     "out of memory": r"""
         Mem-Info | Node\ \d | \ ?active_anon | oom-kill: | oom_reaper | Tasks\ state | \[\ *pid

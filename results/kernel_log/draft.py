@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from results.kernel_log.frames import FRAME, POINTER, Frame, Section, is_machinery, naming, plain
@@ -14,12 +15,19 @@ from results.kernel_log.titles import cache_name, instance_free, normalised
 
 CPU = re.compile(
     r"CPU: (?P<cpu>\d+)(?: UID: \d+)? PID: (?P<pid>\d+)"
-    r"(?: Comm: (?P<comm>.+?))?(?: (?:Kdump: loaded )?(?:Not tainted|Tainted: ).*|\s*)$"
+    r"(?: Comm: (?P<comm>.+?))?(?: ve: \d+)?"
+    r"(?: (?:Kdump: loaded )?(?:Not tainted|Tainted: ).*|\s*\[?(?:\.\.\.|\u2026)\]?|\s*)$"
 )
+"""The task's line; a container's number, or dots of who shortened it, may follow the comm."""
+
 TASK = re.compile(r"task:(?P<comm>.+?)\s+state:\S\s.*?pid:\s*(?P<pid>\d+)")
+ALLOCATOR = re.compile(r"\s*comm \"(?P<comm>.+?)\", pid (?P<pid>\d+)")
+"""The task that allocated leaked memory (print_unreferenced, mm/kmemleak.c)."""
+
 BACKTRACE = re.compile(r"(?:NMI backtrace for cpu|Task dump for CPU) (?P<cpu>\d+)")
 STALLED = re.compile(r"\s*(?:rcu: )?\s*(?P<cpu>\d+)-[.\w!?]+: \(")
-EXPEDITED = re.compile(r"\{ (?P<cpu>\d+)-")
+IN_BRACES = re.compile(r"\{ *(?P<cpus>\d+(?:[ -][^}]*)?)\}")
+"""The stalled CPUs of an expedited stall, and of all stalls before 3.19."""
 ACQUIRE = re.compile(r".*, at: (?P<function>[A-Za-z_][\w.]*)\+0x")
 OTHERS = re.compile(
     r"(?:(?:Allocated|Freed) (?:by task|in )|Last potentially related work|Second to last potential"
@@ -32,6 +40,13 @@ OTHERS = re.compile(
 END = re.compile(r"---\[ end (?:trace|Kernel panic)")
 STALLS = frozenset({Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.HUNG_TASK})
 """Kinds that concern the task, even when detected in an interrupt."""
+
+
+ACCESSES = frozenset({Kind.GENERAL_PROTECTION, Kind.PAGE_FAULT, Kind.NULL_DEREFERENCE, Kind.OOPS})
+"""Kinds of an access to memory that is not there."""
+
+POISON = re.compile(r"\b(?:0x)?(?:6b){6,7}[0-9a-f]{0,4}\b")
+"""POISON_FREE (include/linux/poison.h) in an address or a register: the object had been freed."""
 
 
 @dataclass
@@ -54,8 +69,8 @@ class Draft:
     last_time: float | None = None
 
     def __post_init__(self) -> None:
-        if expedited := EXPEDITED.search(self.first.text):
-            self.stalled.add(int(expedited["cpu"]))
+        if self.kind is Kind.RCU_STALL and (braces := IN_BRACES.search(self.first.text)):
+            self.stalled |= {int(cpu) for cpu in re.findall(r"\b(\d+)(?:-\S+)?", braces["cpus"])}
 
     @property
     def kind(self) -> Kind:
@@ -72,6 +87,8 @@ class Draft:
         self.last_time = line.time if line.time is not None else self.last_time
         self.aside = 0
         text = line.text
+        if self.kind is Kind.MEMORY_LEAK:
+            text = text.removeprefix("kmemleak: ")
         stalled = STALLED.match(text) if self.kind is Kind.RCU_STALL else None
         if stalled:
             self.stalled.add(int(stalled["cpu"]))
@@ -98,7 +115,8 @@ class Draft:
 
     def _begins_section(self, text: str) -> bool:
         """Take in a line that announces a task's or CPU's stack; return whether it was one."""
-        found = CPU.match(text) or TASK.match(text) or BACKTRACE.match(text)
+        found = CPU.match(text) or TASK.match(text) or BACKTRACE.match(text) \
+            or ALLOCATOR.match(text)
         if not found:
             return False
         fields = found.groupdict()
@@ -120,7 +138,7 @@ class Draft:
         section = chosen[1] if chosen else (sections[0] if sections else None)
         bystander = chosen is not None and self._merely_interrupted(*chosen)
         frame = chosen[1].frames[0].function if chosen and bystander else (
-            self._header_frame() or (chosen[0].function if chosen else None))
+            self._header_frame() or (chosen[0].function if chosen else self._any_frame(sections)))
         if section and section.pid is None:
             section = next((each for each in sections if each.pid is not None), section)
         comm = self.group("comm") or (section.comm if section else None)
@@ -165,11 +183,19 @@ class Draft:
             return None
         return plain(frame)
 
+    def _any_frame(self, sections: Sequence[Section]) -> str | None:
+        """Return the function in a WARNING's first line where the report has no stack at all."""
+        frame = self.group("frame")
+        bare = self.kind is Kind.WARNING and not any(each.frames for each in sections)
+        return plain(frame) if frame and bare else None
+
     def _title(self, frame: str | None, comm: str | None) -> str:
         what = normalised(self.group("what") or "")
         title = self.opener.title.format(what=what).strip(" :")
         if self.opener.bare:
             return title
+        if self.kind in ACCESSES and any(POISON.search(line) for line in self.lines):
+            title += ": use after free"
         if cache := self.group("cache"):
             return f"{title} in {cache_name(cache)}" if cache not in title else title
         if frame:

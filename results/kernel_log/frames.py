@@ -19,18 +19,23 @@ FRAME = re.compile(
 addresses on the stack with ``?``."""
 
 POINTER = re.compile(
-    r"\s*(?:RIP: [0-9a-f]{4}:|pc : |EIP: )(?P<function>[A-Za-z_][\w.$]*)\+0x[0-9a-f]+"
+    r"\s*(?:[RE]?IP: (?:[0-9a-f]{4}:)?\s*(?:\[<[0-9a-fx]+>\]\s*)*|pc : |(?:EIP|PC) is at )"
+    r"(?P<function>[A-Za-z_][\w.$]*)\+0x[0-9a-f]+"
     r"(?:/0x[0-9a-f]+)?(?: \[(?P<module>[\w-]+)[^\]]*\])?"
 )
+"""The instruction pointer: kernels before 4.10 print the address in brackets, once or twice."""
 
-CONTEXT = re.compile(r"\s*<(?P<end>/?)(?P<name>TASK|IRQ|SOFTIRQ|NMI|EOI|#\w+|ENTRY_TRAMPOLINE)>")
+CONTEXT = re.compile(
+    r"\s*<{1,2}(?P<end>/?)(?P<name>TASK|IRQ|SOFTIRQ|NMI|EOI|EOE|#\w+|ENTRY_TRAMPOLINE)>{1,2}")
+"""Kernels before 4.10 print it in front of the first frame."""
 
 MACHINERY = {
     "printing the stack": r"""
         dump_stack\w* __dump_stack show_\w+ __show_regs sched_show_task dump_header dump_cpu_task
         print_\w*(?:bug|report|dependency|description|stall|trailer|tracking|section)\w*
-        nmi_\w*backtrace\w* nmi_trigger_\w+ trigger_\w*backtrace arch_trigger_\w+ default_do_nmi
-        exc_nmi asm_exc_nmi end_repeat_nmi nmi_handle
+        nmi_\w*backtrace\w* nmi_trigger_\w+ trigger_\w*backtrace arch_trigger_\w+
+        (?:default_)?do_nmi exc_nmi asm_exc_nmi end_repeat_nmi nmi_handle nmi_panic vpanic
+        handle_pmi_common
     """,
     "the exception that led to the report": r"""
         exc_\w+ asm_exc_\w+ do_error_trap do_trap\w* handle_bug handle_exception report_bug
@@ -46,6 +51,7 @@ MACHINERY = {
         kcsan_\w+ __tsan_\w+ kmsan_\w+ __msan_\w+ kfence_\w+ __kfence_\w+ ubsan_\w+ __ubsan_\w+
         refcount_warn_saturate __refcount_\w+ refcount_\w+ kref_\w+ __list_(?:add|del)\w*
         __might_resched ___might_sleep __might_sleep __might_fault __schedule_bug
+        usercopy_\w+ __check_\w*object\w* check_heap_object check_stack_object
         check_preemption_disabled debug_smp_processor_id lockdep_\w+ lock_acquire\w*
         lock_release\w* __lock_\w+ validate_chain
         check_(?:noncircular|path|prevs?_add|deadlock|irq_usage|usage\w*)
@@ -69,8 +75,9 @@ MACHINERY = {
         _raw_\w+ __raw_\w+ do_raw_\w+ native_queued_\w+ queued_(?:spin|read|write)\w* pv_\w+
         __pv_\w+ kvm_wait mutex_\w+ __mutex_\w+ ww_mutex_\w+ __ww_mutex_\w+ osq_\w+ rwsem_\w+
         __rwsem_\w+ down(?:_\w+)? __down\w* up(?:_read|_write)? __up(?:_read|_write)?
-        percpu_down_\w+ __percpu_\w+ percpu_rwsem_\w+ spin_(?:lock|unlock|bug|dump)\w*
-        lock_sock\w* rt_\w*mutex\w+ __rt_\w*mutex\w+ rtlock_\w+ mcs_\w+
+        call_rwsem_\w+ percpu_down_\w+ __percpu_\w+ percpu_rwsem_\w+
+        spin_(?:lock|unlock|bug|dump)\w* lock_sock\w* rt_\w*mutex\w+ __rt_\w*mutex\w+
+        rtlock_\w+ mcs_\w+
     """,
     "waits and sleeps": r"""
         wait_for_\w+ __wait_for_\w+ do_wait_for_common wait_woken prepare_to_\w+ finish_wait
@@ -158,12 +165,16 @@ class Section:
         """Take in a line of the stack; return whether it was one."""
         change = CONTEXT.match(text)
         if change:
-            self.context = "TASK" if change["end"] or change["name"] == "EOI" else change["name"]
-            return True
-        frame = POINTER.match(text) or FRAME.match(text)
+            over = change["end"] or change["name"] in {"EOI", "EOE"}
+            self.context = "TASK" if over else change["name"]
+            text = text[change.end():]
+        pointer = POINTER.match(text)
+        frame = pointer or FRAME.match(text)
         if frame and not frame.groupdict().get("guess"):
-            self.frames.append(Frame(plain(frame["function"]), self.context != "TASK"))
-        return frame is not None
+            found = Frame(plain(frame["function"]), self.context != "TASK")
+            if not (pointer and self.frames == [found]):  # IP and RIP name the same place
+                self.frames.append(found)
+        return change is not None or frame is not None
 
 
 def plain(function: str) -> str:

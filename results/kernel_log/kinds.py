@@ -33,6 +33,8 @@ class Kind(StrEnum):
     LIST_CORRUPTION = "list corruption"
     SLAB_CORRUPTION = "slab corruption"
     REFCOUNT = "refcount"
+    USERCOPY = "usercopy"
+    MEMORY_LEAK = "memory leak"
     BAD_PAGE = "bad page"
     SCHEDULING_WHILE_ATOMIC = "scheduling while atomic"
     SLEEPING_IN_INVALID_CONTEXT = "sleeping in invalid context"
@@ -77,6 +79,13 @@ OPENERS = (
     _opener(
         Kind.HARD_LOCKUP,
         r"(?:NMI )?(?:watchdog: )?(?:CPU\d+: )?Watchdog detected hard LOCKUP on cpu ?(?P<cpu>\d+)",
+        "hard lockup",
+    ),
+    # out of tree kernels, in the words of a soft lockup
+    _opener(
+        Kind.HARD_LOCKUP,
+        r"(?:NMI )?(?:watchdog: )?BUG: hard lockup - CPU#(?P<cpu>\d+) stuck for \d+s!"
+        rf"(?: \[(?P<comm>.+):(?P<pid>\d+)\])?(?: at {FUNCTION})?",
         "hard lockup",
     ),
     # kernel/hung_task.c, check_hung_task()
@@ -124,7 +133,7 @@ OPENERS = (
     _opener(Kind.BUG, r"kernel BUG at (?:\S+:\d+!|\S*$)", "kernel BUG"),
     _opener(
         Kind.WARNING,
-        rf"WARNING: CPU: (?P<cpu>\d+) PID: (?P<pid>\d+) at \S+?(?::\d+)?(?: {FUNCTION}|\s*$|/)",
+        rf"WARNING: CPU: (?P<cpu>\d+) PID: (?P<pid>\d+) at \S+(?: {FUNCTION})?",
         "WARNING",
     ),
     _opener(
@@ -189,6 +198,21 @@ OPENERS = (
         r"refcount_t: (?P<what>underflow|addition on 0|saturated|decrement hit 0|hit 0)",
         "refcount: {what}",
     ),
+    # mm/usercopy.c, usercopy_abort()
+    _opener(
+        Kind.USERCOPY,
+        r"usercopy: [Kk]ernel memory (?P<what>overwrite|exposure) attempt detected ",
+        "usercopy: memory {what}",
+    ),
+    # mm/slab_common.c, kmem_cache_destroy() (6.14 and later) and mm/slub.c, list_slab_objects()
+    # are of slab_bug() above. mm/kmemleak.c, print_unreferenced() and kmemleak_scan()
+    _opener(
+        Kind.MEMORY_LEAK, r"(?:kmemleak: )?unreferenced object 0x[0-9a-f]+ \(", "memory leak",
+    ),
+    _opener(
+        Kind.MEMORY_LEAK, r"kmemleak: \d+ new suspected memory leaks", "memory leak: suspected",
+        bare=True,
+    ),
     # mm/page_alloc.c, bad_page(); mm/memory.c, print_bad_pte()
     _opener(
         Kind.BAD_PAGE,
@@ -199,7 +223,7 @@ OPENERS = (
     # kernel/sched/core.c, __schedule_bug() and __might_resched()
     _opener(
         Kind.SCHEDULING_WHILE_ATOMIC,
-        r"BUG: scheduling while atomic: (?P<comm>.+)/(?P<pid>\d+)/0x[0-9a-f]+",
+        r"BUG: scheduling while atomic: (?:(?P<comm>.+)/(?P<pid>\d+)/0x[0-9a-f]+)?",
         "scheduling while atomic",
     ),
     _opener(
@@ -223,6 +247,10 @@ OPENERS = (
         r"(?:\[(?P<pid>\d+)\]: )?(?:[\w-]+: )?(?:(?P<frame>[A-Za-z_]\w*):)?(?:\d+:)?"
         r"\*\*\*CRITICAL ERROR\*\*\*:? ?(?P<what>.*)",
         "SCST critical error: {what}", bare=True,
+    ),
+    # scst/include/scst_debug.h, EXTRACHECKS_BUG_ON and sBUG_ON: before BUG() itself
+    _opener(
+        Kind.BUG, r"BUG at (?:\S*/)?(?P<what>[\w.-]+\.[ch]):\d+", "BUG at {what}", bare=True,
     ),
     # kernel/panic.c
     _opener(
@@ -252,6 +280,14 @@ OPENERS = (
 )
 
 
+HUNG_HINT = '"echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables'
+"""The third line of a hung task's report."""
+
+HUNG_WITHOUT_HEAD = _opener(
+    Kind.HUNG_TASK, r"task:(?P<comm>.+?)\s+state:D\s.*?pid: *(?P<pid>\d+)", "task hung")
+"""The fourth line, with which the report opens where the log begins after the first."""
+
+
 def match(text: str) -> tuple[Opener, re.Match[str]] | None:
     """Return the first opener that matches a message, with its match, or None."""
     if not _PLAUSIBLE.search(text):
@@ -266,6 +302,6 @@ def match(text: str) -> tuple[Opener, re.Match[str]] | None:
 _PLAUSIBLE = re.compile(
     r"BUG|LOCKUP|INFO: |rcu_|WARNING|UBSAN|Oops|oom-killer|ut of memory|CRITICAL ERROR|panic|PANIC"
     r"|general protection|[Uu]nable to handle|NULL pointer|list_(?:add|del) |refcount_t"
-    r"|slab error|Internal error|\[#\d"
+    r"|slab error|Internal error|\[#\d|usercopy|unreferenced object|suspected memory"
 )
 """A cheap test that comes first: a console may be flooded with 100 MB."""

@@ -7,7 +7,7 @@ import re
 
 from results.kernel_log.body import belongs, is_stack
 from results.kernel_log.draft import CPU, STALLS, Draft
-from results.kernel_log.kinds import Kind, Opener, match
+from results.kernel_log.kinds import HUNG_HINT, HUNG_WITHOUT_HEAD, Kind, Opener, match
 from results.kernel_log.lines import Line, split
 from results.kernel_log.report import Report
 
@@ -18,7 +18,8 @@ RULE = re.compile(r"=+$")
 OTHER_DUMP = re.compile(r"sysrq: |stf: ")
 """A dump of stacks was requested, or a scenario begins: the next lines belong to no report."""
 
-PREAMBLES = frozenset({Kind.LIST_CORRUPTION, Kind.REFCOUNT, Kind.UBSAN, Kind.KFENCE})
+PREAMBLES = frozenset({
+    Kind.LIST_CORRUPTION, Kind.REFCOUNT, Kind.UBSAN, Kind.KFENCE, Kind.USERCOPY})
 """Kinds whose message comes before the WARNING or kernel BUG that carries the stack."""
 
 DETAILED_BY_OOPS = frozenset({
@@ -52,15 +53,18 @@ class Reader:
 
     def line(self, line: Line) -> None:
         """Take in the next line of the log."""
+        if not line.text.strip():
+            return
         self._close(line)
-        opened = match(line.text)
         draft = self._route(line)
+        opened = match(line.text) or self._hung_without_head(line)
         if opened:
             if draft := self._continued(draft, opened[0], line):
                 draft.take(line)
             else:
                 self._begin(opened, line)
-        elif line.text.startswith(CUT_HERE) or (RULE.match(line.text) and not draft):
+        elif line.text.startswith(CUT_HERE) or (not draft and (
+                RULE.match(line.text) or line.text.startswith(HUNG_HINT))):
             self._preamble[line.caller] = [line]
         elif draft and belongs(line.text):
             self._promote(draft)
@@ -69,6 +73,14 @@ class Reader:
             self._add_to_preamble(line)
         elif draft:
             draft.aside += 1
+
+    def _hung_without_head(self, line: Line) -> tuple[Opener, re.Match[str]] | None:
+        """Return the opener of a hung task whose first line is missing, or None."""
+        preamble = self._preamble.get(line.caller)
+        if not preamble or not preamble[-1].text.startswith(HUNG_HINT):
+            return None
+        found = HUNG_WITHOUT_HEAD.pattern.match(line.text)
+        return (HUNG_WITHOUT_HEAD, found) if found else None
 
     def _begin(self, opened: tuple[Opener, re.Match[str]], line: Line) -> None:
         before = [each.raw for each in self._preamble.pop(line.caller, [])]
@@ -105,6 +117,8 @@ class Reader:
             stalls = [draft for draft in candidates if draft.kind is Kind.RCU_STALL]
             candidates = stalls or candidates
         latest = candidates[-1]
+        if latest.kind is Kind.HUNG_TASK:  # khungtaskd prints one after the other
+            return latest
         if not latest.sections and is_stack(line.text) and len(candidates) > 1:
             return candidates[-2] if candidates[-2].sections else latest
         return latest
@@ -122,10 +136,13 @@ class Reader:
         if draft is None:
             return None
         fresh = not draft.sections
+        at_most_ip = all(each.pid is None and len(each.frames) <= 1 for each in draft.sections)
         continues = (
             (opener.kind in {Kind.OOPS, Kind.GENERAL_PROTECTION}
-             and fresh and draft.kind in DETAILED_BY_OOPS)
+             and at_most_ip and draft.kind in DETAILED_BY_OOPS)
             or (opener.kind in {Kind.WARNING, Kind.BUG} and fresh and draft.kind in PREAMBLES)
+            or (opener.kind is Kind.MEMORY_LEAK and opener.bare
+                and draft.kind is Kind.MEMORY_LEAK)
             or (opener.kind is Kind.RCU_STALL and opener.bare and draft.kind is Kind.RCU_STALL)
             or (opener.kind is Kind.OUT_OF_MEMORY and draft.kind is Kind.OUT_OF_MEMORY
                 and "Kill" in line.text)

@@ -14,7 +14,7 @@ from docs_build.markup import code, plain, prose, table
 from fixtures.stf.main import COMMANDS
 from results.events import KINDS, describe
 from results.judge import CHECKERS
-from results.known_issues import load
+from results.known_issues import ENTRIES, load
 from results.ladder import Ladder
 
 ROOT = Path(__file__).parents[2]
@@ -80,8 +80,8 @@ def test_all_events() -> None:
 
 def test_all_known_issues_with_their_recipes() -> None:
     text = fill("<!-- generated: defects -->")
-    recipes = defects.recipes(defects.KNOWN_ISSUES.read_text(encoding="utf-8"))
-    issues = load(defects.KNOWN_ISSUES)
+    recipes = defects.recipes(ENTRIES.read_text(encoding="utf-8"))
+    issues = load(ENTRIES)
     assert set(recipes) == {issue.id for issue in issues}
     for issue in issues:
         assert f"### {issue.id}\n\n**{plain(issue.summary)}**" in text

@@ -2,12 +2,15 @@
 """The kernel log reader on logs kept as files, each with its expected reports.
 
 ``logs/staged`` holds logs written by hand in the kernel's formats, ``logs/recorded`` logs of real
-guests. Beside ``NAME.log`` is ``NAME.toml``: one ``[[report]]`` for each report in order, with the
-fields to compare; none for the log of a healthy kernel.
+guests, ``logs/posted`` logs in the formats in which people post them. Beside ``NAME.log`` is
+``NAME.toml``: one ``[[report]]`` for each report in order, with the fields to compare; none for the
+log of a healthy kernel.
 """
 
 from __future__ import annotations
 
+import html
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +76,62 @@ def test_line_ends_and_rubbish_change_nothing(log: Path) -> None:
         pytest.skip("ends within a line")
     for damaged in _damaged(b"\n" + data):
         assert [report.title for report in read(damaged)] == titles
+
+
+STAMP = re.compile(r"^\[ *(\d+\.\d{6})\](?:\[ *[TC]\d+\])? ?", re.MULTILINE)
+
+COPIED = {
+    "syslog": r"Sep 21 11:05:37 lab-a kernel: ",
+    "syslog without a host": r"Sep 21 11:05:37 kernel: ",
+    "syslog with stamps": r"Sep 21 11:05:37 lab-a kernel: \g<0>",
+    "rsyslog": r"2025-10-02T22:10:51.402913+02:00 lab-b kernel: ",
+    "journalctl -o short-iso": r"2025-10-02T22:10:51+0200 lab-b kernel: ",
+    "journalctl -o short-monotonic": r"[\1] lab-a kernel: ",
+    "dmesg -T": r"[Thu Jan 23 02:37:11 2025] ",
+    "dmesg -H": r"[  +0.000005] ",
+    "dmesg -x": r"kern  :err   : \g<0>",
+    "quoted": r"> \g<0>",
+    "indented": r"    \g<0>",
+    "without stamps": r"",
+}
+"""What stands in place of a stamp and caller id, by the way in which a log was copied."""
+
+NEEDS_STAMPS = {"soft-lockups-utilization-two-cpus", "callers-interleaved-6.1", "healthy-runtime"}
+"""Two CPUs at once without caller ids; a stamp that is quoted."""
+
+
+@pytest.mark.parametrize("way", COPIED)
+def test_the_way_in_which_a_log_was_copied_changes_nothing(way: str) -> None:
+    compared = 0
+    for log in LOGS:
+        text = log.read_bytes().decode(errors="replace")
+        if STAMP.search(text) and log.stem not in NEEDS_STAMPS:
+            copied = STAMP.sub(COPIED[way], text)
+            assert [each.title for each in read(copied)] == [each.title for each in read(text)], log
+            compared += 1
+    assert compared > 40
+
+
+def test_a_log_that_was_escaped_for_html() -> None:
+    for log in LOGS:
+        text = log.read_bytes().decode(errors="replace")
+        if "<TASK>" in text:
+            escaped = html.escape(text, quote=False)
+            assert [each.title for each in read(escaped)] == [each.title for each in read(text)]
+
+
+@pytest.mark.parametrize(("where", "title"), [
+    ("", "general protection fault in scst_tm_thread"),
+    ("RAX: 6b6b6b6b6b6b6b6b RBX: ffff888004a3b000 RCX: 0000000000000000",
+     "general protection fault: use after free in scst_tm_thread"),
+    ("RAX: ffff888004a3b000 RBX: 6b6b000000000000 RCX: 0000000000000000",
+     "general protection fault in scst_tm_thread")])
+def test_the_poison_of_freed_memory_is_named(where: str, title: str) -> None:
+    log = ["general protection fault, probably for non-canonical address 0xdead000000000100: 0000 "
+           "[#1] SMP", "CPU: 1 PID: 77 Comm: scsi_tm Tainted: G           OE",
+           "RIP: 0010:scst_tm_thread+0x1a/0x60 [scst]", where, "Call Trace:", " kthread+0xda/0x100"]
+    report, = read("\n".join(log))
+    assert report.title == f"{title} (scsi_tm)"
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from fixtures.plugin.run_session import KNOWN_ISSUES
 from fixtures.scenario import Selection
 from results import known_issues
 from results.errors import TargetFailedError, WrongUsageError
@@ -301,7 +300,7 @@ def test_a_daemon_that_dies_of_an_order_is_told_of(status: int, recorder: Record
     with pytest.raises(TargetFailedError) as raised:
         deployment.remove()
     signature = normalised(f"TargetFailedError: {raised.value}")
-    [issue] = [each for each in known_issues.load(KNOWN_ISSUES)
+    [issue] = [each for each in known_issues.load(known_issues.ENTRIES)
                if each.id == "tgt-functions-forgotten-exit"]
     assert any(pattern.matches("recovery", Signature.of("redeploy error", signature))
                for pattern in issue.signature)

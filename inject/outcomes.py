@@ -20,6 +20,7 @@ from collections.abc import Mapping
 
 from inject.fault import Expected
 from inject.point import ANSWERED, TASK_MANAGEMENT, State
+from inject.traits import TargetTraits
 
 GOOD = "GOOD"
 NOT_SUPPORTED = "CHECK CONDITION 05/25/00"
@@ -93,7 +94,11 @@ def ends_with(
     return Expected(outcomes, clause, grace=grace_in(state, grace), errors=errors)
 
 
-def loses_backend(state: State) -> Expected:
+def loses_backend(state: State, traits: TargetTraits) -> Expected:
     """Return the expectation when the kernel answers commands of an ended backend."""
+    outcomes = UNANSWERED.get(state, ())
+    if traits.backend_gone:
+        return ends_with(state, (*outcomes, *traits.backend_gone) if outcomes else (),
+                         traits.backend_gone_source)
     clause = NOT_FETCHED if state is State.QUEUED else DEVICE_GONE
-    return ends_with(state, UNANSWERED.get(state, ()), clause)
+    return ends_with(state, outcomes, clause)

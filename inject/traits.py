@@ -188,6 +188,8 @@ class TargetTraits:
     ``transports``: transports from an initiator to the target. ``operations``: names of all
     operations that a deployment can begin (Deployment.begin). ``in_kernel``: whether the target
     runs in the kernel, and allocates memory there from caches of its own; False: it is a process.
+    ``deploys_several``: whether several devices can be deployed at a time, each with a target of
+    its own.
 
     ``waits``: by an operation's name, the held commands before whose release it must not end.
 
@@ -198,7 +200,8 @@ class TargetTraits:
     segments of EXTENDED COPY can be passed to the backend. ``command_timeout_option``: device
     option that sets the number of seconds after which the kernel gives up a command that the
     backend does not answer (0: never); None: it never does. ``backend_gone``: outcomes of a command
-    whose backend has gone, in addition to those of inject.outcomes. ``disk_error_sense``: sense
+    whose backend has gone, in addition to those of inject.outcomes, and ``backend_gone_source``:
+    the code or the clause, "" for none. ``disk_error_sense``: sense
     key/ASC/ASCQ of a command whose I/O the disk below ended with an error, by direction ("read",
     "write").
 
@@ -224,6 +227,8 @@ class TargetTraits:
     backend_carries_out_copies: bool
     command_timeout_option: str | None
     backend_gone: tuple[str, ...]
+    backend_gone_source: str
+    deploys_several: bool
     disk_error_sense: Mapping[str, str]
     silent_session_ends: float | None
     teardown_waits_for_data: bool

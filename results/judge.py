@@ -30,6 +30,7 @@ from results.checkers import (
     outcome,
     partition,
     pdus,
+    protocol,
     recovery,
     resources,
     task_management,
@@ -58,7 +59,7 @@ BY_ROUND = frozenset({order.NAME, outcome.NAME, task_management.NAME, teardown.N
 CHECKERS: Mapping[str, Checker] = {
     module.NAME: in_rounds(module.check) if module.NAME in BY_ROUND else module.check
     for module in (
-        machine, kernel_health, integrity, expectations, ledger, deadline, order, outcome,
+        machine, kernel_health, integrity, expectations, protocol, ledger, deadline, order, outcome,
         partition, task_management, threads, teardown, recovery, resources, operations, pdus,
         allocations,
     )

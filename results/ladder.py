@@ -20,16 +20,18 @@ little computation (which does)."""
 class Ladder:
     """Bounds in seconds of guest time, lowest rung first.
 
-    ``command``: for the end of an I/O in flight at the fault. ``spin_window``: CPU time of a
-    thread, without a command in flight, from which it counts as spinning. ``teardown``: for the
-    removal of the device. ``watchdog_thresh``: the sysctl; the soft lockup detector reports at
-    twice its value (kernel/watchdog.c). ``hung_task``: kernel.hung_task_timeout_secs. ``silence``:
-    for a reply of the agent. ``scenario``: for the whole scenario, restore to verdict. ``step``:
-    for one healthy operation of deployment, login or clean-up. ``slack``: allowed lateness of an
-    event whose bound is a sum of timers. ``boot``: kernel start to agent. ``evidence``: for reading
-    a stalled guest's memory.
+    ``bystander``: for an I/O on a device that the fault does not concern. ``command``: for the end
+    of an I/O in flight at the fault. ``spin_window``: CPU time of a thread, without a command in
+    flight, from which it counts as spinning. ``teardown``: for the removal of the device.
+    ``watchdog_thresh``: the sysctl; the soft lockup detector reports at twice its value
+    (kernel/watchdog.c). ``hung_task``: kernel.hung_task_timeout_secs. ``silence``: for a reply of
+    the agent. ``scenario``: for the whole scenario, restore to verdict. ``step``: for one healthy
+    operation of deployment, login or clean-up. ``slack``: allowed lateness of an event whose bound
+    is a sum of timers. ``boot``: kernel start to agent. ``evidence``: for reading a stalled guest's
+    memory.
     """
 
+    bystander: float = 2.0
     command: float = 5.0
     spin_window: float = 1.0
     teardown: float = 7.0
@@ -68,6 +70,7 @@ class Ladder:
     def rungs(self) -> list[tuple[str, float]]:
         """Return (name, seconds) in the order in which they must fire."""
         return [
+            ("bystander", self.bystander),
             ("command", self.command),
             ("spin", self.command + self.spin_window),
             ("teardown", self.teardown),

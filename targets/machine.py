@@ -9,11 +9,14 @@ is late raises MachineLostError, unless it was begun with ``begin``, whose Pendi
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from inject import contract
+from results.errors import MachineLostError
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class Pending(Protocol):
 
 class Machine(Protocol):
     """The machine that a target runs on."""
+
+    @property
+    def lost(self) -> str | None:
+        """The reason why the machine can no longer be reached, or None."""
 
     @property
     def release(self) -> str:
@@ -135,3 +142,26 @@ class Machine(Protocol):
 
     def rmmod(self, *modules: str, deadline: float | None = None) -> None:
         """Unload kernel modules, in this order. Raises TargetFailedError when refused."""
+
+
+LOOK = 0.2
+"""Seconds between two checks of whether the machine has been lost."""
+
+
+def wait_on(
+    changed: threading.Condition, reached: Callable[[], bool], deadline: float, machine: Machine,
+) -> bool:
+    """Wait until ``reached`` holds, ``deadline`` seconds at most; return whether it does.
+
+    ``changed``: entered by the caller, and notified when ``reached`` may have changed. Raises
+    MachineLostError as soon as the machine is lost: nothing more will come from it.
+    """
+    end = time.monotonic() + deadline
+    while not reached():
+        left = end - time.monotonic()
+        if machine.lost:
+            raise MachineLostError(machine.lost)
+        if left <= 0:
+            return False
+        changed.wait(min(left, LOOK))
+    return True

@@ -83,7 +83,8 @@ class Address:
     Over iSCSI: ``portal`` ("127.0.0.1:3260") and ``iqn``. By loopback: ``scsi_host``, the number of
     the SCSI host that appeared. ``lun``. ``vendor``, ``serial``: INQUIRY's vendor identification
     and the Unit Serial Number page (SPC-4 7.8.15), which identify the disk; ``serial`` None when
-    the target sets none.
+    the target sets none. ``size``, ``block_size``: of the deployed device, in bytes; None where
+    they are not known.
     """
 
     transport: Transport
@@ -93,6 +94,8 @@ class Address:
     portal: str | None = None
     iqn: str | None = None
     scsi_host: int | None = None
+    size: int | None = None
+    block_size: int | None = None
 
 
 ISCSI_PORT = 3260

@@ -2,8 +2,8 @@
 """Completion latency: every I/O in flight at the fault or issued later ended within its bound.
 
 The bound of a command runs from its issue or from the fault, whichever is later: before the fault
-the test itself may hold commands. The same bound holds on a LUN that the fault does not concern;
-there, moreover, no I/O may fail: the blast radius.
+the test itself may hold commands. On a LUN that the fault does not concern no I/O may fail, and its
+bound is lower: the ladder's, or ten times the LUN's own longest I/O before the fault.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from results.calibration import SPIN, spin_quartile
 from results.checkers import EVIDENCE_MAX
 from results.history import Event, History
 from results.service import service_figures
-from results.timeline import Timeline, command_bound, phase
+from results.timeline import Timeline, command_bound, ladder, phase
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "deadline"
@@ -38,8 +38,8 @@ def check(history: History) -> Check:
     bound = command_bound(history)
     found = [
         *_late(_seen(book, _concerned(_tested(book), timeline)), timeline, bound, "late"),
-        *_late(_seen(book, _concerned(_aside(book), timeline)), timeline, bound,
-               "bystander late"),
+        *_late(_seen(book, _concerned(_aside(book), timeline)), timeline,
+               bystander_bound(history, book, timeline), "bystander late"),
         *_failed_aside(history, book, timeline),
     ]
     if found:
@@ -51,6 +51,19 @@ def check(history: History) -> Check:
         )
     concerned = _concerned(_tested(book), timeline)
     return Check(NAME, *_not_late(history, timeline, book, concerned), (), figures)
+
+
+OWN_BASELINE = 10
+"""Multiple of a bystander's longest I/O before the fault that its I/O may take after it."""
+
+
+def bystander_bound(history: History, book: Account, timeline: Timeline) -> float:
+    """Return the bound in seconds of an I/O on a LUN that the fault does not concern."""
+    before = [io.completed - io.issued for io in _aside(book)
+              if io.completed is not None and timeline.fired is not None
+              and io.completed < timeline.fired]
+    return min(command_bound(history),
+               max(ladder(history).bystander, OWN_BASELINE * max(before, default=0.0)))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ event lists the permitted endings as text: a status of SAM-6 5.3.1 ("GOOD", "BUS
 CONDITION with sense key/ASC/ASCQ in hexadecimal ("CHECK CONDITION 05/25/00"), "host NAME" for a
 command that the initiator ended by itself, the errno for one that it refused. Where one command may
 end differently, its own event lists its endings. A residual (RFC 7143 11.4.5) is required by a
-suffix: "GOOD residual 512" (underflow), "GOOD residual -512" (overflow). A FAIL cites the clause in
-the event that lists the endings.
+suffix: "GOOD residual 512" (underflow), "GOOD residual -512" (overflow); without one, GOOD allows
+none. A FAIL cites the clause in the event that lists the endings.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from results.timeline import Timeline, command_bound, expected
 from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "outcome"
+
+GOOD = "GOOD"
 
 AT_FAULT = "commands"
 """The job whose commands are judged: a plan's. The commands of other jobs are preparation."""
@@ -94,9 +96,15 @@ def outcome(data: Mapping[str, Any]) -> str:
 
 
 def _allowed(event: Event, allowed: list[str]) -> bool:
-    words = outcome(event.data)
-    spellings = (words, f"{words} residual {event.data.get('residual', 0)}")
-    return any(fnmatchcase(each, pattern) for pattern in allowed for each in spellings)
+    words, residual = outcome(event.data), event.data.get("residual") or 0
+    if words == GOOD and residual:  # data are missing, or in excess, unless that is expected
+        return any(fnmatchcase(_with_residual(words, residual), each) for each in allowed)
+    return any(fnmatchcase(each, pattern) for pattern in allowed
+               for each in (words, _with_residual(words, residual)))
+
+
+def _with_residual(words: str, residual: int) -> str:
+    return f"{words} residual {residual}"
 
 
 def _clause(command: Event, expect: Mapping[str, Any]) -> object:
@@ -131,7 +139,9 @@ def _by_number(history: History, kind: str) -> dict[int, Event]:
 
 
 def _words(answers: Iterable[Event]) -> str:
-    return ", ".join(dict.fromkeys(outcome(event.data) for event in answers))
+    return ", ".join(dict.fromkeys(
+        _with_residual(words, residual) if (words := outcome(event.data)) == GOOD and (
+            residual := event.data.get("residual")) else words for event in answers))
 
 
 def _quote(events: list[Event]) -> list[dict[str, Any]]:

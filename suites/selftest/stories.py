@@ -74,7 +74,8 @@ FACTS = TargetFacts(
 """The target's names in the histories, for every target."""
 
 STATED = frozenset({
-    "allocations", "expectations", "order", "outcome", "partition", "pdus", "task_management"})
+    "allocations", "expectations", "order", "outcome", "partition", "pdus", "protocol",
+    "task_management"})
 """Checks of optional statements in a history; the healthy history has none of them."""
 
 OPTIONAL = STATED | {"integrity", "resources"}

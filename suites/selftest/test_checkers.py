@@ -670,9 +670,26 @@ def test_a_bystander_that_is_late() -> None:
     story = with_bystander().without("block", "complete", disk="sdc", io=10)
     check = story.check("deadline")
     assert check.verdict is Verdict.FAIL
-    assert " on a LUN that the fault does not concern later than 5 s" in check.reason
+    assert " on a LUN that the fault does not concern later than 2 s" in check.reason
     assert check.signatures == [Signature("bystander late", ("write",))]
     assert check.figures["bystander_max"].value == pytest.approx(END - 13.0)
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(1.9, Verdict.PASS), (2.1, Verdict.FAIL)])
+def test_the_bound_of_a_bystander_is_the_ladders(seconds: float, verdict: Verdict) -> None:
+    story = with_bystander()
+    io(story, 90, FIRED + 0.1, seconds, disk="sdc")
+    assert story.verdict("deadline") is verdict
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(3.9, Verdict.PASS), (4.1, Verdict.FAIL)])
+def test_the_bound_of_a_slow_bystander_follows_from_its_own_baseline(
+    seconds: float, verdict: Verdict,
+) -> None:
+    story = with_bystander()
+    io(story, 90, FIRED - 1, 0.4, disk="sdc")
+    io(story, 91, FIRED + 0.1, seconds, disk="sdc")
+    assert story.verdict("deadline") is verdict
 
 
 def test_a_bystander_that_fails() -> None:

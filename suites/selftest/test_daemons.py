@@ -23,6 +23,8 @@ DAEMON = Daemon("targetd", "/run/targetd.pid")
 class StagedMachine:
     """A machine with a daemon that SIGKILL ends. ``deaf``: no signal ends it."""
 
+    lost: str | None = None
+
     def __init__(self, deaf: bool = False) -> None:
         self.deaf = deaf
         self.alive = True

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from fixtures.program import Program
 from fixtures.run_scenario import run_scenario
 from fixtures.scenario import Plan
 from fixtures.steps import fault_at_point
 from fixtures.watcher import hung_tasks
-from fixtures.watcher.console import ConsoleWatcher
+from fixtures.watcher.console import PANIC_REPORT, ConsoleWatcher
 from fixtures.watcher.resources import FREE
 from inject.catalogue import FAULTS
 from results.errors import MachineLostError, TargetFailedError
@@ -197,3 +198,22 @@ def test_an_interrupt_keeps_what_is_known(fake: FakeMachine, tmp_path: Path) -> 
     phases = History.load(record.history).select("harness", "phase")
     assert [event.data["name"] for event in phases] == ["restore", "deploy"]
     assert record.load().verdict is not Verdict.PASS
+
+
+def test_a_panic_ends_every_wait_at_once(fake: FakeMachine, tmp_path: Path) -> None:
+    with (Recorder(tmp_path / "history.jsonl") as recorder,
+          ConsoleWatcher(fake.console, 0, recorder, lambda: 5.0,
+                         on_panic=fake.connection.abandon)):
+        program = Program(fake.machine, "p", "m", [], on_event=lambda event: None)
+        fake.slow("read", 60.0)
+        slow = fake.machine.begin("read", "/slow")
+        began = time.monotonic()
+        fake.panic()
+        for wait in (lambda: program.wait(lambda: False, 60.0),
+                     lambda: program.process.wait(60.0),
+                     lambda: slow.result(60.0),
+                     lambda: fake.machine.read("/anything")):
+            with pytest.raises(MachineLostError, match="Kernel panic - not syncing"):
+                wait()
+        assert PANIC_REPORT <= time.monotonic() - began < 3.0
+    assert [event for event in recorder.history().events if "---[ end" in str(event.data)]

@@ -49,7 +49,7 @@ class Sysfs:
         return {"/sys/class/scsi_disk": ["0:0:1:0"]}.get(path, ["sda"])
 
     def read(self, path: str) -> str:
-        return {"dev": "8:0", "size": "32768", "vendor": "STF",
+        return {"dev": "8:0", "size": "32768", "vendor": "STF", "logical_block_size": "512",
                 "vpd_pg80": "\0\x80\0\x04serial"}[path.rpartition("/")[2]]
 
     def exists(self, path: str) -> bool:
@@ -65,3 +65,20 @@ def test_a_disk_that_is_still_being_set_up_is_none_yet(missing: str) -> None:
     early: Any = Sysfs(missing)
     with pytest.raises(TargetFailedError, match="did not become a disk"):
         disk.wait_for_disk(early, 0, address, 0.1)
+
+
+@pytest.mark.parametrize(("size", "block_size", "reason"), [
+    (16 << 20, 512, ""), (None, None, ""),
+    ((16 << 20) - 512, 512, "sda has 16777216 bytes by READ CAPACITY, deployed were 16776704"),
+    (16 << 20, 4096, "sda has 512 bytes per logical block by READ CAPACITY, deployed were 4096")])
+def test_a_disk_of_another_capacity_is_the_targets_failure(
+    size: int | None, block_size: int | None, reason: str,
+) -> None:
+    address = Address(Transport.LOOPBACK, 0, "STF", "serial", scsi_host=0, size=size,
+                      block_size=block_size)
+    sysfs: Any = Sysfs()
+    if not reason:
+        assert disk.wait_for_disk(sysfs, 0, address, 0.1).size == 16 << 20
+        return
+    with pytest.raises(TargetFailedError, match=reason):
+        disk.wait_for_disk(sysfs, 0, address, 0.1)

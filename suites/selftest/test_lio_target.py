@@ -59,6 +59,8 @@ class FakePending:
 class FakeMachine:
     """Records the created paths. ``trouble``: index of the failing call, from 0, and its error."""
 
+    lost: str | None = None
+
     release = "6.1.0-fake"
     address, interface = "127.0.0.1", "lo"
 

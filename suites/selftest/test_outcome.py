@@ -200,3 +200,13 @@ def test_every_fault_says_how_commands_may_end() -> None:
         for state in (State.QUEUED, State.PARSE, State.ALLOC_MEM, State.EXEC):
             assert fault.expected(state, traits_of("scst")).outcomes, (fault.name, state)
         assert fault.expected(State.ON_FREE_CMD, traits_of("scst")).outcomes == ("GOOD",)
+
+
+@pytest.mark.parametrize(("residual", "verdict"), [(0, Verdict.PASS), (512, Verdict.FAIL)])
+def test_good_alone_allows_no_residual(residual: int, verdict: Verdict) -> None:
+    answer: dict[str, object] = {"status": 0, "host": 0, "residual": residual}
+    found = check(commanded(answer, answer, allowed=("GOOD",)))
+    assert found.verdict is verdict
+    if residual:
+        assert found.reason.startswith(
+            "2 of 2 commands ended with GOOD residual 512, allowed: GOOD")

@@ -18,6 +18,8 @@ CELL = Cell("randread", 16)
 class Machine:
     """Returns fio's output: disk "sda" gets faster with each call, "sdb" stays the same."""
 
+    lost: str | None = None
+
     def __init__(self) -> None:
         self.written: dict[str, str] = {}
         self.requested: list[list[str]] = []

@@ -72,6 +72,8 @@ class Backend:
 class StagedMachine:
     """The part of SCST's sysfs that a deployment uses; every change is logged."""
 
+    lost: str | None = None
+
     release = RELEASE
     address, interface = "127.0.0.1", "lo"
 

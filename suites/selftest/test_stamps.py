@@ -165,7 +165,7 @@ class Bench:
 
     def judge(self) -> Any:
         """Read back and return the integrity check."""
-        self.job = replace(self.job, after=AFTER[READ_BACK])
+        self.job = replace(self.job, after=AFTER[True])
         self.again().run(self.again().read_back)
         return integrity.check(History.of(self.events))
 
@@ -252,7 +252,7 @@ def test_a_write_after_the_recovery_is_held_to_its_word_too(
     check = bench.judge()
     assert check.verdict is Verdict.FAIL
     assert check.reason.startswith("lost write: 16, first: ")
-    assert f"expected version {AFTER[READ_BACK] + 1}" in check.reason
+    assert f"expected version {AFTER[True] + 1}" in check.reason
 
 
 def test_errors_are_told_and_survived(
@@ -343,7 +343,7 @@ def test_load_and_read_back_on_a_machine(
         assert totals["ios"] > 0
         assert not load.running
         load.stop()
-        back = Stamps(agent.machine, READ_BACK, JOB, region, recorder)
+        back = Stamps(agent.machine, READ_BACK, JOB, region, recorder, read_back=True)
         assert back.wait(SOON) is not None
         history = recorder.history()
     check = integrity.check(history)
@@ -367,7 +367,8 @@ def test_a_disk_that_is_not_there(
 ) -> None:
     monkeypatch.setattr(Disk, "path", str(tmp_path / "none"))
     with Recorder(tmp_path / "history.jsonl") as recorder:
-        assert Stamps(agent.machine, READ_BACK, JOB, region, recorder).wait(SOON) is not None
+        back = Stamps(agent.machine, READ_BACK, JOB, region, recorder, read_back=True)
+        assert back.wait(SOON) is not None
         end = recorder.history().last("workload", "end")
     assert end is not None
     assert end.data["exit"] != 0

@@ -124,3 +124,20 @@ def test_a_command_that_does_not_come_back_is_told_by_its_story() -> None:
 def test_half_is_too_much() -> None:
     assert doubted(failed(LATE), on_a_host(Story(), 10.0).history()).outcome is Outcome.UNKNOWN
     assert SHARE_MAX == 0.5
+
+
+SESSION_LOST = Signature("session lost")
+BY_HOST = Signature("outcome", ("WRITE(16)", "host TRANSPORT_DISRUPTED"))
+EIO = Signature("unexpected error", ("read", "EIO"))
+
+
+@pytest.mark.parametrize(("signatures", "outcome"), [
+    ((SESSION_LOST, EIO), Outcome.UNKNOWN), ((BY_HOST, LATE), Outcome.UNKNOWN),
+    ((EIO,), Outcome.FAIL),  # nothing shows that the initiator's timers ran out
+    ((SESSION_LOST, Signature("foreign")), Outcome.FAIL),
+    ((Signature("outcome", ("WRITE(16)", "GOOD")),), Outcome.FAIL)])
+def test_what_the_initiators_timers_did_on_a_starved_host_is_unknown(
+    signatures: tuple[Signature, ...], outcome: Outcome,
+) -> None:
+    assert doubted(failed(*signatures), on_a_host(Story(), 9.0).history()).outcome is outcome
+    assert doubted(failed(*signatures), on_a_host(Story(), 6.0).history()).outcome is Outcome.FAIL

@@ -36,6 +36,8 @@ class StagedMachine:
     ``counts``: reads, writes, and reads and writes in flight, of the front device.
     """
 
+    lost: str | None = None
+
     def __init__(self) -> None:
         self.scripts: list[str] = []
         self.counts = (0, 0, 0, 0)

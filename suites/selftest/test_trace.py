@@ -205,6 +205,8 @@ def test_what_is_no_command_is_passed_over() -> None:
 class FakeMachine:
     """Records the listener and the requests to the agent."""
 
+    lost: str | None = None
+
     def __init__(self) -> None:
         self.connection = self
         self.ahead = 0.0

@@ -66,7 +66,8 @@ OF_THE_LUN = (
           "SPC-6 6.6.2: peripheral qualifier 001b or 011b"),
     Probe(Command("REQUEST SENSE", "030000001200", "read", 18), (GOOD, NOT_SUPPORTED),
           "SPC-6 6.39"),
-    Probe(Command("REPORT LUNS", "a00000000000000010000000", "read", 4096), (GOOD, NOT_SUPPORTED),
+    Probe(Command("REPORT LUNS", "a00000000000000010000000", "read", 4096),
+          (GOOD, "GOOD residual *", NOT_SUPPORTED),
           "SPC-6 6.33"),
 )
 

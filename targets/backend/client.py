@@ -6,13 +6,13 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from results.errors import MachineLostError, TargetFailedError
 from results.history import Recorder
-from targets.machine import Machine, Process
+from targets.machine import Machine, Process, wait_on
 
 MANY = frozenset({"step", "reply"})
 """Kinds of events that are not kept for ``seen``: their number is unbounded."""
@@ -64,13 +64,16 @@ class BackendProcess:
         with self._changed:
             self._changed.notify_all()
 
+    def _wait(self, reached: Callable[[], bool], deadline: float) -> bool:
+        return wait_on(self._changed, reached, deadline, self._machine)
+
     def _gone(self) -> bool:
         return self.process.status is not None
 
     def wait_ready(self, deadline: float) -> Mapping[str, Any]:
         """Wait until the backend serves; return its "ready" message. Raises TargetFailedError."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ready is not None or self._gone(), deadline)
+            self._wait(lambda: self._ready is not None or self._gone(), deadline)
             if self._ready is None:
                 words = " ".join(self._last_words[-5:]) or "it said nothing"
                 raise TargetFailedError(f"the backend did not come up: {words}")
@@ -84,8 +87,7 @@ class BackendProcess:
         number = next(self._numbers)
         self.process.send({"id": number, "do": do, **arguments})
         with self._changed:
-            self._changed.wait_for(
-                lambda: number in self._replies or self._gone(), deadline)
+            self._wait(lambda: number in self._replies or self._gone(), deadline)
             reply = self._replies.get(number)
         if reply is None and self._gone():
             raise TargetFailedError(
@@ -111,8 +113,7 @@ class BackendProcess:
         Returns whether there are as many.
         """
         with self._changed:
-            self._changed.wait_for(
-                lambda: len(self.seen(kind, **data)) >= count or self._gone(), deadline)
+            self._wait(lambda: len(self.seen(kind, **data)) >= count or self._gone(), deadline)
             return len(self.seen(kind, **data)) >= count
 
     def hold(
@@ -132,7 +133,7 @@ class BackendProcess:
     def wait_held(self, count: int, deadline: float) -> bool:
         """Wait until ``count`` commands are held in all; return whether they are."""
         with self._changed:
-            self._changed.wait_for(lambda: self._held >= count or self._gone(), deadline)
+            self._wait(lambda: self._held >= count or self._gone(), deadline)
             return self._held >= count
 
     def release(self, deadline: float) -> None:
@@ -153,7 +154,7 @@ class BackendProcess:
     def wait_misbehaved(self, count: int, deadline: float) -> bool:
         """Wait until ``count`` commands were carried out wrongly; return whether they were."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._misbehaved >= count, deadline)
+            return self._wait(lambda: self._misbehaved >= count, deadline)
 
     def behave(self, deadline: float) -> None:
         """Make the backend carry commands out correctly again."""

@@ -184,7 +184,7 @@ class Lio:
                 raise TargetFailedError(f"{error}; what had been done stays: {left}") from error
             raise
         address = Address(transport, 0, VENDOR, serial(device), export.portal, export.iqn,
-                          export.scsi_host)
+                          export.scsi_host, device.size, device.block_size)
         return LioDeployment(
             machine, device, backend, address, ladder, config, backstore, export, undo, recorder,
             below)

@@ -282,7 +282,7 @@ class ScstDeployment:
         self.machine = machine
         self.device = device
         self.backend = backend
-        self.addresses = tuple(_addresses(exports, transport))
+        self.addresses = tuple(_addresses(exports, transport, device.family))
         self._ladder = ladder
         self._devices = devices
         self._export = exports[0]
@@ -378,9 +378,13 @@ class ScstDeployment:
         self._undo.close()
 
 
-def _addresses(exports: Sequence[Export], transport: Transport) -> Iterator[Address]:
+def _addresses(
+    exports: Sequence[Export], transport: Transport, family: Sequence[Device],
+) -> Iterator[Address]:
     """Yield the initiator's address of every LUN of every target."""
+    devices = {device.name: device for device in family}
     for export in exports:
         for lun, name in sorted(export.layout.luns.items()):
+            device = devices[name]
             yield Address(transport, lun, VENDOR, serial_of(name), export.portal, export.iqn,
-                          export.scsi_host)
+                          export.scsi_host, device.size, device.block_size)

@@ -150,7 +150,8 @@ class Tgt:
             undo.callback(export.delete, ladder.step)
             export.add()
             undo = undo.pop_all()
-        address = Address(transport, LUN, VENDOR, export.serial, export.portal, export.iqn)
+        address = Address(transport, LUN, VENDOR, export.serial, export.portal, export.iqn,
+                          size=device.size, block_size=device.block_size)
         return TgtDeployment(machine, backend, address, ladder, export, recorder, below, undo)
 
     def unload(self, machine: Machine, ladder: Ladder) -> None:

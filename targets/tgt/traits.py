@@ -37,6 +37,9 @@ TRAITS = TargetTraits(
     # UNRECOVERED READ ERROR, for WRITEs too: as for a disk that errs (set_medium_error,
     # usr/bs_rdwr.c).
     backend_gone=("CHECK CONDITION 03/11/00",),
+    backend_gone_source="set_medium_error, usr/bs_rdwr.c: UNRECOVERED READ ERROR when the storage "
+                        "fails",
+    deploys_several=False,
     disk_error_sense={"read": "03/11/00", "write": "03/11/00"},
     silent_session_ends=None,  # tgt sends no NOP-In unless it is configured to
     teardown_waits_for_data=False,  # its backing store does not have the WRITE yet

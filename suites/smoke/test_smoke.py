@@ -9,6 +9,7 @@ from dataclasses import replace
 from fixtures.context import ScenarioContext
 from fixtures.scenario import Arrangement, Plan, Selection, scenarios
 from fixtures.workload.commands import CommandJob
+from fixtures.workload.fio import FioJob
 from fixtures.workload.stamps import LIGHT
 from inject.backend_close import BackendClose
 from inject.backend_end import KILL
@@ -17,8 +18,9 @@ from inject.point import Point
 from inject.release import Release
 from targets.target import Device, Transport
 
-ARRANGED = Arrangement(stamps=LIGHT, bystander=True)
-"""fio, stamped blocks beside it, and another device that must not notice."""
+ARRANGED = Arrangement(fio=FioJob(rate_iops=160), stamps=LIGHT, bystander=True)
+"""fio, stamped blocks beside it, and another device that must not notice. The rate leaves the host
+time to read all events as they come."""
 
 WRITES = CommandJob("write", 4)
 """The commands at the point: WRITE(16), whose status, sense data and residual are judged."""

@@ -59,15 +59,15 @@ BY_ROUND = frozenset({order.NAME, outcome.NAME, task_management.NAME, teardown.N
 CHECKERS: Mapping[str, Checker] = {
     module.NAME: in_rounds(module.check) if module.NAME in BY_ROUND else module.check
     for module in (
-        machine, kernel_health, integrity, expectations, protocol, ledger, deadline, order, outcome,
+        machine, kernel_health, integrity, expectations, protocol, ledger, order, outcome, deadline,
         partition, task_management, threads, teardown, recovery, resources, operations, pdus,
         allocations,
     )
 }
 """In the order in which they name the cause: of several with the scenario's verdict the first
 decides. ``machine`` never returns FAIL. Then: a kernel report, because it names a function;
-wrong data before a missing reply; the ladder's bounds; leftover resources, which explain a
-module that cannot be unloaded."""
+wrong data before a missing reply; a command's wrong end before lateness; the ladder's bounds;
+leftover resources, which explain a module that cannot be unloaded."""
 
 
 @dataclass(frozen=True)

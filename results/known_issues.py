@@ -115,7 +115,7 @@ class KnownIssue:
     def explains(self, checks: Sequence[Check]) -> bool:
         """Return whether the checks with FAIL show this issue, all of it and nothing else."""
         failed = [check for check in checks if check.verdict is Verdict.FAIL]
-        found = [(check.name, each) for check in failed for each in check.signatures]
+        found = _found(checks)
         if self.wild:
             return any(name == kernel_health.NAME and each.kind in ILL_MEMORY
                        for name, each in found) and all(
@@ -123,9 +123,13 @@ class KnownIssue:
         return (
             all(check.signatures for check in failed)
             and all(_is_one_of((*self.signature, *self.also), *each) for each in found)
-            and bool(self.signature)
-            and all(any(want.matches(*each) for each in found) for want in self.signature)
+            and self.shown_by(found)
         )
+
+    def shown_by(self, found: Sequence[tuple[str, Signature]]) -> bool:
+        """Return whether all of its signature is among what the checks found."""
+        return bool(self.signature) and all(
+            any(want.matches(*each) for each in found) for want in self.signature)
 
 
 ENTRIES = Path(__file__).parents[1] / "suites" / "known_issues.toml"
@@ -162,14 +166,35 @@ def apply(
     concerned = [each for each in issues if each.applies(target, target_version, kernel_release)]
     known: KnownIssue | None = None
     if judgement.verdict is Verdict.FAIL:
-        known = next((each for each in concerned if each.means(judgement.scenario)
-                      and each.explains(judgement.checks)), None)
+        meant = [each for each in concerned if each.means(judgement.scenario)]
+        known = next((each for each in meant if each.explains(judgement.checks)), None) \
+            or together(meant, judgement.checks)
     elif judgement.verdict is Verdict.PASS:
         known = next(
             (each for each in concerned if _any_matches(each.expected, (judgement.scenario,))),
             None,
         )
     return replace(judgement, known=known)
+
+
+def together(issues: Sequence[KnownIssue], checks: Sequence[Check]) -> KnownIssue | None:
+    """Return the issues that explain the failed checks only together, as one; None if they do not.
+
+    Each has to show all of its own signature: what one of them explains alone proves no other.
+    """
+    found = _found(checks)
+    shown = [each for each in issues if each.shown_by(found)]
+    patterns = [pattern for each in shown for pattern in (*each.signature, *each.also)]
+    whole = KnownIssue(", ".join(each.id for each in shown), "; ".join(
+        dict.fromkeys(each.link for each in shown)), signature=tuple(patterns))
+    complete = all(check.signatures for check in checks if check.verdict is Verdict.FAIL)
+    return whole if len(shown) > 1 and complete and all(
+        _is_one_of(patterns, *each) for each in found) else None
+
+
+def _found(checks: Sequence[Check]) -> list[tuple[str, Signature]]:
+    return [(check.name, each) for check in checks if check.verdict is Verdict.FAIL
+            for each in check.signatures]
 
 
 def _any_matches(patterns: Iterable[str], words: Sequence[str]) -> bool:

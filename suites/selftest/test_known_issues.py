@@ -265,3 +265,40 @@ def test_a_signature_may_have_one_of_several_kinds(tmp_path: Path) -> None:
         'kind = "spinning"', 'kind = ["stuck", "spinning"]')))
     (pattern,) = issues[0].signature
     assert pattern.kinds == ("stuck", "spinning")
+
+
+OTHER = """
+[[issue]]
+id = "another"
+summary = "a LUN's removal waits"
+link = "https://example.org/other"
+target = "scst"
+
+[[issue.signature]]
+check = "teardown"
+kind = "endless"
+anchor = "teardown"
+"""
+
+ENDLESS = Signature("endless", ("teardown",))
+
+
+def test_two_issues_explain_a_scenario_together(tmp_path: Path) -> None:
+    both = load(write(tmp_path, ENTRY + OTHER))
+    found = judgement(("threads", SPIN), ("teardown", ENDLESS), ("kernel_health", LOCKUP))
+    known = apply(found, both, "scst", "3.10.1 83745c0", "6.1.0").known
+    assert known is not None
+    assert known.id == "scst-shared-pool, another"
+    assert known.link == "https://example.org/83745c0a2; https://example.org/other"
+    assert apply(found, both[:1], "scst", "3.10.1", "6.1.0").known is None
+
+
+@pytest.mark.parametrize("failed", [
+    [("threads", SPIN), ("teardown", ENDLESS), ("deadline", LATE)],  # neither explains the third
+    [("kernel_health", LOCKUP), ("teardown", ENDLESS)],  # the first shows a consequence only
+])
+def test_two_issues_explain_no_more_than_they_show(
+    tmp_path: Path, failed: list[tuple[str, Signature]],
+) -> None:
+    both = load(write(tmp_path, ENTRY + OTHER))
+    assert apply(judgement(*failed), both, "scst", "3.10.1", "6.1.0").known is None

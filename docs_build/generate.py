@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from docs_build import bounds, checks, commands, defects, event_tables, options
+from docs_build import bounds, checks, commands, defects, event_tables, options, standards
 
 MARKER = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 
@@ -18,6 +18,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "defects": defects.markdown,
     "events": event_tables.markdown,
     "options": options.markdown,
+    "standards": standards.markdown,
 }
 """Functions that generate a part as Markdown, by the part's name."""
 

@@ -36,7 +36,7 @@ NO_HANDLE = 0x7FFFFFF0
 GOOD, CHECK_CONDITION, BUSY = 0x00, 0x02, 0x08
 
 Sense = tuple[int, int, int]
-"""Sense key, additional sense code and its qualifier (SPC-4 4.5)."""
+"""Sense key, additional sense code and its qualifier (SPC-4 table 53, table 54)."""
 
 HARDWARE_ERROR: Sense = (0x04, 0x44, 0x00)
 """scst_sense_hardw_error: the initiator does not retry it."""
@@ -46,7 +46,7 @@ INVALID_MESSAGE: Sense = (0x05, 0x49, 0x00)
 """Returned when the direction differs from the initiator's (scst_parse_cmd, scst_targ.c)."""
 LUN_NOT_SUPPORTED: Sense = (0x05, 0x25, 0x00)
 COPY_ABORTED: Sense = (0x0A, 0x00, 0x00)
-"""Sense data of the copy manager, followed by the failed command's sense data (SPC-3 6.3.3)."""
+"""Sense data of the copy manager, followed by the failed command's sense data (SPC-3 6.3)."""
 
 DESCRIPTOR = 24
 """Bytes of struct scst_user_ext_copy_data_descr."""

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from inject.contract import FaultContext
 from inject.fault import SCST_USER, Expected, Held, Needs
-from inject.outcomes import GOOD, LOST_WAY, NOT_SUPPORTED, ends_with
+from inject.outcomes import COMPLETED, GOOD, LOST_WAY, NO_UNIT, NOT_SUPPORTED, ends_with
 from inject.point import State
 from inject.traits import TargetTraits
 from inject.waiting import wait_until
 from results.errors import TargetFailedError
 
-CLAUSE = ("SPC-6 5.3: LOGICAL UNIT NOT SUPPORTED once the device has gone; a command of before is "
-          "completed (SAM-6 5.3.1)")
+CLAUSE = f"{NO_UNIT}, once the device has gone; {COMPLETED}"
 
 
 @dataclass(frozen=True)

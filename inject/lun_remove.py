@@ -13,7 +13,7 @@ from inject.point import State
 from inject.traits import TargetTraits
 from inject.waiting import wait_until
 
-WAITED_FOR = ("SAM-6 5.3.1: a command that is in the task set is completed before its logical unit "
+WAITED_FOR = ("SAM-5 5.3.1: a command that is in the task set is completed before its logical unit "
               "goes")
 
 

@@ -15,7 +15,14 @@ from inject.point import State
 from inject.traits import TargetTraits
 from results.errors import TargetFailedError
 
-CLAUSE = "SAM-6 5.3.1: GOOD is delivered whatever the backend did with the data"
+WRITTEN = ("SBC-4 5.40: a WRITE that ended with GOOD has written its data to its blocks, and to no "
+           "other ones; only a read of these blocks can show that it has not")
+KEPT = ("SBC-4 4.15.4: the data of a WRITE that ended with GOOD are kept, in a cache or on the "
+        "medium; only a read of its blocks can show that they are not")
+READ_BACK = ("SBC-4 5.16: a READ transfers the data of its own blocks; only their content can show "
+             "that it has not")
+COMPLETED = "SAM-5, Execute Command: every command ends with a status or with a delivery failure"
+ONCE = "SAM-5, Send Command Complete: a command ends once, with the first of its answers"
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,13 @@ class Misbehaviour:
     """``count`` commands carried out wrongly; then the backend behaves correctly again.
 
     ``how``: a kind of targets.backend.lies_guest. ``medium``: for a misdirected read, the file of
-    the LUN whose data are returned; None: the data of another WRITE. ``errors``: errno names with
-    which I/O may fail afterwards: none, as the initiator receives GOOD.
+    the LUN whose data are returned; None: the data of another WRITE. ``clause``: the clause that
+    the misbehaviour violates, and that leaves the target no other end of the command. ``errors``:
+    errno names with which I/O may fail afterwards: none, as the initiator receives GOOD.
     """
 
     how: str
+    clause: str
     count: int = 1
     direction: str | None = None
     medium: str | None = None
@@ -46,7 +55,7 @@ class Misbehaviour:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return GOOD for every command, and no errors of I/O."""
-        return ends_well(state, CLAUSE, errors=self.errors)
+        return ends_well(state, self.clause, errors=self.errors)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Release the held commands; carry the next ``count`` matching READs or WRITEs out wrongly.
@@ -68,25 +77,25 @@ class Misbehaviour:
         context.deployment.backend.behave(deadline)
 
 
-CORRUPTED_WRITE = Misbehaviour("corrupt", direction="write")
+CORRUPTED_WRITE = Misbehaviour("corrupt", WRITTEN, direction="write")
 """One byte of an acknowledged WRITE's data is changed on the medium."""
 
-SWAPPED_WRITES = Misbehaviour("swap", direction="write")
+SWAPPED_WRITES = Misbehaviour("swap", WRITTEN, direction="write")
 """Two acknowledged WRITEs' data change places on the medium."""
 
-MISDIRECTED_READ = Misbehaviour("misread", direction="read")
+MISDIRECTED_READ = Misbehaviour("misread", READ_BACK, direction="read")
 """A READ is answered with the data of another block."""
 
-UNANSWERED_WRITE = Misbehaviour("drop", direction="write")
+UNANSWERED_WRITE = Misbehaviour("drop", COMPLETED, direction="write")
 """A WRITE is neither carried out nor answered: the timers of initiator and target have to end it.
 """
 
 DUPLICATE_COMPLETION = Misbehaviour(
-    "twice", direction="write", needs=Needs(backends=frozenset({"scst_user", "tcmu"})))
+    "twice", ONCE, direction="write", needs=Needs(backends=frozenset({"scst_user", "tcmu"})))
 """A WRITE is answered twice. A network block device's kernel side disconnects a backend that does
 this."""
 
-LOST_WRITE = Misbehaviour("skip", direction="write")
+LOST_WRITE = Misbehaviour("skip", KEPT, direction="write")
 """A WRITE is answered with GOOD, and nothing is written."""
 
 MISBEHAVIOURS = (CORRUPTED_WRITE, SWAPPED_WRITES, MISDIRECTED_READ, UNANSWERED_WRITE,

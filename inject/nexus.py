@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Two initiators, one of which acts: the allowed ends of both initiators' commands, as data.
 
-An I_T nexus is one initiator's session with the target (RFC 7143 4.4.4). An event that ends a nexus
-ends that nexus's commands and no others (SAM-6 6.3.4, I_T nexus loss). Task management functions
-may also end commands of other initiators (SAM-6 7.2 to 7.7), which are notified by TASK ABORTED or
-by a unit attention (SPC-6 7.5.11, TAS).
+An I_T nexus is one initiator's session with the target (RFC 7143 4.4.2). An event that ends a nexus
+ends that nexus's commands and no others (SAM-5 6.3.4, I_T nexus loss). Task management functions
+may also end commands of other initiators (RFC 7143 4.2.3.2), which are notified by TASK ABORTED or
+by a unit attention (SPC-4 7.5.8, TAS).
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Ends:
     clause: str
 
 
-SPARED = Ends((ABORTED,), (GOOD,), (GOOD,), "SAM-6 7.2, 7.3: of one I_T nexus only")
+SPARED = Ends((ABORTED,), (GOOD,), (GOOD,),
+              "RFC 7143 4.2.3.2, 11.5.1: tasks of one I_T nexus only")
 GONE = Ends((UNANSWERED,), (GOOD,), (GOOD,), "RFC 7143 11.14.5: its own tasks end with a session")
 LEFT = Ends((GOOD, UNANSWERED), (GOOD,), (GOOD,),
             "RFC 7143 11.14: what ends before the Logout Response may be answered")
@@ -110,23 +111,23 @@ def alone(traits: TargetTraits, action: str, options: Options) -> Ends:
         return replace(found, other=tuple(dict.fromkeys(
             (*found.other, *((GOOD,) if traits.nexus.aborted_may_be_good else ())))))
     if action == "CLEAR_TASK_SET" and single:
-        return informed(with_status, CLEARED, "SAM-6 7.5: of every I_T nexus")
+        return informed(with_status, CLEARED, "RFC 7143 4.2.3.2: tasks of every I_T nexus")
     if action in OF_NEXUS:
         return OF_NEXUS[action]
     if action == "TARGET_COLD_RESET":
         return SEVERED
-    return replace(informed(with_status, RESET_UA, "SAM-6 6.3.3, 7.7: of every I_T nexus"),
-                   attention=(RESET_UA,))
+    clause = "RFC 7143 4.2.3.2, SAM-5 6.3.3: tasks of every I_T nexus, and a unit attention"
+    return replace(informed(with_status, RESET_UA, clause), attention=(RESET_UA,))
 
 
 def checked(qerr: int, with_status: bool, single: bool) -> Ends:
     """Return the ends of all commands when one command ends with CHECK CONDITION."""
     if qerr == 0:
-        return Ends((GOOD,), (GOOD,), (GOOD,), "SPC-6 7.5.11: QErr 00b, nothing else ends")
+        return Ends((GOOD,), (GOOD,), (GOOD,), "SPC-4 7.5.8: QErr 00b, nothing else ends")
     own = (UNANSWERED,)
     if qerr == 3 or not single:
-        return Ends(own, (GOOD,), (GOOD,), "SPC-6 7.5.11: QErr, of this I_T nexus")
-    ends = informed(with_status, CLEARED, "SPC-6 7.5.11: QErr 01b, TAS")
+        return Ends(own, (GOOD,), (GOOD,), "SPC-4 7.5.8: QErr, of this I_T nexus")
+    ends = informed(with_status, CLEARED, "SPC-4 7.5.8: QErr 01b, TAS")
     return Ends(own, ends.other, ends.attention, ends.clause)
 
 

@@ -28,7 +28,7 @@ BUSY = "BUSY"
 TASK_SET_FULL = "TASK SET FULL"
 TASK_ABORTED = "TASK ABORTED"
 RESET_UA = "CHECK CONDITION 06/29/0?"
-"""POWER ON, RESET, OR BUS DEVICE RESET OCCURRED and related codes (SPC-4 table 60)."""
+"""POWER ON, RESET, OR BUS DEVICE RESET OCCURRED and related codes (SPC-4 table 54)."""
 
 LOST_WAY = ("host NO_CONNECT", "host TRANSPORT_DISRUPTED", "host TRANSPORT_FAILFAST",
             "host REQUEUE", "host RESET", "host ERROR")
@@ -50,14 +50,14 @@ UNANSWERED: Mapping[State, tuple[str, ...]] = {
 }
 """Outcomes of a command whose backend has gone, by the command's state."""
 
-COMPLETED = "SAM-6 5.3.1: a command that is not terminated is completed, with its own status"
-DELIVERED = "SAM-6 5.3.1: a command has one status, and this one's has been delivered"
-DEVICE_GONE = ("SPC-6 5.3: LOGICAL UNIT NOT SUPPORTED once the device server has gone; "
-               "dev_user_unjam_cmd, scst_user.c")
-NOT_FETCHED = ("SAM-6 5.3.1: BUSY or TASK SET FULL of a command that is not in the task set; "
-               "SPC-6 5.3: LOGICAL UNIT NOT SUPPORTED when it is tried again")
-NEXUS_LOST = "SAM-6 6.3.4: I_T nexus loss; the initiator ends the command with a host status"
-TIMER = ("SAM-6 7.2, 7.7: the initiator's command timer runs out, and ABORT TASK and resets "
+COMPLETED = "SAM-5 5.3.1: a command that is not terminated is completed, with its own status"
+DELIVERED = "SAM-5, Send Command Complete: a command has one status, and this one's is delivered"
+NO_UNIT = "SPC-4 table 53: ILLEGAL REQUEST of a command to an incorrect logical unit number"
+DEVICE_GONE = f"{NO_UNIT}, once the device server has gone; dev_user_unjam_cmd, scst_user.c"
+NOT_FETCHED = ("SAM-5 5.3.1: BUSY or TASK SET FULL of a command that is not in the task set; "
+               f"{NO_UNIT}, when it is tried again")
+NEXUS_LOST = "SAM-5 6.3.4: I_T nexus loss; the initiator ends the command with a host status"
+TIMER = ("RFC 7143 7.11: the initiator's command timer runs out, and ABORT TASK and resets "
          "terminate the command")
 
 RECOVERY_GRACE = 12.0

@@ -51,7 +51,7 @@ less than the initiator's timer.
 
 REPORTED = ("EIO", "ENODATA")
 
-DISK_ERRS = ("SBC-4, error reporting: CHECK CONDITION of a command that the medium fails, with the "
+DISK_ERRS = ("SBC-4 4.18.1: CHECK CONDITION of a command that the medium fails, with the "
              "sense data of the target's source (TargetTraits.disk_error_sense)")
 GIVEN_UP = f"{TIMER}; the command is given up after as many attempts (scsi_error.c)"
 

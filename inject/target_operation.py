@@ -166,7 +166,7 @@ are lost for good; later ones find a working target."""
 
 ENDS_OR_LOST = (GOOD, *LOST_WAY)
 
-LUN_GOES = ("SAM-6 5.3.1: a command that is in the task set is completed before its logical unit "
+LUN_GOES = ("SAM-5 5.3.1: a command that is in the task set is completed before its logical unit "
             "goes; the initiator ends those that it has not sent yet")
 SESSION_ENDS = "RFC 7143 11.14.5: tasks are terminated with their session; " + NEXUS_LOST
 BLACK_HOLE = "README of SCST, black_hole: commands, or functions, vanish; " + TIMER

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Task management functions beside a fault: allowed ends of functions and of their commands.
 
-SAM-6 clause 7, RFC 7143 11.5 and 11.6. A function is answered once its commands have ended. For the
-requesting initiator a command that it ended has no status of its own (RFC 7143 4.2.3.3); for other
-initiators it has TASK ABORTED. A function that a target does not support gets a response to that
-effect.
+RFC 7143 11.5 and 11.6 (SAM-5 clause 7). A function is answered once its commands have ended. For
+the requesting initiator a command that it ended has no status of its own (RFC 7143 11.5.1); for
+other initiators it has TASK ABORTED (SPC-4 7.5.8, TAS). A function that a target does not support
+gets a response to that effect.
 """
 
 from __future__ import annotations
@@ -32,22 +32,24 @@ ABORTED = ("aborted", "TASK ABORTED")
 """Allowed ends of commands that a function aborts."""
 
 FOR_ALL = frozenset({"CLEAR_TASK_SET", "LUN_RESET", "TARGET_WARM_RESET", "TARGET_COLD_RESET"})
-"""Functions that end the commands of every initiator (SAM-6 7.5 to 7.7). With TAS zero the other
-initiators are not notified (SPC-6 7.5.9): their timers end the commands."""
+"""Functions that end the commands of every initiator (RFC 7143 4.2.3.2). With TAS zero the other
+initiators are not notified (SPC-4 7.5.8): their timers end the commands."""
 
 OTHERS_GRACE = 12.0
 """Seconds beyond the ladder's in which another initiator's timer (4 s) and error handling end such
 commands: ABORT TASK, LOGICAL UNIT RESET, TARGET RESET and a new session, 2 s each."""
 
 CLAUSES: Mapping[str, str] = {
-    "ABORT_TASK": "SAM-6 7.2", "ABORT_TASK_SET": "SAM-6 7.3", "CLEAR_TASK_SET": "SAM-6 7.5",
-    "LUN_RESET": "SAM-6 7.7, 6.3.3", "TARGET_WARM_RESET": "RFC 7143 11.5.1, SAM-6 6.3.2",
-    "TARGET_COLD_RESET": "RFC 7143 11.5.1, SAM-6 6.3.2",
+    "ABORT_TASK": "RFC 7143 11.5.1", "ABORT_TASK_SET": "RFC 7143 4.2.3.2",
+    "CLEAR_TASK_SET": "RFC 7143 4.2.3.2", "LUN_RESET": "RFC 7143 4.2.3.2, SAM-5 6.3.3",
+    "TARGET_WARM_RESET": "RFC 7143 4.2.3.2, 11.5.1",
+    "TARGET_COLD_RESET": "RFC 7143 4.2.3.2, 11.5.1",
 }
 """The clause that defines the commands which each function ends."""
 
 REFUSAL = "RFC 7143 11.6.1: a function that is not supported ends nothing"
-BEHIND = "SAM-6 7.2: a command may be completed first"
+BEHIND = "RFC 7143 11.5.1: a command may be answered before the function"
+OTHERS_ENDED = "SAM-5 7.11: a logical unit reset ends the other functions"
 
 RETRIES = 5
 """Number of times that an initiator's midlayer retries a command that others abort (SD_MAX_RETRIES,
@@ -82,7 +84,7 @@ def expected(
         max(map(grace, requested)), wears_others_out(requested),
         _joined(_outcome_clauses(traits, requested, fault, state)),
         _joined([*(response_clause(traits, each, state) for each in requested),
-                 *(["RFC 7143 11.6.1, SAM-6 6.3.3"] if len(set(requested)) > 1 else [])]))
+                 *([OTHERS_ENDED] if len(set(requested)) > 1 else [])]))
 
 
 def _joined(clauses: Iterable[str]) -> str:

@@ -69,15 +69,15 @@ class DeviceChoice:
 
 @dataclass(frozen=True)
 class FunctionTraits:
-    """Task management functions (SAM-6 clause 7), by their names in RFC 7143 11.5.1.
+    """Task management functions, by their names in RFC 7143 11.5.1.
 
     ``refused``: functions that the target does not carry out, with the refusing response (RFC 7143
     11.6.1 allows it). ``behind_commands``: functions that abort no command of the backing store,
-    but wait until each has ended with its own status (SAM-6 7.2 lets a command be completed first),
-    with their response then. ``terminates_others``: whether a LOGICAL UNIT RESET terminates the
-    other functions in progress without an answer, as in SAM-6 6.3.3. ``points``: states in which a
-    function finds a held command, with the device options that bring a command there; empty where
-    no scenario of one function at a point is run.
+    but wait until each has ended with its own status (RFC 7143 11.5.1 lets a command be answered
+    before the function), with their response then. ``terminates_others``: whether a LOGICAL UNIT
+    RESET terminates the other functions in progress without an answer, as in SAM-5 7.11.
+    ``points``: states in which a function finds a held command, with the device options that bring
+    a command there; empty where no scenario of one function at a point is run.
     """
 
     refused: Mapping[str, Response]
@@ -90,8 +90,8 @@ class FunctionTraits:
 class NexusTraits:
     """Ends of two initiators' commands when one of them ends commands.
 
-    ``option_sets``: sets of device options that determine how commands end (TAS, TST, QERR; SPC-6
-    7.5.11), one scenario each; the empty set is the default device. ``always_task_aborted``:
+    ``option_sets``: sets of device options that determine how commands end (TAS, TST, QERR; SPC-4
+    7.5.8), one scenario each; the empty set is the default device. ``always_task_aborted``:
     whether the commands of others end with TASK ABORTED regardless of TAS. ``aborted_may_be_good``:
     whether a command that QErr aborts, and that was executed all the same, may keep its status.
     """
@@ -160,7 +160,7 @@ class WireTraits:
     ``digest_session``: session keys with which the target accepts digests. ``digest_answers``: its
     answers to a wrong digest. ``silent_peer_session``: session keys with which it gives up a peer
     that falls silent during a transfer, within a teardown's bound. ``partial_write_keeps``: whether
-    a WRITE whose data have not all come has written nothing (no standard requires it; SBC-4 4.7).
+    a WRITE whose data have not all come has written nothing (no standard requires it; SBC-4 4.14).
     ``avoided_pdus``: kinds of malformed PDUs that a campaign omits because they are known to crash
     the target (fixtures.initiator.raw.generate). ``reproducers``: PDU sequences, by name in
     suites.transport, that are known to crash it.

@@ -18,7 +18,7 @@ from inject.outcomes import RECOVERY_GRACE, ends_well
 from inject.point import State
 from inject.traits import TargetTraits
 
-OTHERS = ("RFC 7143 4.4.2, SAM-6 6.3.4: an I_T nexus is one session, and what ends it ends no "
+OTHERS = ("RFC 7143 4.4.2, SAM-5 6.3.4: an I_T nexus is one session, and what ends it ends no "
           "command of another")
 
 

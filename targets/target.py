@@ -82,7 +82,7 @@ class Address:
 
     Over iSCSI: ``portal`` ("127.0.0.1:3260") and ``iqn``. By loopback: ``scsi_host``, the number of
     the SCSI host that appeared. ``lun``. ``vendor``, ``serial``: INQUIRY's vendor identification
-    and the Unit Serial Number page (SPC-4 7.8.15), which identify the disk; ``serial`` None when
+    and the Unit Serial Number page (SPC-4 7.8.18), which identify the disk; ``serial`` None when
     the target sets none. ``size``, ``block_size``: of the deployed device, in bytes; None where
     they are not known.
     """
@@ -99,7 +99,7 @@ class Address:
 
 
 ISCSI_PORT = 3260
-"""The well-known port (RFC 7143 14)."""
+"""The well-known port (RFC 7143 15)."""
 
 
 def portal_of(machine: Machine) -> str:

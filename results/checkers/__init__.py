@@ -10,5 +10,5 @@ EVIDENCE_MAX = 20
 
 
 def cited(clause: object) -> str:
-    """Return a clause as the end of a reason: " (SAM-6 5.3.1)"; "" for none."""
+    """Return a clause as the end of a reason: " (SAM-5 5.3.1)"; "" for none."""
     return f" ({clause})" if clause else ""

@@ -75,11 +75,16 @@ class Violation:
 GRAVITY = ("foreign", "torn", "never issued", "lost write", "stale read", "unreadable")
 """Kinds of violations, gravest first: the reason names the first that occurs."""
 
-READS = "SBC-4, READ (10): the device server returns the logical blocks as last written"
-WRITES = "SBC-4, WRITE (10): with GOOD the device server has written the logical blocks"
-
-CLAUSES = {**dict.fromkeys(GRAVITY, READS), "lost write": WRITES}
-"""The requirement that each kind violates, by the command's name in the standard."""
+CLAUSES = {
+    "foreign": "SBC-4 5.16: a READ transfers the data of the blocks that it specifies",
+    "torn": "SBC-4 5.40: a WRITE that ended with GOOD has written the whole of its blocks",
+    "never issued": "SBC-4 5.40: a WRITE writes the data that were transferred",
+    "lost write":
+        "SBC-4 4.15.4: data of a WRITE that ended with GOOD are kept until the medium has them",
+    "stale read": "SBC-4 4.15.7: a read operation returns the most recent data of a block",
+    "unreadable": "SBC-4 5.16: a READ transfers the data of the blocks that it specifies",
+}
+"""The requirement that each kind violates."""
 
 Key = tuple[str, int]
 """The identity of a disk and the index of a block."""

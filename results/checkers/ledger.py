@@ -25,8 +25,8 @@ HARMLESS_FAULTS = frozenset({"release"})
 """Faults that break nothing: the control. No I/O may fail under them before the teardown."""
 
 
-ONCE = "SAM-6, Send Command Complete: a command ends once"
-ENDS = "SAM-6, Execute Command: every command ends with a status or with a delivery failure"
+ONCE = "SAM-5, Send Command Complete: a command ends once"
+ENDS = "SAM-5, Execute Command: every command ends with a status or with a delivery failure"
 """Requirements, by the procedure call's name in the standard."""
 
 

@@ -25,7 +25,7 @@ LATE = 1.0
 """Seconds after the end of the teardown until which an answer may still be on its way to the
 initiator. In 756 recorded scenarios of healthy targets no answer came after that end at all."""
 
-GONE = "SAM-6: a logical unit that has been removed has no device server, and no tasks"
+GONE = "SPC-4 table 53: a command to an incorrect logical unit number is refused at once"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 """Outcome: the commands that were at the point of the fault ended as the standard permits.
 
 Judged from commands issued by SG_IO, whose status and sense data are known. The fault's ``armed``
-event lists the permitted endings as text: a status of SAM-6 5.3.1 ("GOOD", "BUSY"), for CHECK
+event lists the permitted endings as text: a status of SAM-5 5.3.1 ("GOOD", "BUSY"), for CHECK
 CONDITION with sense key/ASC/ASCQ in hexadecimal ("CHECK CONDITION 05/25/00"), "host NAME" for a
 command that the initiator ended by itself, the errno for one that it refused. Where one command may
 end differently, its own event lists its endings. A residual (RFC 7143 11.4.5) is required by a
@@ -32,7 +32,7 @@ STATUSES = {
     0x00: "GOOD", 0x02: "CHECK CONDITION", 0x04: "CONDITION MET", 0x08: "BUSY",
     0x18: "RESERVATION CONFLICT", 0x28: "TASK SET FULL", 0x30: "ACA ACTIVE", 0x40: "TASK ABORTED",
 }
-"""SAM-6 table 54."""
+"""SAM-5 5.3.1."""
 
 HOSTS = {
     0x00: "OK", 0x01: "NO_CONNECT", 0x02: "BUS_BUSY", 0x03: "TIME_OUT", 0x04: "BAD_TARGET",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Task management: every requested function had its one response, in time.
 
-A function ends with a response (RFC 7143 11.6.1; SAM-6 clause 7), or with the session, which the
+A function ends with a response (RFC 7143 11.6.1), or with the session, which the
 target may end by itself (TARGET COLD RESET) or lose with its device. The fault's ``armed`` event
 lists the permitted responses, as ``expect``'s "functions": a response, or a function and a
 response; and the clause. The bound is a command's: no fault extends it for a function. A function
@@ -25,7 +25,7 @@ UNANSWERED = "unanswered"
 (fixtures.initiator.libiscsi.ledger_guest)."""
 
 
-ONE_STATUS = "SAM-6 5.3.1: a command ends with one status"
+ONE_STATUS = "SAM-5, Send Command Complete: a command ends with one status"
 """The clause that a breach violates."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from fixtures.workload.commands import Command
+from inject.outcomes import NO_UNIT
 from inject.traits import CommandTraits
 from targets.backend.disk.cdb import Opcode
 
@@ -28,12 +29,12 @@ OURS, OTHER = "5a", "a5"
 
 GOOD = ("GOOD residual 0",)
 NO_OPCODE = ("CHECK CONDITION 05/20/00", "CHECK CONDITION 05/24/00", "CHECK CONDITION 05/49/00")
-"""INVALID COMMAND OPERATION CODE (SPC-6 4.2.1). If a target's core knows the operation code from
+"""INVALID COMMAND OPERATION CODE (SPC-4 table 54). If a target's core knows the operation code from
 another device type, it checks fields and direction first (SCST's scst_scsi_op_table)."""
 OUT_OF_RANGE = ("CHECK CONDITION 05/21/00",)
-"""LOGICAL BLOCK ADDRESS OUT OF RANGE (SBC-4 4.2)."""
+"""LOGICAL BLOCK ADDRESS OUT OF RANGE (SBC-4 5.13, 5.40)."""
 NO_LUN = ("CHECK CONDITION 05/25/00",)
-"""LOGICAL UNIT NOT SUPPORTED (SPC-6 5.3, SAM-6 5.12)."""
+"""LOGICAL UNIT NOT SUPPORTED (SPC-4 table 54)."""
 REFUSED = ("CHECK CONDITION 05/*", "CHECK CONDITION 0b/*")
 """Any additional sense code, where no standard defines one."""
 
@@ -97,24 +98,24 @@ def ours(when: str) -> Case:
 
 
 def verified(what: str, lba: int = AT, blocks: int = BLOCKS) -> Case:
-    """Return a VERIFY(10) of the data on the medium, byte by byte (SBC-4 5.32, BYTCHK 01b)."""
+    """Return a VERIFY(10) of the data on the medium, byte by byte (SBC-4 5.36, BYTCHK 01b)."""
     return Case(write(f"VERIFY(10): {what}", ten(Opcode.VERIFY_10, lba, blocks, 2), blocks * BLOCK),
-                GOOD, "SBC-4 5.32: else MISCOMPARE 0e/1d/00")
+                GOOD, "SBC-4 5.36: else MISCOMPARE 0e/1d/00")
 
 
 LENGTHS = (
     Case(write("WRITE(10), before all", ten(Opcode.WRITE_10, blocks=2 * BLOCKS), 2 * BYTES), GOOD,
          "SBC-4 5.40"),
-    *(Case(write(f"WRITE({size})", cdb), GOOD, f"SBC-4: a CDB of {size} bytes") for size, cdb in (
-        (6, struct.pack(">IBx", Opcode.WRITE_6 << 24 | AT, BLOCKS).hex()),
-        (10, ten(Opcode.WRITE_10)),
-        (12, struct.pack(">BxIIxx", Opcode.WRITE_12, AT, BLOCKS).hex()),
-        (16, sixteen(Opcode.WRITE_16, AT)))),
-    *(Case(read(f"READ({size})", cdb), GOOD, f"SBC-4: a CDB of {size} bytes") for size, cdb in (
-        (6, struct.pack(">IBx", Opcode.READ_6 << 24 | AT, BLOCKS).hex()),
-        (10, ten(Opcode.READ_10)),
-        (12, struct.pack(">BxIIxx", Opcode.READ_12, AT, BLOCKS).hex()),
-        (16, sixteen(Opcode.READ_16, AT)))),
+    *(Case(write(f"WRITE({size})", cdb), GOOD, clause) for size, clause, cdb in (
+        (6, "SBC-3, WRITE (6)", struct.pack(">IBx", Opcode.WRITE_6 << 24 | AT, BLOCKS).hex()),
+        (10, "SBC-4 5.40", ten(Opcode.WRITE_10)),
+        (12, "SBC-4 5.41", struct.pack(">BxIIxx", Opcode.WRITE_12, AT, BLOCKS).hex()),
+        (16, "SBC-4 5.42", sixteen(Opcode.WRITE_16, AT)))),
+    *(Case(read(f"READ({size})", cdb), GOOD, clause) for size, clause, cdb in (
+        (6, "SBC-3, READ (6)", struct.pack(">IBx", Opcode.READ_6 << 24 | AT, BLOCKS).hex()),
+        (10, "SBC-4 5.16", ten(Opcode.READ_10)),
+        (12, "SBC-4 5.17", struct.pack(">BxIIxx", Opcode.READ_12, AT, BLOCKS).hex()),
+        (16, "SBC-4 5.18", sixteen(Opcode.READ_16, AT)))),
     verified("all WRITEs wrote"),
 )
 
@@ -139,9 +140,9 @@ TRANSFERS = (
     Case(read("READ(10), more expected", ten(Opcode.READ_10), 2 * BYTES), residual(BYTES),
          "RFC 7143 11.4.5: underflow"),
     Case(read("READ(10) of no blocks, some expected", ten(Opcode.READ_10, blocks=0), BYTES),
-         residual(BYTES), "SBC-4 5.12: no blocks are no error", of_no_blocks),
+         residual(BYTES), "SBC-4 5.16: no blocks are no error", of_no_blocks),
     Case(read("INQUIRY, more expected", "120000002400", 96), residual(60),
-         "SPC-6 4.2.5.6: no more than the allocation length"),
+         "SPC-4 4.2.5.6: no more than the allocation length"),
     Case(read("INQUIRY, less expected", "120000002400", 16), (*residual(-20), *REFUSED), RESIDUAL,
          passed_through),
     Case(read("TEST UNIT READY, data expected", "000000000000", BLOCK), residual(BLOCK),
@@ -177,44 +178,44 @@ DIRECTIONS = (
 """READ with the W bit, and WRITE with the R bit (RFC 7143 11.3.1)."""
 
 RANGE = (
-    *(Case(read(f"READ({size}) {where}", cdb), OUT_OF_RANGE, "SBC-4 4.2") for size, where, cdb in (
+    *(Case(read(f"READ({size}) {where}", cdb), OUT_OF_RANGE, "SBC-4 5.16") for size, where, cdb in (
         (10, "behind the end", ten(Opcode.READ_10, 0x8000)),
         (10, "across the end", ten(Opcode.READ_10, 0x7FFC)),
         (10, "at the last LBA there can be", ten(Opcode.READ_10, 0xFFFFFFFF)),
         (16, "at the last LBA there can be", sixteen(Opcode.READ_16, (1 << 64) - 1)))),
-    *(Case(write(f"WRITE({size}) {where}", cdb, data=OTHER), OUT_OF_RANGE, "SBC-4 4.2")
+    *(Case(write(f"WRITE({size}) {where}", cdb, data=OTHER), OUT_OF_RANGE, "SBC-4 5.40")
       for size, where, cdb in (
           (10, "behind the end", ten(Opcode.WRITE_10, 0x8000)),
           (10, "across the end", ten(Opcode.WRITE_10, 0x7FFC)),
           (16, "at the last LBA there can be", sixteen(Opcode.WRITE_16, (1 << 64) - 1)))),
-    Case(read("READ(10), the last blocks", ten(Opcode.READ_10, 0x7FF8)), GOOD, "SBC-4 4.2"),
+    Case(read("READ(10), the last blocks", ten(Opcode.READ_10, 0x7FF8)), GOOD, "SBC-4 5.16"),
 )
 """Commands at and beyond the end of the disk, which has 8000h blocks."""
 
 LUNS = (
     Case(Command("TEST UNIT READY of no LUN", "000000000000", lun=ANOTHER_LUN), NO_LUN,
-         "SPC-6 5.3"),
+         NO_UNIT),
     Case(Command("READ(10) of no LUN", ten(Opcode.READ_10), "read", BYTES, lun=ANOTHER_LUN), NO_LUN,
-         "SPC-6 5.3"),
+         NO_UNIT),
     Case(Command("WRITE(10) of no LUN", ten(Opcode.WRITE_10), "write", BYTES, OTHER,
-                 lun=ANOTHER_LUN), NO_LUN, "SPC-6 5.3"),
+                 lun=ANOTHER_LUN), NO_LUN, NO_UNIT),
     Case(Command("INQUIRY of no LUN", "120000002400", "read", 36, lun=ANOTHER_LUN),
-         ("GOOD*", *NO_LUN), "SPC-6 6.6.2: peripheral qualifier 011b"),
+         ("GOOD*", *NO_LUN), "SPC-4 6.6.2: peripheral qualifier 011b"),
     Case(Command("REQUEST SENSE of no LUN", "030000001200", "read", 18, lun=ANOTHER_LUN),
-         ("GOOD*", *NO_LUN), "SPC-6 6.39: GOOD, with sense data 05/25/00"),
+         ("GOOD*", *NO_LUN), "SPC-4 6.39: GOOD, with sense data 05/25/00"),
     Case(Command("REPORT LUNS", "a00000000000000010000000"[:24], "read", 4096), ("GOOD*",),
-         "SPC-6 6.33"),
+         "SPC-4 6.33"),
 )
 
 ACA = (
     Case(read("READ(10) beyond the end, with NACA",
               struct.pack(">BxIxHB", Opcode.READ_10, 0xFFFFFFFF, 1, 4).hex(), BLOCK), REFUSED,
-         "SAM-6 5.10: CHECK CONDITION establishes an ACA condition, where there are any"),
+         "SAM-5 5.9: CHECK CONDITION establishes an ACA condition, where there are any"),
     Case(read("VERIFY(12) with BYTCHK 11b",
               struct.pack(">BBIIxx", Opcode.VERIFY_12, 6, AT, 1).hex(), 36),
          ("GOOD*", "CHECK CONDITION 0e/1d/00*", *REFUSED, "ACA ACTIVE*"),
-         "SBC-4 5.33: compared with one block (MISCOMPARE if another), or INVALID FIELD IN CDB; "
-         "SAM-6 5.10.5"),
+         "SBC-4 5.36: compared with one block (MISCOMPARE if another), or INVALID FIELD IN CDB; "
+         "SAM-5 5.9"),
 )
 """Commands for a separate scenario: some kernels crash (known issue scst-aca-verify-bug)."""
 
@@ -222,7 +223,7 @@ FIXED = (*LENGTHS, *TRANSFERS, *DIRECTIONS, *RANGE, *LUNS)
 
 
 def thirty_two(action: int) -> str:
-    """Return a CDB of 32 bytes: a service action of operation code 7fh (SBC-4 5.15, 5.43)."""
+    """Return a CDB of 32 bytes: a service action of operation code 7fh (SBC-4 5.19, 5.43)."""
     return struct.pack(">B6xBHxxQIHHI", 0x7F, 0x18, action, AT, 0, 0, 0, BLOCKS).hex()
 
 
@@ -246,7 +247,7 @@ HARMFUL = frozenset({
 KNOWN = frozenset({*map(int, Opcode), *HARMFUL})
 
 ANYTHING = ("GOOD*", "CHECK CONDITION 05/*", "CHECK CONDITION 0b/*", "RESERVATION CONFLICT")
-"""Outcomes of a known command with random bytes: SPC-6 4.2 allows GOOD and refusal."""
+"""Outcomes of a known command with random bytes: executed, or refused (SPC-4 table 53)."""
 
 
 def perhaps_busy(traits: CommandTraits) -> Outcomes:
@@ -258,7 +259,7 @@ SWEPT = 96
 """Number of commands in a sweep."""
 
 LENGTH_BY_GROUP = (6, 10, 10, 16, 16, 12, 10, 10)
-"""CDB length in bytes by group code (SPC-6 4.2.5.1); arbitrary for vendor specific groups."""
+"""CDB length in bytes by group code (SPC-4 4.2.5.1); arbitrary for vendor specific groups."""
 
 
 VERIFIES, BYTCHK_1X = frozenset({0x13, 0x2F, 0x8F, 0xAF}), 0x04
@@ -270,7 +271,7 @@ def sweep(seed: int) -> Iterator[Case]:
     """Yield ``SWEPT`` random CDBs, drawn from the seed.
 
     Unknown operation codes must be refused as such; known ones have random bytes. There is no
-    Data-Out. CONTROL is 0: with NACA a refused command would block all others (SAM-6 5.10).
+    Data-Out. CONTROL is 0: with NACA a refused command would block all others (SAM-5 5.9).
     """
     rng = random.Random(f"sweep-{seed}")
     for _ in range(SWEPT):
@@ -284,7 +285,7 @@ def sweep(seed: int) -> Iterator[Case]:
         anything = known or opcode in OF_CORES
         yield Case(read(f"opcode {opcode:02x}", f"{opcode:02x}{drawn.hex()}", count),
                    ANYTHING if anything else NO_OPCODE,
-                   "SPC-6 4.2.1" if not known else "SPC-6 4.2",
+                   "SPC-4 table 54" if not known else "SPC-4 table 53",
                    perhaps_busy if anything else as_usual)
 
 

@@ -30,7 +30,7 @@ SHORT = 100
 """Offset from a command's tag to the tag of the short command that follows it."""
 
 NEW_NEXUS = range(2 * SHORT, 2 * SHORT + 2)
-"""Tags of commands that receive the unit attentions of a new I_T nexus (SAM-6 5.14)."""
+"""Tags of commands that receive the unit attentions of a new I_T nexus (SAM-5 5.14)."""
 
 READY = "000000000000"
 ENDED = ("scsi response status 0x00",)

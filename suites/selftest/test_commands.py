@@ -43,7 +43,7 @@ def test_cdbs(kind: str) -> None:
 
 
 def test_extended_copy() -> None:
-    """SPC-3 6.3: the header's lengths, a target descriptor (6.3.6.2), a segment (6.3.7.5)."""
+    """SPC-4 6.5: the header's lengths, a CSCD descriptor (6.4.5), a segment descriptor (6.4.6)."""
     naa = "3123456789abcdef"
     first, second = CommandJob(COPY, 2, 8 << 20).commands(512, naa)
     cdb, data = bytes.fromhex(first.cdb), bytes.fromhex(first.data)

@@ -76,7 +76,7 @@ def initiators(agent: LocalAgent, tgtd: Tgtd, tmp_path: Path) -> Iterator[Initia
 def issue(initiators: Initiators) -> Sessions:
     """Issue a WRITE on both initiators; return their sessions once both are issued."""
     for name in "ab":
-        initiators.issuer(name, ("GOOD",), "SBC-4")(CommandJob("write", 1).commands(BLOCK))
+        initiators.issuer(name, ("GOOD",), "SBC-4 5.40")(CommandJob("write", 1).commands(BLOCK))
     sessions = initiators.sessions
     assert sessions.wait_issued(2, SOON)
     return sessions

@@ -165,8 +165,8 @@ def test_reads(time: float, issued_after: int, block: dict[str, Any], verdict: V
 def test_a_stale_read_says_what_was_read() -> None:
     check = integrity(read(written(FOUND), 12.6, 2, version=1))
     assert check.reason == (
-        "stale read: 1, first: block 5 of stf0 was read with version 1, expected version 2 (SBC-4, "
-        "READ (10): the device server returns the logical blocks as last written)")
+        "stale read: 1, first: block 5 of stf0 was read with version 1, expected version 2 (SBC-4 "
+        "4.15.7: a read operation returns the most recent data of a block)")
 
 
 def test_the_gravest_is_named_first() -> None:

@@ -134,18 +134,18 @@ def citing(story: Story, clause: str) -> Story:
 @pytest.mark.parametrize("answers", [(SENSE, {"status": 0}), (SENSE,)])
 def test_a_wrong_end_cites_its_clause(answers: tuple[dict[str, object], ...]) -> None:
     plain = check(commanded(*answers))
-    found = check(citing(commanded(*answers), "SPC-6 5.3"))
-    assert found.reason == f"{plain.reason} (SPC-6 5.3)"
+    found = check(citing(commanded(*answers), "SPC-4 6.33"))
+    assert found.reason == f"{plain.reason} (SPC-4 6.33)"
     assert found.signatures == plain.signatures
-    assert check(citing(commanded(SENSE, SENSE), "SPC-6 5.3")).reason == \
+    assert check(citing(commanded(SENSE, SENSE), "SPC-4 6.33")).reason == \
         check(commanded(SENSE, SENSE)).reason
 
 
 def test_a_command_with_its_own_word_cites_its_own_clause() -> None:
-    story = citing(commanded(SENSE, {"status": 0}), "SPC-6 5.3")
-    story.events = [replace(event, data={**event.data, "allowed": ["BUSY"], "clause": "SAM-6 5.3"})
+    story = citing(commanded(SENSE, {"status": 0}), "SPC-4 6.33")
+    story.events = [replace(event, data={**event.data, "allowed": ["BUSY"], "clause": "SAM-5 5.3"})
                     if event.kind == "command" else event for event in story.events]
-    assert check(story).reason.endswith("WRITE(16) allowed: BUSY (SAM-6 5.3)")
+    assert check(story).reason.endswith("WRITE(16) allowed: BUSY (SAM-5 5.3)")
 
 
 def test_an_unmet_expectation_cites_its_clause() -> None:

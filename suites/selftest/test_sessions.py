@@ -134,9 +134,9 @@ def test_a_wrong_function_cites_its_clause(end: dict[str, object]) -> None:
     story, plain = managed(end), check(managed(end))
     for event in story.events:
         if event.kind == "armed":
-            event.data["expect"]["function_clause"] = "SAM-6 7.7"
+            event.data["expect"]["function_clause"] = "RFC 7143 4.2.3.2"
     found = check(story)
-    assert found.reason == f"{plain.reason} (SAM-6 7.7)"
+    assert found.reason == f"{plain.reason} (RFC 7143 4.2.3.2)"
     assert found.signatures == plain.signatures
 
 
@@ -199,7 +199,8 @@ def test_a_command_that_ends_twice_fails() -> None:
              words="command 1 ended twice")
     found = check(story)
     assert (found.verdict, found.reason) == (
-        Verdict.FAIL, "command 1 ended twice (SAM-6 5.3.1: a command ends with one status)")
+        Verdict.FAIL,
+        "command 1 ended twice (SAM-5, Send Command Complete: a command ends with one status)")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -14,7 +14,7 @@ from fixtures.workload.commands import Command, CommandJob
 from fixtures.workload.stamps import LIGHT
 from inject.catalogue import fault_by_name
 from inject.nexus import OUT_OF_RANGE, WRITE_PROTECTED
-from inject.outcomes import GOOD, NOT_SUPPORTED
+from inject.outcomes import GOOD, NO_UNIT, NOT_SUPPORTED
 from inject.point import Point, State
 from inject.task_management import LOST
 from inject.traits import LunTraits
@@ -24,9 +24,9 @@ from targets.target import Device
 SESSION = "a"
 
 LUNS_CHANGED = "CHECK CONDITION 06/3f/0e"
-"""REPORTED LUNS DATA HAS CHANGED (SPC-6 5.x): reported by the target's other LUNs."""
+"""REPORTED LUNS DATA HAS CHANGED (SAM-5 5.14.1): reported by the target's other LUNs."""
 
-SESSION_ENDED = "RFC 7143 6.5.3: its own tasks end with a session"
+SESSION_ENDED = "RFC 7143 11.14.5: its own tasks end with a session"
 
 
 @dataclass(frozen=True)
@@ -57,31 +57,31 @@ VIRTUAL = (GOOD, WRITE_PROTECTED)
 """Outcomes where the target itself provides LUN 0: a small, write-protected RAM disk."""
 
 OF_THE_LUN = (
-    Probe(Command("TEST UNIT READY", "000000000000"), (NOT_SUPPORTED,), "SPC-6 5.3", VIRTUAL),
-    Probe(Command("READ(10)", "28000000400000000800", "read", 4096), (NOT_SUPPORTED,), "SPC-6 5.3",
+    Probe(Command("TEST UNIT READY", "000000000000"), (NOT_SUPPORTED,), NO_UNIT, VIRTUAL),
+    Probe(Command("READ(10)", "28000000400000000800", "read", 4096), (NOT_SUPPORTED,), NO_UNIT,
           (*VIRTUAL, OUT_OF_RANGE, NOT_SUPPORTED)),
     Probe(Command("WRITE(10)", "2a000000400000000800", "write", 4096), (NOT_SUPPORTED,),
-          "SPC-6 5.3", (WRITE_PROTECTED,)),
+          NO_UNIT, (WRITE_PROTECTED,)),
     Probe(Command("INQUIRY", "120000002400", "read", 36), (GOOD, NOT_SUPPORTED),
-          "SPC-6 6.6.2: peripheral qualifier 001b or 011b"),
+          "SPC-4 6.6.2: peripheral qualifier 001b or 011b"),
     Probe(Command("REQUEST SENSE", "030000001200", "read", 18), (GOOD, NOT_SUPPORTED),
-          "SPC-6 6.39"),
+          "SPC-4 6.39"),
     Probe(Command("REPORT LUNS", "a00000000000000010000000", "read", 4096),
-          (GOOD, "GOOD residual *", NOT_SUPPORTED),
-          "SPC-6 6.33"),
+          (GOOD, "GOOD residual *", NOT_SUPPORTED), "SPC-4 6.33"),
 )
 
 OF_ANOTHER = (
     (Probe(Command("TEST UNIT READY of another LUN", "000000000000", lun=1), (LUNS_CHANGED,),
-           "SPC-6 6.33: a unit attention for every LUN of the I_T nexus",
+           "SAM-5 5.14.1: a unit attention of each LUN when the inventory has changed",
            by_message=(GOOD, LUNS_CHANGED)),),
     (Probe(Command("TEST UNIT READY of another LUN, again", "000000000000", lun=1), (GOOD,),
-           "SAM-6 5.14: reported once"),
+           "SAM-5 5.14: reported once"),
      Probe(Command("READ(10) of another LUN", "28000000400000000800", "read", 4096, lun=1),
-           (GOOD,), "SPC-6 6.33: it is still in the logical unit inventory")),
+           (GOOD,), "SPC-4 6.33: it is still in the logical unit inventory")),
 )
 """Probes of a second LUN. The commands of each inner tuple are issued together, the tuples one
-after the other, and all before REPORT LUNS, which clears the unit attention (SPC-6 6.33)."""
+after the other, and all before REPORT LUNS, which may clear the unit attention
+(scst_report_luns_local, scst_local_cmd.c)."""
 
 READY_OF_ANOTHER = replace(OF_ANOTHER[0][0].command, allowed=("*",))
 
@@ -103,7 +103,7 @@ def test_lun_gone(ctx: ScenarioContext) -> None:
     initiators = Initiators(ctx, lun)
     initiators.login(SESSION)
     several = bool(ctx.plan.arrangement.device.siblings)
-    if several:  # the unit attentions of a new I_T nexus (SAM-6 5.14)
+    if several:  # the unit attentions of a new I_T nexus (SAM-5 5.14)
         for _ in range(2):
             issue(initiators, [READY_OF_ANOTHER])
     ctx.hold(lun, initiators.issuer(SESSION, (GOOD, LOST)))
@@ -131,4 +131,5 @@ def expect_session(initiators: Initiators) -> None:
     if ctx.traits.luns.removal_ends_sessions:
         ctx.expect("the session ends with the LUN", not there, str(nexus))
     else:
-        ctx.expect("the session stays", there, str(nexus), "SPC-6 5.3")
+        ctx.expect("the session stays", there, str(nexus),
+                   "RFC 7143 6.3.5: a session ends by logout, reinstatement or timeout")

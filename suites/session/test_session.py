@@ -43,12 +43,12 @@ SEEN = 1.0
 OVER = Command(f"{NEXT}: WRITE(10) of the same blocks", "2a000000400000002000", "write", 16 << 10,
                "a5")
 STILL_OVER = Command(f"{NEXT}: VERIFY(10) of its WRITE", "2f020000400000002000", "write",
-                     16 << 10, "a5", allowed=(GOOD,), clause="SBC-4 5.32: else MISCOMPARE")
+                     16 << 10, "a5", allowed=(GOOD,), clause="SBC-4 5.36: else MISCOMPARE")
 """``OVER``: the new session's WRITE to the blocks of the old session's held WRITE. Its data must
 stay on the medium: ``STILL_OVER`` verifies them (BYTCHK 01b)."""
 
 BEYOND = Command(f"{FIRST}: READ(16) beyond the end", "88000000000fffffffff000000010000", "read",
-                 512, allowed=(OUT_OF_RANGE,), clause="SBC-4 4.2")
+                 512, allowed=(OUT_OF_RANGE,), clause="SBC-4 5.16")
 
 
 def plan(

@@ -81,7 +81,7 @@ class TwoInitiators:
         found = sum(fnmatchcase(each, pattern) for each in seen for pattern in wanted)
         ctx.expect("the other initiator gets one unit attention" if wanted else
                    "the other initiator gets no unit attention", found == bool(wanted), str(seen),
-                   "SAM-6 5.14" if wanted else self.ends.clause)
+                   "SAM-5 5.14" if wanted else self.ends.clause)
 
     def probe(self, name: str) -> str:
         """Issue TEST UNIT READY on a session; return its outcome, or "nothing"."""

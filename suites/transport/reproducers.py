@@ -60,7 +60,7 @@ TEST_UNIT_READY = bytes(6)
 
 EMPTY_EXTENDED_CDB = bytes((0, 0, 1)) + bytes(9)
 """An AHS of type Extended CDB with AHSLength 0. The minimum is 1, for the reserved byte
-(RFC 7143 11.2.2.1, 11.2.2.3)."""
+(RFC 7143 11.2.2.2, 11.2.2.3)."""
 
 LONG = ahs(0x3F, bytes(1017))
 """An AHS of an undefined type, with the maximum length that a header can announce."""

@@ -65,7 +65,7 @@ def iscsi(config: Configfs, name: str, backstore: str, undo: ExitStack) -> Expor
 
 
 def world_wide_name(name: str) -> str:
-    """Return an NAA locally assigned name (SPC-4 7.8.6.6.4), the same for the same ``name``."""
+    """Return an NAA locally assigned name (SPC-4 7.8.6.6.3), the same for the same ``name``."""
     digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
     return f"naa.3{digest[1:]}"
 

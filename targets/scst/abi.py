@@ -39,7 +39,7 @@ NAME_MAX = SCST_MAX_NAME - 2
 
 
 class DeviceType(IntEnum):
-    """TYPE_* of scsi/scsi.h and scst_const.h: peripheral device types (SPC-4 table 141).
+    """TYPE_* of scsi/scsi.h and scst_const.h: peripheral device types (SPC-4 6.6.2).
 
     For any other type SCST has no parser: it leaves the CDB to the backend.
     """
@@ -86,21 +86,21 @@ class PartialTransfersType(IntEnum):
 
 
 class Tst(IntEnum):
-    """SCST_TST_*: task sets (SPC-4 table 363)."""
+    """SCST_TST_*: task sets (SPC-4 table 458)."""
 
     SINGLE_TASK_SET = 0
     SEP_TASK_SETS = 1
 
 
 class QueueAlg(IntEnum):
-    """SCST_QUEUE_ALG_*: QUEUE ALGORITHM MODIFIER (SPC-4 table 364)."""
+    """SCST_QUEUE_ALG_*: QUEUE ALGORITHM MODIFIER (SPC-4 table 459)."""
 
     RESTRICTED_REORDER = 0
     UNRESTRICTED_REORDER = 1
 
 
 class Qerr(IntEnum):
-    """SCST_QERR_*: effect of other commands' errors on a command (SPC-4 table 365)."""
+    """SCST_QERR_*: effect of other commands' errors on a command (SPC-4 table 460)."""
 
     ALL_RESUME = 0
     ABORT_ALL = 1

@@ -12,7 +12,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Opcode(IntEnum):
-    """Operation codes: SPC-4 table 142 and SBC-3 table 13, by their names there."""
+    """Operation codes: SPC-4 clause 6 and SBC-4 clause 5, by their names there."""
 
     TEST_UNIT_READY = 0x00
     REQUEST_SENSE = 0x03
@@ -59,14 +59,14 @@ class Opcode(IntEnum):
 
 
 READ_CAPACITY_16, GET_LBA_STATUS = 0x10, 0x12
-"""Service actions of SERVICE ACTION IN(16): SBC-3 5.16, 5.5."""
+"""Service actions of SERVICE ACTION IN(16): SBC-4 5.21, 5.6."""
 
 REPORT_OPCODES, REPORT_TASK_MANAGEMENT = 0x0C, 0x0D
 """Service actions of MAINTENANCE IN: REPORT SUPPORTED OPERATION CODES (SPC-4 6.35), REPORT
 SUPPORTED TASK MANAGEMENT FUNCTIONS (6.36)."""
 
 OVERWRITE, BLOCK_ERASE, EXIT_FAILURE_MODE = 0x01, 0x02, 0x1F
-"""Service actions of SANITIZE: SBC-3 table 66."""
+"""Service actions of SANITIZE: SBC-4 table 110."""
 
 
 class Access(NamedTuple):
@@ -88,10 +88,10 @@ _SIX = struct.Struct(">IB")
 
 def _extent_6(cdb: Buffer) -> tuple[int, int, int]:
     word, blocks = _SIX.unpack_from(cdb)
-    return 0, word & 0x1FFFFF, blocks or 256  # SBC-3 5.10: 0 means 256 blocks
+    return 0, word & 0x1FFFFF, blocks or 256  # SBC-3, READ (6): 0 means 256 blocks
 
 
-# Byte 1, LBA and number of blocks of a CDB of 10, 12 and 16 bytes (SPC-4 4.2.5).
+# Byte 1, LBA and number of blocks of a CDB of 10, 12 and 16 bytes (SBC-4 5.16 to 5.18).
 _extent_10: Callable[[Buffer], tuple[int, int, int]] = struct.Struct(">xBIxH").unpack_from
 _extent_12: Callable[[Buffer], tuple[int, int, int]] = struct.Struct(">xBII").unpack_from
 _extent_16: Callable[[Buffer], tuple[int, int, int]] = struct.Struct(">xBQI").unpack_from
@@ -158,7 +158,8 @@ _DIRECTIONS = {opcode: way for opcode, (_, way) in TRANSFERS.items()} | {
 _VERIFIES = frozenset({int(Opcode.VERIFY_10), int(Opcode.VERIFY_12), int(Opcode.VERIFY_16)})
 
 PROTECT = 0xE0
-"""RDPROTECT, WRPROTECT or VRPROTECT in byte 1: invalid without protection (SBC-3 table 56)."""
+"""RDPROTECT, WRPROTECT or VRPROTECT in byte 1: invalid without protection information
+(SBC-4 table 79, table 125, table 133)."""
 
 
 def direction(cdb: Buffer) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""INQUIRY: standard data and vital product data (SPC-4 6.6 and 7.8, SBC-3 6.5)."""
+"""INQUIRY: standard data and vital product data (SPC-4 6.6 and 7.8, SBC-4 6.6)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _standard(vendor: str, product: str) -> bytes:
         _text(vendor, 8), _text(product, 16), _text(REVISION, 4),
         0x00A0,  # SAM-5
         0x0460,  # SPC-4
-        0x04C0)  # SBC-3 (version descriptors: SPC-4 table 146)
+        0x04C0)  # SBC-3 (version descriptors: SPC-4 table 179)
 
 
 def _identification(vendor: str, product: str, serial: str) -> bytes:
@@ -83,7 +83,7 @@ def _identification(vendor: str, product: str, serial: str) -> bytes:
 
 
 def _block_limits(block_size: int) -> bytes:
-    """Return the Block Limits page's body (SBC-3 6.5.3)."""
+    """Return the Block Limits page's body (SBC-4 6.6.4)."""
     return struct.pack(
         ">BBHIIIIIIIQ20x",
         1,  # WSNZ

@@ -3,7 +3,7 @@
 
 So the file system keeps account of the deallocated blocks, page by page, for every process that
 serves the same medium; WRITEs need no accounting. In /dev/shm a READ of a hole allocates it
-(shmem_fault(), mm/shmem.c): such a block becomes mapped by itself, as SBC-3 4.7.3 allows.
+(shmem_fault(), mm/shmem.c): such a block becomes mapped by itself, as SBC-4 4.7.3.5 allows.
 """
 
 from __future__ import annotations

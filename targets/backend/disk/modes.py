@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mode parameters: MODE SENSE and MODE SELECT (SPC-4 6.13 to 6.16 and 7.5, SBC-3 6.4)."""
+"""Mode parameters: MODE SENSE and MODE SELECT (SPC-4 6.11 to 6.14 and 7.5, SBC-4 6.5)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from targets.backend.disk.sense import (
 )
 
 DPOFUA = 0x10
-"""Device-specific parameter (SBC-3 table 172): DPO and FUA are supported, not write protected."""
+"""Device-specific parameter (SBC-4 table 230): DPO and FUA are supported, not write protected."""
 
 PAGES = {
-    0x08: bytes([0x08, 0x12]) + bytes(18),  # SBC-3 6.4.5: WCE=0, no volatile cache
+    0x08: bytes([0x08, 0x12]) + bytes(18),  # SBC-4 6.5.6: WCE=0, no volatile cache
     # SPC-4 7.5.8: D_SENSE=0, QUEUE ALGORITHM MODIFIER=1 (other commands overtake held ones), QERR=0
     0x0A: bytes([0x0A, 0x0A, 0x00, 0x10]) + bytes(8),
 }
@@ -27,7 +27,7 @@ PAGES = {
 
 ALL_PAGES, ALL_SUBPAGES = 0x3F, 0xFF
 CHANGEABLE, SAVED = 1, 3
-"""PC field: SPC-4 table 163."""
+"""PC field: SPC-4 table 197."""
 
 
 class Modes:
@@ -40,7 +40,7 @@ class Modes:
     def _block_descriptor(self, cdb: Buffer, *, long: bool) -> bytes:
         if cdb[1] & 8:  # DBD
             return b""
-        if long:  # SPC-4 5.6.2: layout of SBC-3 6.4.2.3
+        if long:  # long LBA mode parameter block descriptor: SBC-4 6.5.2
             return struct.pack(">Q4xI", self._blocks, self._block_size)
         return struct.pack(">II", min(self._blocks, 0xFFFFFFFF), self._block_size)
 

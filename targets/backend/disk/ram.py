@@ -52,7 +52,7 @@ MAX_STATUSES = 128
 """LBA status descriptors in one answer, at most."""
 
 MAPPED, DEALLOCATED = 0, 1
-"""PROVISIONING STATUS: SBC-3 table 30."""
+"""PROVISIONING STATUS: SBC-4 table 53."""
 
 
 class RamDisk:
@@ -175,7 +175,7 @@ class RamDisk:
     def _check_only(self, cdb: Buffer, _: Buffer) -> bytes:
         """Carry SYNCHRONIZE CACHE and PRE-FETCH out: there is no cache; 0 blocks go to the end.
 
-        Without room for the blocks in a cache PRE-FETCH ends with GOOD (SBC-3 5.8).
+        Without room for the blocks in a cache PRE-FETCH ends with GOOD (SBC-4 5.13).
         """
         lba, blocks = EXTENTS[cdb[0]](cdb)[1:]
         self._check_range(lba, blocks)
@@ -202,7 +202,7 @@ class RamDisk:
                 raise miscompare(_first_difference(mine, sent))
 
     def _compare_and_write(self, cdb: Buffer, data_out: Buffer) -> bytes:
-        """Carry COMPARE AND WRITE out (SBC-3 5.3).
+        """Carry COMPARE AND WRITE out (SBC-4 5.3).
 
         It needs no lock: a backend that gets this command serves the disk with one thread. SCST's
         core, whose backends may have several, carries it out itself (scst_cmp_wr_local,
@@ -217,7 +217,7 @@ class RamDisk:
         return b""
 
     def _orwrite(self, cdb: Buffer, data_out: Buffer) -> bytes:
-        """Write the bitwise OR of the data sent and the blocks (SBC-3 5.7)."""
+        """Write the bitwise OR of the data sent and the blocks (SBC-4 5.10)."""
         _, lba, blocks = self._media(cdb, self._max_blocks)
         view = self._view(lba, blocks)
         sent = _exactly(data_out, len(view))
@@ -234,11 +234,11 @@ class RamDisk:
         flags, lba, blocks = self._media(cdb, MAX_FILL)
         if flags & 0x10:  # ANCHOR, not supported by the provisioning page
             raise bad_cdb(1)
-        if not blocks:  # WSNZ: SBC-3 6.5.3
+        if not blocks:  # WSNZ: SBC-4 6.6.4
             raise bad_cdb(blocks_at(cdb[0]))
         no_data = cdb[0] == Opcode.WRITE_SAME_16 and flags & 1  # NDOB
         block = bytes(self.block_size if no_data else _exactly(data_out, self.block_size))
-        # With UNMAP, blocks that are not all zero are written, not unmapped (SBC-3 4.7.3.4.4).
+        # With UNMAP, blocks that are not all zero are written, not unmapped (SBC-4 4.7.3.4.4).
         if flags & 8 and not any(block):
             self._deallocate(lba, blocks)
         else:
@@ -253,7 +253,7 @@ class RamDisk:
         return b""
 
     def _unmap_descriptors(self, cdb: Buffer, data_out: Buffer) -> Iterator[tuple[int, int]]:
-        """Yield (LBA, blocks) of a parameter list (SBC-3 5.28.2)."""
+        """Yield (LBA, blocks) of a parameter list (SBC-4 5.35)."""
         listed, = struct.unpack_from(">H", cdb, 7)
         if not listed:
             return
@@ -274,7 +274,7 @@ class RamDisk:
             yield lba, blocks
 
     def _get_lba_status(self, cdb: Buffer, allocation: int) -> bytes:
-        """Return as many descriptors as there is room for, one at least (SBC-3 5.5)."""
+        """Return as many descriptors as there is room for, one at least (SBC-4 5.6)."""
         lba, = struct.unpack_from(">Q", cdb, 2)
         self._check_range(lba, 1)
         room = min(max(1, (allocation - 8) // 16), MAX_STATUSES)
@@ -309,7 +309,7 @@ class RamDisk:
         raise bad_cdb(1)
 
     def _read_capacity_16(self) -> bytes:
-        """Return READ CAPACITY(16) data (SBC-3 5.16.2): a physical block is a page.
+        """Return READ CAPACITY(16) data (SBC-4 5.21.2): a physical block is a page.
 
         Byte 14 has LBPME and LBPRZ.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SANITIZE (SBC-3 5.30): overwrites or erases the whole medium, at once."""
+"""SANITIZE (SBC-4 5.30): overwrites or erases the whole medium, at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from targets.backend.disk.medium import Medium
 from targets.backend.disk.sense import bad_cdb, bad_length, bad_parameter
 
 HEADER = struct.Struct(">BxH")
-"""INVERT, TEST and OVERWRITE COUNT; initialization pattern length (SBC-3 table 68)."""
+"""INVERT, TEST and OVERWRITE COUNT; initialization pattern length (SBC-4 5.30.2.2)."""
 
 
 def sanitize(medium: Medium, block_size: int, cdb: Buffer, data_out: Buffer) -> bytes:

@@ -7,10 +7,10 @@ import struct
 from typing import NamedTuple
 
 GOOD, CHECK_CONDITION, BUSY, TASK_SET_FULL = 0x00, 0x02, 0x08, 0x28
-"""Status codes: SAM-5 table 32."""
+"""Status codes: SAM-5 5.3.1."""
 
 NO_SENSE, NOT_READY, ILLEGAL_REQUEST, MISCOMPARE = 0x0, 0x2, 0x5, 0xE
-"""Sense keys: SPC-4 table 48."""
+"""Sense keys: SPC-4 table 53."""
 
 LOGICAL_UNIT_COMMUNICATION_FAILURE = 0x0800
 PARAMETER_LIST_LENGTH_ERROR = 0x1A00
@@ -20,7 +20,7 @@ LBA_OUT_OF_RANGE = 0x2100
 INVALID_FIELD_IN_CDB = 0x2400
 INVALID_FIELD_IN_PARAMETER_LIST = 0x2600
 SAVING_PARAMETERS_NOT_SUPPORTED = 0x3900
-"""Additional sense codes, qualifier in the low byte: SPC-4 table 49."""
+"""Additional sense codes, qualifier in the low byte: SPC-4 table 54."""
 
 
 class Answer(NamedTuple):
@@ -53,7 +53,7 @@ def fixed_sense(
     """
     valid = information is not None and information < 1 << 32
     specific = b"\0\0\0"
-    if field is not None:  # SPC-4 4.5.2.4.2: SKSV, C/D, field pointer
+    if field is not None:  # sense key specific data: SKSV, C/D, field pointer
         specific = struct.pack(">BH", 0x80 | field[0] << 6, field[1])
     return struct.pack(
         ">BxBIB4xHx3s", 0x70 | valid << 7, key, (information or 0) if valid else 0, 10, code,

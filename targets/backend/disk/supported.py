@@ -84,7 +84,7 @@ TASK_MANAGEMENT = 0x80 | 0x40 | 0x10 | 0x08
 """ATS, ATSS, CTSS, LURS: ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET."""
 
 NOT_SUPPORTED, STANDARD = 1, 3
-"""SUPPORT field: SPC-4 table 301."""
+"""SUPPORT field: SPC-4 table 296."""
 
 
 def service_action(usage: bytes) -> int | None:

@@ -86,7 +86,7 @@ same_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyExec, (
 remap_reply = abi.packing(REPLY_HEAD, (BODY, abi.ReplyRemap, (
     "remap_descriptors", "remap_descriptors_len", "status", "sense_len", "psense_buffer")))
 ext_cdb = abi.packing((0, abi.GetExtCdb, ("cmd_h", "ext_cdb_buffer")))
-EXTENDED_COPY = 0x83  # SCST sends only the remapping of it (SPC-4 6.4)
+EXTENDED_COPY = 0x83  # SCST sends only the remapping of it (SPC-4 6.4, 6.5)
 
 blocks_at = struct.Struct("=QQ")  # struct scst_user_data_descriptor
 

@@ -33,7 +33,7 @@ MEMBERS: dict[int, str] = {
 
 
 class Status(IntEnum):
-    """Status codes: SAM-5 table 32."""
+    """Status codes: SAM-5 5.3.1."""
 
     GOOD = 0x00
     CHECK_CONDITION = 0x02

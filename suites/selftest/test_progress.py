@@ -9,6 +9,7 @@ import select
 import struct
 from collections.abc import Callable
 from fcntl import ioctl
+from itertools import pairwise
 from pathlib import Path
 from termios import TIOCSWINSZ
 
@@ -61,8 +62,8 @@ def test_a_log_has_a_plain_line_for_each(clock: Clock) -> None:
     run(watched, clock, "d", 1.0, None)
     assert output == [
         "1 of 4: PASS a in 7.0 s; 1 PASS; about 21 s left",
-        "2 of 4: FAIL b in 8.0 s; 1 PASS, 1 FAIL; about 15 s left",
-        "3 of 4: KNOWN c in 9.0 s; 1 PASS, 1 KNOWN, 1 FAIL; about 8 s left",
+        "2 of 4: FAIL b in 8.0 s; 1 PASS, 1 FAIL; about 16 s left",
+        "3 of 4: KNOWN c in 9.0 s; 1 PASS, 1 KNOWN, 1 FAIL; about 7 s left",
         "4 of 4: no verdict d in 1.0 s; 1 PASS, 1 KNOWN, 1 FAIL",
     ]
     assert "\x1b" not in "".join(output)
@@ -73,12 +74,25 @@ def test_time_left_is_that_of_past_runs(clock: Clock) -> None:
     watched.expect(["a", "b", None, "c"], {"a": 10.0, "b": 60.0, "c": 30.0})
     assert watched.left() == 10 + 60 + 30 + 30  # the median for the unknown scenario
     run(watched, clock, "a", 12.0, judged())
-    assert watched.left() == 60 + 12 + 30  # now this run's median
+    assert watched.left() == 60 + 12 + 30  # now this run's mean
     watched.begins("b")
     clock.now += 20.0
     assert watched.left() == 40 + 12 + 30
     clock.now += 300.0
-    assert watched.left() == 12 + 30
+    assert watched.left() == 0
+
+
+def test_the_time_left_does_not_jump(clock: Clock) -> None:
+    """As observed: a boot, then short scenarios, and a long one in between."""
+    watched = Progress(lambda words: None, clock=clock)
+    watched.expect([str(number) for number in range(60)], {})
+    shown = []
+    for number in range(60):
+        run(watched, clock, str(number), {0: 40.0, 5: 70.0}.get(number, 9.0), judged())
+        shown.append(watched.left() or 0.0)
+    assert all(after < before for before, after in pairwise(shown[1:5]))
+    assert shown[5] < 1.3 * shown[4]
+    assert all(after < 1.3 * before + 9 for before, after in pairwise(shown[5:]))
 
 
 def test_nothing_is_guessed() -> None:

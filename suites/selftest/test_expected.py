@@ -9,9 +9,11 @@ import pytest
 
 from inject import nexus, task_management
 from inject.catalogue import FAULTS
+from inject.combined import Combined
 from inject.fault import Expected
 from inject.outcomes import ABORTED_LATE, GOOD, LOST_WAY, NOT_SUPPORTED
 from inject.point import ANSWERED, State
+from inject.target_operation import TargetOperation
 from targets.catalogue import TARGETS, traits_of
 
 ENDS_OR_LOST = (GOOD, *LOST_WAY)
@@ -109,3 +111,27 @@ def test_every_expectation_has_a_clause() -> None:
             assert found.clause and "RFC 7143 11.6.1" in found.function_clause
             ends = nexus.ends(traits_of(target), function, {}, FAULTS["backend-kill"], state)
             assert ends.clause
+
+
+@pytest.mark.parametrize(("fault", "state", "waits"), [
+    ("lun-remove", State.EXEC, True), ("lun-delete", State.PARSE, True),
+    ("lun-delete", State.ON_FREE_CMD, False), ("lun-delete", State.ATTACH_SESS, False),
+    ("suspend", State.ALLOC_MEM, True), ("backend-flush-cache", State.EXEC, True),
+    ("target-delete", State.EXEC, True), ("device-block", State.PARSE, False),
+    ("backend-close", State.EXEC, False), ("release", State.EXEC, False)])
+def test_operations_that_must_wait_for_held_commands(
+    fault: str, state: State, waits: bool,
+) -> None:
+    assert bool(FAULTS[fault].expected(state, traits_of("scst")).waits) is waits
+
+
+def test_a_teardown_beside_a_disturbance_need_not_wait() -> None:
+    disturbance, teardown = FAULTS["memory-pressure"], FAULTS["lun-delete"]
+    assert isinstance(disturbance, TargetOperation)
+    beside = Combined(disturbance, teardown)
+    assert not beside.expected(State.EXEC, traits_of("scst")).waits
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_removal_of_the_lun_waits_on_every_target(target: str) -> None:
+    assert FAULTS["lun-remove"].expected(State.EXEC, traits_of(target)).waits

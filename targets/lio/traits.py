@@ -15,6 +15,7 @@ from inject.traits import (
     TargetTraits,
     TeardownCoverage,
     Transport,
+    Waiting,
     WireTraits,
 )
 from results.target_facts import TargetFacts
@@ -30,7 +31,9 @@ TRAITS = TargetTraits(
     transports=(Transport.ISCSI, Transport.LOOPBACK),
     operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.FAILURES}),
     in_kernel=True,
-    waits={},
+    waits={"lun-remove": Waiting(
+        frozenset({State.EXEC}),
+        "transport_clear_lun_ref, target_core_transport.c: it waits for the LUN's commands")},
     backend_sees_cdbs=True,
     backend_carries_out_copies=False,  # LIO carries EXTENDED COPY out itself
     command_timeout_option="cmd_time_out",

@@ -14,6 +14,7 @@ from inject.traits import (
     TargetTraits,
     TeardownCoverage,
     Transport,
+    Waiting,
     WireTraits,
 )
 from results.target_facts import TargetFacts
@@ -27,6 +28,22 @@ CLEANER = "scst_usr_cleanupd"
 CRC_ERROR = "scsi response status 0x02 0b/47/05"
 """PROTOCOL SERVICE CRC ERROR (RFC 7143 11.4.7.2)."""
 
+UNANSWERED = frozenset({State.PARSE, State.ALLOC_MEM, State.EXEC})
+"""States of commands that no part of SCST has answered."""
+
+REMOVAL = Waiting(UNANSWERED, "scst_wait_for_tgt_devs, scst_lib.c: a LUN's removal waits for the "
+                              "LUN's commands")
+SUSPENSION = Waiting(UNANSWERED, "README of SCST, suspend: it waits for all commands")
+END_OF_SESSION = Waiting(UNANSWERED, "scst_unregister_session, scst_targ.c: a session ends after "
+                                     "its commands")
+
+WAITS = {
+    **dict.fromkeys(("lun-remove", "lun-delete", "lun-clear", "lun-replace"), REMOVAL),
+    **dict.fromkeys(("suspend", "backend-flush-cache", "backend-set-options"), SUSPENSION),
+    **dict.fromkeys(("session-delete", "target-delete"), END_OF_SESSION),
+}
+"""Observed in every such cell of the teardown matrix. A block of a device does not wait."""
+
 TRAITS = TargetTraits(
     backend="scst_user",
     storage_handler="vdisk_blockio",
@@ -36,7 +53,7 @@ TRAITS = TargetTraits(
     transports=(Transport.ISCSI, Transport.LOOPBACK),
     operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.FAILURES}),
     in_kernel=True,
-    waits={},
+    waits=WAITS,
     backend_sees_cdbs=True,
     backend_carries_out_copies=True,  # ext_copy_remap_supported of scst_user
     command_timeout_option=None,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from inject.point import State
 from inject.traits import (
     CommandTraits,
     DeviceChoice,
@@ -14,6 +15,7 @@ from inject.traits import (
     TargetTraits,
     TeardownCoverage,
     Transport,
+    Waiting,
     WireTraits,
 )
 from results.target_facts import TargetFacts
@@ -30,7 +32,9 @@ TRAITS = TargetTraits(
     transports=(Transport.ISCSI,),
     operations=frozenset({*operations.OPERATIONS, *system.OPERATIONS, *storage.FAILURES}),
     in_kernel=False,
-    waits={},
+    waits={"lun-remove": Waiting(
+        frozenset({State.EXEC}),
+        "tgt_device_destroy, usr/target.c: refused while the LUN has commands")},
     backend_sees_cdbs=False,  # READs and WRITEs of the network block device
     backend_carries_out_copies=False,
     command_timeout_option=None,

@@ -291,6 +291,8 @@ class ArmedData(TypedDict):
     count: Annotated[int, "number of commands that the point waits for"]
     opcodes: Annotated[list[int] | None, "their operation codes; null: any"]
     direction: Annotated[str | None, "their direction: write, read or none; null: any"]
+    breaks: NotRequired[Annotated[bool, "false for the control, under which no I/O may fail before "
+                                        "the teardown; absent in older histories"]]
     expect: NotRequired[Annotated[ExpectData, "what the fault may lead to"]]
 
 

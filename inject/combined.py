@@ -104,7 +104,7 @@ class Combined:
         The grace is the longer of the two.
         """
         found = self.teardown.expected(state, traits, direction) \
-            if self.disturbance.ends_in_teardown is None else ends_well(state)
+            if self.disturbance.ends_in_teardown is None else ends_well(state, errors=None)
         grace, teardown_grace = self.disturbance.grace_beside(self.teardown, state, traits)
         return replace(found, grace=max(found.grace, grace),
                        teardown_grace=max(found.teardown_grace, teardown_grace))

@@ -35,7 +35,7 @@ class LunRemove:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return GOOD: the removal waits for the commands, which the backend answers."""
-        return ends_well(state, WAITED_FOR)
+        return ends_well(state, WAITED_FOR, errors=None)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Begin the removal, see it wait, release the commands, wait until it ends.

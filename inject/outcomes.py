@@ -77,9 +77,12 @@ def grace_in(state: State, seconds: float = 0.0) -> float:
 
 def ends_well(
     state: State, clause: str = COMPLETED, *, grace: float = 0.0,
-    errors: tuple[str, ...] | None = None,
+    errors: tuple[str, ...] | None = (),
 ) -> Expected:
-    """Return the expectation that the command is answered and ends well."""
+    """Return the expectation that commands end with GOOD, and that I/O fails with ``errors`` only.
+
+    ``errors``: errno names; (): no I/O fails; None: with any, for a fault that ends the device.
+    """
     return ends_with(state, (GOOD,), clause, grace=grace, errors=errors)
 
 
@@ -87,7 +90,11 @@ def ends_with(
     state: State, outcomes: tuple[str, ...], clause: str, *, grace: float = 0.0,
     errors: tuple[str, ...] | None = None,
 ) -> Expected:
-    """Return the expectation of these outcomes, or of GOOD after the command's answer."""
+    """Return the expectation that commands end with one of ``outcomes``.
+
+    A command that was answered before the fault (``ANSWERED``) ends with GOOD. ``errors``: as for
+    ``ends_well``.
+    """
     if state in ANSWERED:
         outcomes, clause = (GOOD,), DELIVERED
     return Expected(outcomes, clause, grace=grace_in(state, grace), errors=errors)

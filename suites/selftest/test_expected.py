@@ -94,9 +94,21 @@ def test_with_what_io_may_fail() -> None:
                     "storage-medium-error", "storage-ignores-failfast"}
     assert not any("+" in name for name in none)
     assert {"lie-drop", "malformed-pdus", "netem-loss", "partition-silent-blip", "cpu-hog",
-            "scstd-stop", "daemon-kill", "storage-stall-long"} <= none
-    assert not none & {"release", "lun-delete", "backend-kill", "partition-silent-late",
-                       "memory-pressure", "scstd-kill", "storage-stall-longer", "failslab"}
+            "scstd-stop", "daemon-kill", "storage-stall-long", "release", "backend-stop",
+            "backend-set-options", "backend-flush-cache", "backend-capacity-changed",
+            "answer-exec-for-another"} <= none
+    assert not none & {"lun-delete", "lun-remove", "backend-kill", "partition-silent-late",
+                       "memory-pressure", "scstd-kill", "storage-stall-longer", "failslab",
+                       "backend-stop-long"}
+    assert expected("backend-stop", target="lio").errors is None  # TCMU's cmd_time_out is shorter
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_io_may_fail_when_its_device_ends(target: str) -> None:
+    """A fault that ends the device allows errors, unless it states which."""
+    for name, fault in FAULTS.items():
+        if fault.ends_device:
+            assert expected(name, target=target).errors is None, name
 
 
 def test_every_expectation_has_a_clause() -> None:

@@ -31,7 +31,7 @@ class BackendClose:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return the outcomes of commands that the kernel answers in the backend's place."""
-        return loses_backend(state)
+        return loses_backend(state, traits)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Close the device."""
@@ -60,7 +60,7 @@ class BackendUnregister:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return the outcomes of commands that the kernel answers in the backend's place."""
-        return loses_backend(state)
+        return loses_backend(state, traits)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Unregister and close the device."""

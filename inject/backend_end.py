@@ -33,7 +33,7 @@ class BackendSignal:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return the outcomes of commands that the kernel answers in the backend's place."""
-        return loses_backend(state)
+        return loses_backend(state, traits)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Send the signal."""
@@ -66,7 +66,7 @@ class BackendExit:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return the outcomes of commands that the kernel answers in the backend's place."""
-        return loses_backend(state)
+        return loses_backend(state, traits)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Make the backend exit, and wait for its end."""

@@ -35,7 +35,7 @@ class BackendFork:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return the outcomes of commands that the kernel answers in the backend's place."""
-        return loses_backend(state)
+        return loses_backend(state, traits)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Fork and close; check that the device stays; kill the child.

@@ -73,7 +73,7 @@ class BackendStopKill:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return the outcomes of commands that the kernel answers in the backend's place."""
-        return loses_backend(state)
+        return loses_backend(state, traits)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Stop the process; kill it ``seconds`` later."""

@@ -139,7 +139,7 @@ def ends(traits: TargetTraits, action: str, options: Options, fault: Fault, stat
     if not fault.breaks:
         return found
     struck = fault.expected(state, traits)
-    own = (*traits.backend_gone, *((WRITE_PROTECTED,) if traits.luns.virtual_lun_0 else ()))
+    own = (WRITE_PROTECTED,) if traits.luns.virtual_lun_0 else ()
     # A command of the next session may come when the backend has gone, and find no logical unit.
     more = (*struck.outcomes, *fault.expected(State.QUEUED, traits).outcomes, *own, LOST, ABORTED,
             UNANSWERED)

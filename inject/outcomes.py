@@ -6,10 +6,11 @@ results (``Fault.expected``); this module holds the parts that several share. Th
 depends on its state, and on the components that the fault leaves able to answer it
 (inject.fault.Held):
 
-- Its backend answers it: it ends well.
-- Its backend has fetched it and can no longer answer: the kernel ends it with LOGICAL UNIT NOT
-  SUPPORTED (dev_user_unjam_cmd, scst_user.c). Not fetched: with BUSY or TASK SET FULL; then the
-  initiator's midlayer retries it and finds no such logical unit.
+- Its backend answers it: it ends with GOOD.
+- Its backend has fetched it and can no longer answer: the target ends it with LOGICAL UNIT NOT
+  SUPPORTED, or as TargetTraits.backend_gone states. If the backend has not fetched it, it may also
+  end with BUSY or TASK SET FULL; the initiator's midlayer then retries it, and the retry finds no
+  such logical unit.
 - It has been answered already (BACKGROUND, ON_FREE_CMD): that answer stands.
 - The initiator has lost its path: it ends the command itself.
 """
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 
 from inject.fault import Expected
 from inject.point import ANSWERED, TASK_MANAGEMENT, State
+from inject.traits import TargetTraits
 
 GOOD = "GOOD"
 NOT_SUPPORTED = "CHECK CONDITION 05/25/00"
@@ -47,12 +49,12 @@ UNANSWERED: Mapping[State, tuple[str, ...]] = {
     State.EXEC: (NOT_SUPPORTED,),
     State.EXT_COPY_REMAP: (NOT_SUPPORTED,),
 }
-"""Outcomes of a command whose backend has gone, by the command's state."""
+"""Outcomes of a command whose backend has gone, by the command's state, at every target; at one
+target also those of TargetTraits.backend_gone."""
 
 COMPLETED = "SAM-6 5.3.1: a command that is not terminated is completed, with its own status"
 DELIVERED = "SAM-6 5.3.1: a command has one status, and this one's has been delivered"
-DEVICE_GONE = ("SPC-6 5.3: LOGICAL UNIT NOT SUPPORTED once the device server has gone; "
-               "dev_user_unjam_cmd, scst_user.c")
+DEVICE_GONE = "SPC-6 5.3: LOGICAL UNIT NOT SUPPORTED once the device server has gone"
 NOT_FETCHED = ("SAM-6 5.3.1: BUSY or TASK SET FULL of a command that is not in the task set; "
                "SPC-6 5.3: LOGICAL UNIT NOT SUPPORTED when it is tried again")
 NEXUS_LOST = "SAM-6 6.3.4: I_T nexus loss; the initiator ends the command with a host status"
@@ -100,7 +102,11 @@ def ends_with(
     return Expected(outcomes, clause, grace=grace_in(state, grace), errors=errors)
 
 
-def loses_backend(state: State) -> Expected:
-    """Return the expectation when the kernel answers commands of an ended backend."""
+def loses_backend(state: State, traits: TargetTraits) -> Expected:
+    """Return the expectation when the target answers commands in place of a backend that has gone.
+
+    I/O may fail with any errno.
+    """
+    usual, gone = UNANSWERED.get(state, ()), traits.backend_gone
     clause = NOT_FETCHED if state is State.QUEUED else DEVICE_GONE
-    return ends_with(state, UNANSWERED.get(state, ()), clause)
+    return ends_with(state, (*usual, *gone.outcomes) if usual else (), f"{clause}; {gone.clause}")

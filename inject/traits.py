@@ -57,6 +57,18 @@ class DeviceChoice:
 
 
 @dataclass(frozen=True)
+class BackendGone:
+    """The ends of commands whose backend has gone, by the target's own source.
+
+    ``outcomes``: outcomes in addition to those that every target may return
+    (inject.outcomes.loses_backend). ``clause``: the function that ends the commands.
+    """
+
+    outcomes: tuple[str, ...]
+    clause: str
+
+
+@dataclass(frozen=True)
 class FunctionTraits:
     """Task management functions (SAM-6 clause 7), by their names in RFC 7143 11.5.1.
 
@@ -184,10 +196,9 @@ class TargetTraits:
     operation code; False: direction and length only. ``backend_carries_out_copies``: whether
     segments of EXTENDED COPY can be passed to the backend. ``command_timeout_option``: device
     option that sets the number of seconds after which the kernel gives up a command that the
-    backend does not answer (0: never); None: it never does. ``backend_gone``: outcomes of a command
-    whose backend has gone, in addition to those of inject.outcomes. ``disk_error_sense``: sense
-    key/ASC/ASCQ of a command whose I/O the disk below ended with an error, by direction ("read",
-    "write").
+    backend does not answer (0: never); None: it never does. ``backend_gone``: the ends of
+    commands whose backend has gone. ``disk_error_sense``: sense key/ASC/ASCQ of a command whose I/O
+    the disk below ended with an error, by direction ("read", "write").
 
     Timers, in seconds
 
@@ -209,7 +220,7 @@ class TargetTraits:
     backend_sees_cdbs: bool
     backend_carries_out_copies: bool
     command_timeout_option: str | None
-    backend_gone: tuple[str, ...]
+    backend_gone: BackendGone
     disk_error_sense: Mapping[str, str]
     silent_session_ends: float | None
     teardown_waits_for_data: bool

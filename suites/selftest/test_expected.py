@@ -63,6 +63,22 @@ def test_how_commands_in_exec_may_end() -> None:
         assert expected(name).outcomes == table.get(name, (GOOD,)), name
 
 
+@pytest.mark.parametrize(("target", "ends", "function"), [
+    ("scst", (NOT_SUPPORTED,), "scst_user.c"),
+    ("lio", (NOT_SUPPORTED, "CHECK CONDITION 02/08/00"), "target_core_user.c"),
+    ("tgt", (NOT_SUPPORTED, "CHECK CONDITION 03/11/00"), "bs_rdwr.c"),
+])
+def test_a_command_without_its_backend_ends_as_the_target_states(
+    target: str, ends: tuple[str, ...], function: str,
+) -> None:
+    for name in IN_EXEC[LOST].split():
+        found = expected(name, target=target)
+        assert found.outcomes == ends
+        assert found.clause.endswith(function)
+        assert set(ends) <= set(expected(name, State.QUEUED, target).outcomes)
+        assert expected(name, State.ON_CACHED_MEM_FREE, target).outcomes == ()
+
+
 @pytest.mark.parametrize("state", ANSWERED)
 def test_a_status_that_is_delivered_stands(state: State) -> None:
     for name in FAULTS:

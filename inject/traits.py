@@ -202,7 +202,8 @@ class TargetTraits:
 
     Timers, in seconds
 
-    ``silent_session_ends``: time without a PDU after which the target ends a session; None: never.
+    ``silent_session_ends``: time without a PDU after which the target ends a session, as deployed
+    here; longer than every partition of inject.partition but OUTLASTING; None: never.
     ``teardown_waits_for_data``: whether a teardown waits for a WRITE whose data have not all come,
     for as long as its session exists.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,14 +18,20 @@ from fixtures.network import Disciplines, Network
 from fixtures.scenario import Selection
 from inject.combined import Combined
 from inject.contract import How
-from inject.partition import PARTITIONS, TRIES, Partition
+from inject.partition import OUTLASTING, PARTITIONS, TRIES, Partition
 from inject.point import NOTHING_HELD
 from results.checkers.kernel_health import INITIATOR, reports
 from results.errors import MachineLostError
 from results.history import Recorder
 from results.ladder import Ladder
 from results.verdict import Verdict
-from suites.partition.test_partition import WRONG, around_teardowns, timeouts, under_load
+from suites.partition.test_partition import (
+    WRONG,
+    alone,
+    around_teardowns,
+    timeouts,
+    under_load,
+)
 from suites.selftest.fakes import FakeMachine
 from suites.selftest.stories import SCENARIO, Story, io
 from targets.catalogue import TARGETS, traits_of
@@ -44,6 +50,21 @@ def test_a_partition_reckons_with_the_initiators_timers(partition: Partition) ->
     notices = timers.noop_interval + timers.noop_timeout
     assert partition.timers == (notices, notices + timers.replacement)
     assert partition.errors is None or TRIES * timers.command > partition.grace
+
+
+@pytest.mark.parametrize(("timer", "seconds", "reports"), [
+    (None, 70.0, 124.0), (60.0, 70.0, 124.0), (90.0, 100.0, 154.0)])
+def test_the_longest_partition_outlasts_the_targets_timer(
+    timer: float | None, seconds: float, reports: float,
+) -> None:
+    traits = replace(traits_of("scst"), silent_session_ends=timer)
+    found = OUTLASTING.at(traits)
+    assert (found.seconds, found.timers, found.reported_after) == (seconds, (4.0, reports), None)
+    timers = timeouts(found)
+    assert timers is not None and TRIES * timers.command > found.grace
+    assert PARTITIONS["partition-silent-late"].at(traits) is PARTITIONS["partition-silent-late"]
+    (plan,) = (plan for plan in alone(Selection(traits)) if plan.fault.name == OUTLASTING.name)
+    assert plan.fault == found
 
 
 @pytest.mark.parametrize(("when", "keeps_session", "reported", "errors"), [

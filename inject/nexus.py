@@ -61,7 +61,7 @@ class Ends:
 SPARED = Ends((ABORTED,), (GOOD,), (GOOD,), "SAM-6 7.2, 7.3: of one I_T nexus only")
 GONE = Ends((UNANSWERED,), (GOOD,), (GOOD,), "RFC 7143 11.14.5: its own tasks end with a session")
 LEFT = Ends((GOOD, UNANSWERED), (GOOD,), (GOOD,),
-            "RFC 7143 11.14: what ends before the Logout Response may be answered")
+            "RFC 7143 11.14: a command that ends before the Logout Response may be answered")
 REPLACED = Ends((LOST,), (GOOD,), (GOOD,), "RFC 7143 6.3.5: the old session's tasks end with it")
 OF_NEXUS: Mapping[str, Ends] = {
     LOGOUT: LEFT, DROP: GONE, REINSTATE: REPLACED,
@@ -72,7 +72,8 @@ set (TST)."""
 
 SEVERED = Ends((ABORTED, LOST), (LOST,), (LOST,),
                "RFC 7143 11.5.1: TARGET COLD RESET ends all sessions with the target")
-REFUSES = Ends((GOOD,), (GOOD,), (GOOD,), "RFC 7143 11.6.1: what is not supported ends nothing")
+REFUSES = Ends((GOOD,), (GOOD,), (GOOD,),
+               "RFC 7143 11.6.1: a function that is not supported ends no command")
 
 
 def tas(traits: TargetTraits, options: Options) -> bool:

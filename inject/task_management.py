@@ -46,7 +46,7 @@ CLAUSES: Mapping[str, str] = {
 }
 """The clause that defines the commands which each function ends."""
 
-REFUSAL = "RFC 7143 11.6.1: a function that is not supported ends nothing"
+REFUSAL = "RFC 7143 11.6.1: a function that is not supported ends no command"
 BEHIND = "SAM-6 7.2: a command may be completed first"
 
 RETRIES = 5

@@ -253,7 +253,7 @@ def _open(
                        timeline.since_fault(oldest.issued) + command_bound(history))
     words = (
         f"{len(book.open)} were open when the scenario stopped, after {waited:.1f} s: "
-        f"too early to tell, first: {oldest.describe()}"
+        f"too early to judge, first: {oldest.describe()}"
     )
     return Finding(Verdict.UNKNOWN, words, _quote_ios(book.open))
 

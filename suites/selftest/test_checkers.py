@@ -368,7 +368,7 @@ def _busy_throughout(story: Story) -> None:
     ("deadline", _trace_overrun, "not whole"),
     ("teardown", _no_teardown, "no teardown was begun"),
     ("kernel_health", _no_console, "the console has no marker"),
-    ("kernel_health", _other_marker, "what was heard has NULL pointer dereference"),
+    ("kernel_health", _other_marker, "the console has NULL pointer dereference"),
     ("threads", _no_fault, "the fault never fired"),
     ("threads", _no_samples, "no sample of the threads"),
     ("threads", _no_blocked_samples, "no sample was taken after the teardown"),

@@ -317,9 +317,9 @@ def _session_is_lost_in_vain(case: Story) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (_nobody_reports, "nothing was reported to fail"),
+    (_nobody_reports, "no I/O was reported as failed"),
     (_late, "the first error was reported after 8.5 s, allowed are 8 s"),
-    (_one_is_forgotten, "1 I/Os of before the cut had not ended 8 s after it"),
+    (_one_is_forgotten, "1 I/Os issued before the cut had not ended 8 s after it"),
     (_session_is_lost_in_vain, "although the partition healed before"),
 ])
 def test_what_a_partition_must_not_come_to(change: Callable[[Story], None], words: str) -> None:
@@ -344,7 +344,7 @@ def _too_short(case: Story) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (_not_cut, "ended well while the network was cut"),
+    (_not_cut, "succeeded while the network was cut"),
     (_nothing_under_way, "no I/O was under way"),
     (_too_short, "has not dropped its connection"),
 ])

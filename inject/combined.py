@@ -77,8 +77,8 @@ class Combined:
     def __post_init__(self) -> None:
         if self.disturbance.ends_in_teardown is not None and (
                 self.order is Order.SECOND or not isinstance(self.teardown, TargetOperation)):
-            raise WrongUsageError(f"{self.name}: the teardown has to be an operation that comes "
-                                  "second")
+            raise WrongUsageError(f"{self.name}: needs a teardown that is a TargetOperation "
+                                  "and begins after the disturbance")
 
     @property
     def name(self) -> str:
@@ -105,7 +105,7 @@ class Combined:
         disturbance may end them.
         """
         found = self.teardown.expected(state, traits, direction) \
-            if self.disturbance.ends_in_teardown is None else ends_well(state)
+            if self.disturbance.ends_in_teardown is None else ends_well(state, errors=None)
         grace, teardown_grace = self.disturbance.grace_beside(self.teardown, state, traits)
         return replace(found, waits="", grace=max(found.grace, grace),
                        teardown_grace=max(found.teardown_grace, teardown_grace))

@@ -55,7 +55,7 @@ class LunRace:
         block.finish(deadline)
         context.deployment.backend.close(deadline)
         if not wait_until(lambda: not context.deployment.reachable(), deadline):
-            raise TargetFailedError(f"{self.name}: the device's end does not delete its LUN")
+            raise TargetFailedError(f"{self.name}: the end of the device does not delete its LUN")
         context.deployment.begin("lun-delete-second").finish(deadline)
         context.deployment.heal("device-block", deadline)
 

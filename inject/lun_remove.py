@@ -35,7 +35,8 @@ class LunRemove:
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
         """Return GOOD: the removal waits for the commands, which the backend answers."""
-        return replace(ends_well(state, WAITED_FOR), waits=traits.waits_in(self.name, state))
+        return replace(ends_well(state, WAITED_FOR, errors=None),
+                       waits=traits.waits_in(self.name, state))
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Begin the removal, see it wait, release the commands, wait until it ends.

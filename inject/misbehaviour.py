@@ -70,7 +70,7 @@ class Misbehaviour:
         backend.release(deadline)
         if not backend.wait_misbehaved(self.count, deadline):
             raise TargetFailedError(
-                f"no {self.count} commands came in {deadline:g} s that {self.name} could be told")
+                f"{self.name}: fewer than {self.count} commands of its kind in {deadline:g} s")
 
     def undo(self, context: FaultContext, deadline: float) -> None:
         """Behave correctly again. Dropped commands stay dropped until the device is removed."""

@@ -17,7 +17,7 @@ from inject.outcomes import GOOD
 from inject.point import State
 from inject.traits import TargetTraits
 
-CLAUSE = "RFC 9293 3.8, RFC 6298: TCP sends again what is lost, and delivers in order"
+CLAUSE = "RFC 9293 3.8, RFC 6298: TCP retransmits lost segments, and delivers in order"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ SPARED = Ends((ABORTED,), (GOOD,), (GOOD,),
               "RFC 7143 4.2.3.2, 11.5.1: tasks of one I_T nexus only")
 GONE = Ends((UNANSWERED,), (GOOD,), (GOOD,), "RFC 7143 11.14.5: its own tasks end with a session")
 LEFT = Ends((GOOD, UNANSWERED), (GOOD,), (GOOD,),
-            "RFC 7143 11.14: what ends before the Logout Response may be answered")
+            "RFC 7143 11.14: a command that ends before the Logout Response may be answered")
 REPLACED = Ends((LOST,), (GOOD,), (GOOD,), "RFC 7143 6.3.5: the old session's tasks end with it")
 OF_NEXUS: Mapping[str, Ends] = {
     LOGOUT: LEFT, DROP: GONE, REINSTATE: REPLACED,
@@ -73,7 +73,8 @@ set (TST)."""
 
 SEVERED = Ends((ABORTED, LOST), (LOST,), (LOST,),
                "RFC 7143 11.5.1: TARGET COLD RESET ends all sessions with the target")
-REFUSES = Ends((GOOD,), (GOOD,), (GOOD,), "RFC 7143 11.6.1: what is not supported ends nothing")
+REFUSES = Ends((GOOD,), (GOOD,), (GOOD,),
+               "RFC 7143 11.6.1: a function that is not supported ends no command")
 
 
 def tas(traits: TargetTraits, options: Options) -> bool:
@@ -140,7 +141,7 @@ def ends(traits: TargetTraits, action: str, options: Options, fault: Fault, stat
     if not fault.breaks:
         return found
     struck = fault.expected(state, traits)
-    own = (*traits.backend_gone, *((WRITE_PROTECTED,) if traits.luns.virtual_lun_0 else ()))
+    own = (WRITE_PROTECTED,) if traits.luns.virtual_lun_0 else ()
     # A command of the next session may come when the backend has gone, and find no logical unit.
     more = (*struck.outcomes, *fault.expected(State.QUEUED, traits).outcomes, *own, LOST, ABORTED,
             UNANSWERED)

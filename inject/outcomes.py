@@ -6,10 +6,11 @@ results (``Fault.expected``); this module holds the parts that several share. Th
 depends on its state, and on the components that the fault leaves able to answer it
 (inject.fault.Held):
 
-- Its backend answers it: it ends well.
-- Its backend has fetched it and can no longer answer: the kernel ends it with LOGICAL UNIT NOT
-  SUPPORTED (dev_user_unjam_cmd, scst_user.c). Not fetched: with BUSY or TASK SET FULL; then the
-  initiator's midlayer retries it and finds no such logical unit.
+- Its backend answers it: it ends with GOOD.
+- Its backend has fetched it and can no longer answer: the target ends it with LOGICAL UNIT NOT
+  SUPPORTED, or as TargetTraits.backend_gone states. If the backend has not fetched it, it may also
+  end with BUSY or TASK SET FULL; the initiator's midlayer then retries it, and the retry finds no
+  such logical unit.
 - It has been answered already (BACKGROUND, ON_FREE_CMD): that answer stands.
 - The initiator has lost its path: it ends the command itself.
 """
@@ -48,12 +49,13 @@ UNANSWERED: Mapping[State, tuple[str, ...]] = {
     State.EXEC: (NOT_SUPPORTED,),
     State.EXT_COPY_REMAP: (NOT_SUPPORTED,),
 }
-"""Outcomes of a command whose backend has gone, by the command's state."""
+"""Outcomes of a command whose backend has gone, by the command's state, at every target; at one
+target also those of TargetTraits.backend_gone."""
 
 COMPLETED = "SAM-5 5.3.1: a command that is not terminated is completed, with its own status"
 DELIVERED = "SAM-5, Send Command Complete: a command has one status, and this one's is delivered"
 NO_UNIT = "SPC-4 table 53: ILLEGAL REQUEST of a command to an incorrect logical unit number"
-DEVICE_GONE = f"{NO_UNIT}, once the device server has gone; dev_user_unjam_cmd, scst_user.c"
+DEVICE_GONE = f"{NO_UNIT}, once the device server has gone"
 NOT_FETCHED = ("SAM-5 5.3.1: BUSY or TASK SET FULL of a command that is not in the task set; "
                f"{NO_UNIT}, when it is tried again")
 NEXUS_LOST = "SAM-5 6.3.4: I_T nexus loss; the initiator ends the command with a host status"
@@ -78,9 +80,12 @@ def grace_in(state: State, seconds: float = 0.0) -> float:
 
 def ends_well(
     state: State, clause: str = COMPLETED, *, grace: float = 0.0,
-    errors: tuple[str, ...] | None = None,
+    errors: tuple[str, ...] | None = (),
 ) -> Expected:
-    """Return the expectation that the command is answered and ends well."""
+    """Return the expectation that commands end with GOOD, and that I/O fails with ``errors`` only.
+
+    ``errors``: errno names; (): no I/O fails; None: with any, for a fault that ends the device.
+    """
     return ends_with(state, (GOOD,), clause, grace=grace, errors=errors)
 
 
@@ -88,17 +93,21 @@ def ends_with(
     state: State, outcomes: tuple[str, ...], clause: str, *, grace: float = 0.0,
     errors: tuple[str, ...] | None = None,
 ) -> Expected:
-    """Return the expectation of these outcomes, or of GOOD after the command's answer."""
+    """Return the expectation that commands end with one of ``outcomes``.
+
+    A command that was answered before the fault (``ANSWERED``) ends with GOOD. ``errors``: as for
+    ``ends_well``.
+    """
     if state in ANSWERED:
         outcomes, clause = (GOOD,), DELIVERED
     return Expected(outcomes, clause, grace=grace_in(state, grace), errors=errors)
 
 
 def loses_backend(state: State, traits: TargetTraits) -> Expected:
-    """Return the expectation when the kernel answers commands of an ended backend."""
-    outcomes = UNANSWERED.get(state, ())
-    if traits.backend_gone:
-        return ends_with(state, (*outcomes, *traits.backend_gone) if outcomes else (),
-                         traits.backend_gone_source)
+    """Return the expectation when the target answers commands in place of a backend that has gone.
+
+    I/O may fail with any errno.
+    """
+    usual, gone = UNANSWERED.get(state, ()), traits.backend_gone
     clause = NOT_FETCHED if state is State.QUEUED else DEVICE_GONE
-    return ends_with(state, outcomes, clause)
+    return ends_with(state, (*usual, *gone.outcomes) if usual else (), f"{clause}; {gone.clause}")

@@ -38,7 +38,7 @@ def cannot(disturbance: TargetOperation, teardown: Fault, order: Order) -> str |
     if starved and teardown.held is Held.LOST and order is Order.SECOND:
         return "a backend that has ended cannot be starved"
     if disturbance in ALLOCATIONS and order is Order.SECOND:
-        return "a device that has begun to go asks for too little memory"
+        return "a device whose removal has begun allocates too little memory"
     try:
         _ = Combined(disturbance, teardown, order).needs
     except ValueError as error:

@@ -10,16 +10,16 @@ drivers/scsi/libiscsi.c). It then tries to log in again (session recovery, RFC 7
 segments, each time after twice the interval (RFC 6298 5.5): a partition delays commands by up to
 twice its duration.
 
-The targets' own timers are longer than any of these (TargetTraits.silent_session_ends). A partition
-that outlasts them ends the session on both sides. It causes no error where the initiator's timers
-are long enough: those of its session, and that of a command which the new session answers with a
-unit attention, and which the midlayer retries only within six times the command's timer
-(``TRIES``).
+Except for OUTLASTING, every partition is shorter than a target's own timer
+(TargetTraits.silent_session_ends). OUTLASTING, which ``Partition.at`` makes longer than that timer,
+ends the session on both sides. It causes no error if two timers of the initiator are long enough:
+the session's, and the command's, since the midlayer retries a command that ended with a unit
+attention in the new session only within six times the command's timer (``TRIES``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inject.contract import FaultContext, How
 from inject.fault import ISCSI, Expected, Fault, Held, Needs
@@ -35,11 +35,10 @@ CLAUSE = ("RFC 7143 7.1.4.4: session recovery; session_recovery_timedout, "
 class Partition:
     """One partition.
 
-    ``when``: time at which it heals, as a word in its name; ``seconds``: duration.
-
-    ``timers``: seconds after which the initiator drops the connection, and after which it reports
-    an error. ``outlasts_target``: whether every target with a timer of its own
-    (TargetTraits.silent_session_ends) has ended the session before the partition heals.
+    ``when``: time at which it heals, as a word in its name; ``seconds``: duration. ``timers``:
+    seconds after which the initiator drops the connection, and after which it reports an error.
+    ``outlasts_target``: whether a target with a timer of its own (TargetTraits.silent_session_ends)
+    ends the session before the partition heals; ``at`` makes the partition long enough for that.
     """
 
     when: str
@@ -58,6 +57,17 @@ class Partition:
     def name(self) -> str:
         """The name in scenario ids."""
         return f"partition-{self.how}-{self.when}"
+
+    def at(self, traits: TargetTraits) -> Partition:
+        """Return the partition for a target: longer, if it has to outlast the target's timer.
+
+        The initiator reports an error later by the same time.
+        """
+        if not self.outlasts_target or traits.silent_session_ends is None:
+            return self
+        more = max(0.0, traits.silent_session_ends + MARGIN - self.seconds)
+        return replace(self, seconds=self.seconds + more,
+                       timers=(self.timers[0], self.timers[1] + more))
 
     @property
     def keeps_session(self) -> bool:
@@ -149,20 +159,25 @@ USUAL = (4.0, 6.0)
 
 PATIENT = (4.0, 24.0)
 MORE_PATIENT = (4.0, 124.0)
-"""The same with longer replacement times, which make up the difference."""
+"""The same with a ``replacement`` of 20 s, and of 120 s."""
+
+MARGIN = 10.0
+"""Seconds by which a partition outlasts a target's timer: the timer begins with the last PDU from
+the initiator, and the end of the session is observed before the network is joined."""
 
 TRIES = 6
 """Multiple of a command's timer within which the midlayer retries it: SD_MAX_RETRIES
 (drivers/scsi/sd.h) and one (scsi_cmd_runtime_exceeced, drivers/scsi/scsi_lib.c)."""
 
 OUTLASTING = Partition("outlasting", How.SILENT, 70.0, MORE_PATIENT, outlasts_target=True)
-"""Heals when both sides have lost the session, and the initiator has not given it up."""
+"""Heals when both sides have lost the session, and the initiator still tries to replace it. Its
+length and timers are the least of any target's (``Partition.at``)."""
 
 PARTITIONS: dict[str, Partition] = {each.name: each for each in (*(
     Partition(when, how, seconds, timers) for how in How for when, seconds, timers in (
         ("blip", 1.5, USUAL), ("replaced", 7.0, PATIENT), ("late", 9.0, USUAL))), OUTLASTING)}
 """The partitions by name.
 
-They heal before the initiator notices; after it has lost its session but not given it up; and after
-it has given it up.
+They heal before the initiator drops the connection ("blip"); while it tries to replace the session
+("replaced", "outlasting"); and after it has reported errors ("late").
 """

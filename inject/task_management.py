@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from inject.fault import Fault, Held
+from inject.fault import Fault
 from inject.point import ANSWERED, State
 from inject.traits import Response, TargetTraits
 
@@ -47,7 +47,7 @@ CLAUSES: Mapping[str, str] = {
 }
 """The clause that defines the commands which each function ends."""
 
-REFUSAL = "RFC 7143 11.6.1: a function that is not supported ends nothing"
+REFUSAL = "RFC 7143 11.6.1: a function that is not supported ends no command"
 BEHIND = "RFC 7143 11.5.1: a command may be answered before the function"
 OTHERS_ENDED = "SAM-5 7.11: a logical unit reset ends the other functions"
 
@@ -167,8 +167,7 @@ def outcomes_beside(
 
     A refused function ends no command.
     """
-    own = traits.backend_gone if fault.held is Held.LOST else ()
     ended = () if function in {**traits.functions.refused, **traits.functions.behind_commands} \
         else ABORTED
     lost = (LOST,) if fault.breaks or function == "TARGET_COLD_RESET" else ()
-    return tuple(dict.fromkeys((*fault.expected(state, traits).outcomes, *own, *ended, *lost)))
+    return tuple(dict.fromkeys((*fault.expected(state, traits).outcomes, *ended, *lost)))

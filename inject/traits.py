@@ -68,6 +68,18 @@ class DeviceChoice:
 
 
 @dataclass(frozen=True)
+class BackendGone:
+    """The ends of commands whose backend has gone, by the target's own source.
+
+    ``outcomes``: outcomes in addition to those that every target may return
+    (inject.outcomes.loses_backend). ``clause``: the function that ends the commands.
+    """
+
+    outcomes: tuple[str, ...]
+    clause: str
+
+
+@dataclass(frozen=True)
 class FunctionTraits:
     """Task management functions, by their names in RFC 7143 11.5.1.
 
@@ -199,15 +211,14 @@ class TargetTraits:
     operation code; False: direction and length only. ``backend_carries_out_copies``: whether
     segments of EXTENDED COPY can be passed to the backend. ``command_timeout_option``: device
     option that sets the number of seconds after which the kernel gives up a command that the
-    backend does not answer (0: never); None: it never does. ``backend_gone``: outcomes of a command
-    whose backend has gone, in addition to those of inject.outcomes, and ``backend_gone_source``:
-    the code or the clause, "" for none. ``disk_error_sense``: sense
-    key/ASC/ASCQ of a command whose I/O the disk below ended with an error, by direction ("read",
-    "write").
+    backend does not answer (0: never); None: it never does. ``backend_gone``: the ends of
+    commands whose backend has gone. ``disk_error_sense``: sense key/ASC/ASCQ of a command whose I/O
+    the disk below ended with an error, by direction ("read", "write").
 
     Timers, in seconds
 
-    ``silent_session_ends``: time without a PDU after which the target ends a session; None: never.
+    ``silent_session_ends``: time without a PDU after which the target ends a session, as deployed
+    here; longer than every partition of inject.partition but OUTLASTING; None: never.
     ``teardown_waits_for_data``: whether a teardown waits for a WRITE whose data have not all come,
     for as long as its session exists.
 
@@ -226,8 +237,7 @@ class TargetTraits:
     backend_sees_cdbs: bool
     backend_carries_out_copies: bool
     command_timeout_option: str | None
-    backend_gone: tuple[str, ...]
-    backend_gone_source: str
+    backend_gone: BackendGone
     deploys_several: bool
     disk_error_sense: Mapping[str, str]
     silent_session_ends: float | None

@@ -196,7 +196,7 @@ class EvidenceData(TypedDict):
     """Evidence was taken from a machine whose scenario failed."""
 
     files: Annotated[list[str], "paths relative to the scenario's folder"]
-    missing: Annotated[list[str], "what is not there, why, and how to get it"]
+    missing: Annotated[list[str], "missing evidence, the reason, and the command that gets it"]
     seconds: Annotated[dict[str, float], "duration of each part in s, by name"]
 
 
@@ -308,7 +308,9 @@ class ArmedData(TypedDict):
     count: Annotated[int, "number of commands that the point waits for"]
     opcodes: Annotated[list[int] | None, "their operation codes; null: any"]
     direction: Annotated[str | None, "their direction: write, read or none; null: any"]
-    expect: NotRequired[Annotated[ExpectData, "what the fault may lead to"]]
+    breaks: NotRequired[Annotated[bool, "false for the control, under which no I/O may fail before "
+                                        "the teardown; absent in older histories"]]
+    expect: NotRequired[Annotated[ExpectData, "permitted consequences of the fault"]]
 
 
 @kind("fault", "fired")

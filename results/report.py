@@ -347,7 +347,7 @@ WORDS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("workload", "command"): lambda data: f"issues {data['name']}: number {data['number']}",
     ("workload", "answer"): lambda data: f"has an answer: number {data['number']}, "
                                          f"{_ending(data)}, after {data['seconds']:.2f} s",
-    ("workload", "function"): lambda data: f"asks for {data['name']}: number {data['number']}",
+    ("workload", "function"): lambda data: f"requests {data['name']}: number {data['number']}",
     ("workload", "response"): lambda data: f"has a response: number {data['number']}, "
                                            f"{data.get('response') or data.get('error')}, "
                                            f"after {data['seconds']:.2f} s",

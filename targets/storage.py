@@ -266,7 +266,7 @@ class Failing:
     def finish(self, deadline: float) -> None:
         """Wait until the failure is met. Raises TargetFailedError when it is not."""
         if not wait_until(lambda: self.done, deadline):
-            raise TargetFailedError(f"no {FELT} I/Os met it in {deadline:g} s: there were "
+            raise TargetFailedError(f"no {FELT} I/Os met the failure in {deadline:g} s: there were "
                                     f"{self.before}, there are {self.storage.front.counts()}")
 
 

@@ -126,7 +126,7 @@ def cpu_offline(context: OperationContext, name: str) -> Begun:
     cpus = [each for each in context.machine.listdir(CPUS)
             if context.machine.exists(f"{CPUS}/{each}/online")]
     if not cpus:
-        raise MachineLostError(f"{name}: the machine has no CPU that can go")
+        raise MachineLostError(f"{name}: the machine has no CPU that can be taken offline")
     path = f"{CPUS}/{cpus[-1]}/online"
     work = Step(context.machine, context.machine.begin("write", path, "0"), "write", f"{path}: 0")
     return context.running(

@@ -116,8 +116,8 @@ def check(history: History) -> Check | None:
             NAME, Verdict.UNKNOWN, f"{len(missing)} of {len(book.blocks)} stamped blocks were not "
             f"read back, first: block {block} of {disk}", (), figures)
     return Check(
-        NAME, Verdict.PASS, f"all {len(book.blocks)} stamped blocks hold what they may hold, and "
-        f"so did {len(book.reads)} reads", (), figures)
+        NAME, Verdict.PASS, f"all {len(book.blocks)} stamped blocks have allowed versions, as have "
+        f"{len(book.reads)} reads", (), figures)
 
 
 class Book:

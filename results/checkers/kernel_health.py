@@ -45,7 +45,7 @@ def check(history: History) -> Check:
     if not marked:
         reason = "the console has no marker of the scenario: nothing of it was received"
         if titles:
-            reason += f"; what was heard has {', '.join(titles)}"
+            reason += f"; the console has {', '.join(titles)}"
         return Check(NAME, Verdict.UNKNOWN, reason, _quote(found))
     figures = {"kernel_reports": Figure(len(found), "1")}
     if found:

@@ -21,9 +21,9 @@ NAME = "ledger"
 EXEC = "EXEC"
 """The point at which a backend executes a command; it answers each command there once."""
 
-HARMLESS_FAULTS = frozenset({"release"})
-"""Faults that break nothing: the control. No I/O may fail under them before the teardown."""
-
+CONTROL = "release"
+"""Name of the control in histories whose event ``armed`` does not record whether a fault breaks
+anything."""
 
 ONCE = "SAM-5, Send Command Complete: a command ends once"
 ENDS = "SAM-5, Execute Command: every command ends with a status or with a delivery failure"
@@ -213,7 +213,7 @@ def _errors_allowed_from(history: History, timeline: Timeline) -> float:
         return armed.time
     if fired is None or timeline.fired is None:
         return timeline.seen_until
-    if fired.data["fault"] not in HARMLESS_FAULTS:
+    if _breaks(armed, fired):
         return timeline.fired
     teardown = next(
         (event.time for event in history.select("target", "begin")
@@ -221,6 +221,12 @@ def _errors_allowed_from(history: History, timeline: Timeline) -> float:
     )
     marks = (teardown, phase(history, "cleanup"), timeline.seen_until)
     return min(mark for mark in marks if mark is not None)
+
+
+def _breaks(armed: Event | None, fired: Event) -> bool:
+    """Return whether the fault breaks anything; False for the control."""
+    recorded = armed.data.get("breaks") if armed else None
+    return bool(fired.data["fault"] != CONTROL if recorded is None else recorded)
 
 
 def _open(
@@ -247,7 +253,7 @@ def _open(
                        timeline.since_fault(oldest.issued) + command_bound(history))
     words = (
         f"{len(book.open)} were open when the scenario stopped, after {waited:.1f} s: "
-        f"too early to tell, first: {oldest.describe()}"
+        f"too early to judge, first: {oldest.describe()}"
     )
     return Finding(Verdict.UNKNOWN, words, _quote_ios(book.open))
 

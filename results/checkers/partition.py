@@ -99,10 +99,10 @@ def _cut(history: History, event: Event) -> Cut:
 
 def _not_as_recorded(cut: Cut) -> str | None:
     if cut.crossed:
-        return (f"{len(cut.crossed)} I/Os ended well while the network was cut, first: "
+        return (f"{len(cut.crossed)} I/Os succeeded while the network was cut, first: "
                 f"{cut.crossed[0].describe()}: it was not")
     if not cut.waiting:
-        return "no I/O was under way while the network was cut"
+        return "no I/O was in flight while the network was cut"
     if cut.event.data["keeps_session"] is False and not cut.lost_session:
         return "the initiator has not dropped its connection: the partition was too short for that"
     return None
@@ -117,7 +117,7 @@ def _wrong(cut: Cut, bound: float | None) -> Iterator[tuple[str, Signature, Sequ
     if bound is None:
         return
     if not cut.failed:
-        yield (f"nothing was reported to fail, although the network was cut for "
+        yield (f"no I/O was reported as failed, although the network was cut for "
                f"{cut.mended - begin:.1f} s", Signature.of("not reported"), cut.waiting)
         return
     first = cut.failed[0]
@@ -128,14 +128,14 @@ def _wrong(cut: Cut, bound: float | None) -> Iterator[tuple[str, Signature, Sequ
     late = [io for io in cut.waiting if io.issued <= begin
             and (io.completed is None or io.completed - begin > bound)]
     if late:
-        yield (f"{len(late)} I/Os of before the cut had not ended {bound:g} s after it, first: "
+        yield (f"{len(late)} I/Os issued before the cut had not ended {bound:g} s after it, first: "
                f"{late[0].describe()}", Signature.of("not reported", late[0].op), late)
 
 
 def _words(cut: Cut, bound: float | None) -> str:
     waited = f"{len(cut.waiting)} I/Os met a cut of {cut.mended - cut.event.time:.1f} s"
     if bound is None:
-        lost = "lost and made anew" if cut.lost_session else "kept"
+        lost = "lost and replaced" if cut.lost_session else "kept"
         return f"{waited}; the session was {lost}"
     first = cut.failed[0].completed
     assert first is not None

@@ -33,7 +33,7 @@ TAINTS = (
     ("R", "a module was unloaded by force"),
     ("M", "the processor reported a machine check"),
     ("B", "a bad page was referenced"),
-    ("U", "taint was asked for by user space"),
+    ("U", "taint was requested by user space"),
     ("D", "the kernel died: an oops or a BUG"),
     ("A", "an ACPI table was overridden"),
     ("W", "the kernel warned"),

@@ -33,7 +33,7 @@ def check(history: History) -> Check:
         if waited > bound:
             reason = f"the teardown had not ended after {waited:.1f} s{waiting}"
             return _failed(timeline, Stall("endless", begin.time + bound), reason, blocked)
-        reason = f"the teardown was seen for {waited:.1f} s only, too short to tell"
+        reason = f"the teardown was seen for {waited:.1f} s only, too short to judge"
         return Check(NAME, Verdict.UNKNOWN, reason, (), _figure(None))
     seconds = float(end.data["seconds"])
     if end.data["error"] is not None:

@@ -98,7 +98,7 @@ def _speed_note(faster: float) -> list[str]:
     if abs(log(faster)) < MATTERS:
         return []
     return [f"the guest was {faster:.2f} times as fast in the later run: service and median "
-            "latencies are told as if it had been as fast as in the earlier one"]
+            "latencies are converted to the speed of the earlier one"]
 
 
 def _notes(was: queries.Conditions, is_: queries.Conditions) -> list[str]:

@@ -17,14 +17,16 @@ SEEN = 1.0
 
 
 def expect_functions(ctx: ScenarioContext, requested: tuple[str, ...]) -> dict[str, object]:
-    """Add the outcomes of functions that are requested beside the fault to ``ctx.expected``.
+    """Add the outcomes of functions that are requested during the fault to ``ctx.expected``.
 
-    Return the expectations for the functions, as keyword arguments of ``ctx.arrange`` and
-    ``ctx.armed``.
+    I/O of another initiator may fail if the functions abort its commands more often than the
+    initiator retries them. Return the expectations for the functions, as keyword arguments of
+    ``ctx.arrange`` and ``ctx.armed``.
     """
     found = task_management.expected(requested, ctx.traits, ctx.fault, ctx.plan.point.state)
     ctx.expected = replace(ctx.expected, outcomes=found.outcomes, clause=found.clause,
-                           grace=max(ctx.expected.grace, found.grace))
+                           grace=max(ctx.expected.grace, found.grace),
+                           errors=None if found.wears_others_out else ctx.expected.errors)
     return {"functions": found.responses, "function_clause": found.function_clause,
             "wears_others_out": found.wears_others_out}
 

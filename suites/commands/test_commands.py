@@ -112,8 +112,8 @@ def expect_response(
     """Expect that a command ends with one of the outcomes, within a command's bound."""
     program.wait(lambda: bool(response(program, tag)), ctx.ladder.command)
     words = response(program, tag)
-    ctx.expect(f"{name} ends as it may", any(fnmatchcase(words, each) for each in outcomes), words,
-               clause)
+    ctx.expect(f"{name} ends with an allowed outcome",
+               any(fnmatchcase(words, each) for each in outcomes), words, clause)
 
 
 def response(program: Program, tag: int) -> str:

@@ -46,7 +46,7 @@ WAYS: dict[str, tuple[int, Callable[[Deployment, float], None]]] = {
 def backend_copies(pytestconfig: pytest.Config) -> None:
     """Skip on targets that pass no segments of EXTENDED COPY to the backend."""
     if not selection(pytestconfig).traits.backend_carries_out_copies:
-        pytest.skip("the target hands no segment of EXTENDED COPY to the backend")
+        pytest.skip("the target passes no segment of EXTENDED COPY to the backend")
 
 
 @pytest.mark.parametrize("way", WAYS)

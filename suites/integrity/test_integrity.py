@@ -73,7 +73,7 @@ def test_misbehaviour_is_caught(
     """A backend that misbehaves once is FAIL, decided by the check for that misbehaviour."""
     traits = run_plan.traits
     if not misbehaviour.needs.met(traits, traits.backend, Transport.ISCSI):
-        pytest.skip(f"the backend ({traits.backend}) cannot do this")
+        pytest.skip(f"the backend ({traits.backend}) cannot misbehave in this way")
     plan = Plan(misbehaviour, arrangement=Arrangement.stamped(StampJob(other_lun=OTHER_LUN)))
     began = time.monotonic()
     judgement = run_plan(plan, kernel_name, fault_at_point)

@@ -23,7 +23,7 @@ from inject.backend_end import KILL
 from inject.combined import Combined
 from inject.contract import How
 from inject.lun_remove import LunRemove
-from inject.partition import MORE_PATIENT, PARTITIONS, PATIENT, TRIES, Partition
+from inject.partition import PARTITIONS, PATIENT, TRIES, Partition
 from inject.point import NOTHING_HELD, Point
 from inject.traits import TargetTraits
 from results.verdict import Verdict
@@ -50,7 +50,7 @@ AFTERWARDS = 20
 def alone(selection: Selection) -> Iterator[Plan]:
     """Yield a plan for each partition under I/O and, unless it outlasts the target's session, one
     with held WRITEs."""
-    for partition in PARTITIONS.values():
+    for partition in (each.at(selection.traits) for each in PARTITIONS.values()):
         for point in (NOTHING_HELD, Point()):
             if not (partition.outlasts_target and point.count):
                 yield under_load(selection.traits, partition, point)
@@ -82,7 +82,7 @@ def around_teardowns(selection: Selection) -> Iterator[Plan]:
 
 def timeouts(partition: Partition) -> Timeouts | None:
     """Return the initiator's timers for a partition; None: the default ones."""
-    if partition.timers not in (PATIENT, MORE_PATIENT):
+    if partition.timers != PATIENT and not partition.outlasts_target:
         return None
     notices, reports = partition.timers
     command = max(Timeouts.command, 1 + ceil(partition.grace / TRIES))
@@ -93,7 +93,7 @@ def timeouts(partition: Partition) -> Timeouts | None:
 def test_partition(ctx: ScenarioContext, partition: str) -> None:
     """A partition causes no error, or errors that are reported in time, and loses no acknowledged
     write."""
-    cut_and_join(ctx, PARTITIONS[partition])
+    cut_and_join(ctx, PARTITIONS[partition].at(ctx.traits))
 
 
 def cut_and_join(ctx: ScenarioContext, partition: Partition) -> None:

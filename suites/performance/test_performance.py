@@ -41,7 +41,7 @@ def test_ours_is_as_fast_as_scsts_own(
 ) -> None:
     """The median of the rounds' IOPS ratios reaches ``LEAST`` in every cell."""
     if not run_plan.traits.serves_scst_user:
-        pytest.skip("the target's backend does not speak scst_user")
+        pytest.skip("the target's backend does not use scst_user")
     tree = run_plan.pool.target.tree
     if tree is None or not (tree / fileio_tgt.PROGRAM).is_file():
         pytest.skip(f"{tree}: no {fileio_tgt.PROGRAM}")

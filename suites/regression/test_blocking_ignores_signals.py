@@ -62,7 +62,7 @@ def test_sigterm_ends_the_wait(ctx: ScenarioContext) -> None:
               "a process that blocks the device did not heed SIGTERM")
     family.backend.release(ctx.ladder.step)
     errors = chain.wait(ctx.ladder.command)
-    ctx.expect("the write that was waited for ends well", not any(errors), str(errors))
+    ctx.expect("the held write ends with GOOD", not any(errors), str(errors))
     write(machine, attribute, "0", ctx.ladder.step)
     write_all(ctx, (family.disk, PAGE))
     recover(ctx, family)

@@ -54,7 +54,7 @@ def test_write_behind_the_inquiry_ends(ctx: ScenarioContext) -> None:
     backend.call("answer", deadline=step, fields={"status": "BUSY"})
     write(ctx.machine, LUNS, f"del {FREE_LUN}", step)
     errors = chain.wait(ctx.ladder.command)
-    ctx.expect("the write that waits for the copy manager ends well", not any(errors),
+    ctx.expect("the write that waits for the copy manager ends with GOOD", not any(errors),
                str(errors))
     write_all(ctx, (family.disk, PAGE))
     recover(ctx, family)

@@ -59,7 +59,7 @@ def test_replacement_waits_for_responses(ctx: ScenarioContext) -> None:
         ctx.expect("a LUN is not replaced while its responses are being sent", not early,
                    "the replacement ended")
         status = initiator.finish(tags, ctx.ladder.command)
-        ctx.expect("the READs end well", not any(status), str(status))
+        ctx.expect("the READs end with GOOD", not any(status), str(status))
         replacement.finish(ctx.ladder.teardown)
     family.deployment.heal(REPLACE, ctx.ladder.step)
     ctx.undone()

@@ -58,6 +58,6 @@ def test_refused_command_does_not_reach_the_backend(ctx: ScenarioContext) -> Non
     parsed = [event for event in ctx.recorder.history().select("backend", "step")
               if event.data["point"] == "PARSE" and event.data["opcode"] == READ_16
               and event.time > ctx.machine.now() - ctx.ladder.command]
-    ctx.expect("what the core has refused is not given to the backend", not parsed)
+    ctx.expect("a command that the core refused is not passed to the backend", not parsed)
     write_all(ctx, (family.disk, PAGE))
     recover(ctx, family)

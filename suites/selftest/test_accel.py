@@ -100,9 +100,9 @@ def test_kvm_that_works_is_probed_once(
 
 
 def test_kvm_that_hangs_is_not_tried_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted(host, monkeypatch, "a guest under KVM said nothing in 20 s")
+    counted(host, monkeypatch, "a guest under KVM printed nothing in 20 s")
     for _ in range(2):
-        assert host.choose() == Accelerator("tcg", "a guest under KVM said nothing in 20 s")
+        assert host.choose() == Accelerator("tcg", "a guest under KVM printed nothing in 20 s")
     assert host.probes == 1
 
 
@@ -145,7 +145,7 @@ def test_kvm_that_was_asked_for_and_is_not_there(host: Host) -> None:
     ("echo; echo 'Linux version 6.1'; exec sleep 60", 10.0, None),
     ("echo 'Linux version 6.1'", 10.0, None),
     ("echo 'Could not access KVM' >&2; exit 1", 10.0, "QEMU refused KVM: Could not access KVM"),
-    ("exec sleep 60", 0.2, "a guest under KVM said nothing in 0.2 s"),
+    ("exec sleep 60", 0.2, "a guest under KVM printed nothing in 0.2 s"),
 ])
 def test_the_probe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, seconds: float,

@@ -123,7 +123,7 @@ def test_one_that_does_not_come_up_says_why(stack: ExitStack, tmp_path: Path) ->
 
 def test_one_that_never_comes_up(stack: ExitStack, tmp_path: Path) -> None:
     stage = Stage(stack, tmp_path, born=lambda program: None)
-    with pytest.raises(TargetFailedError, match="did not come up: it said nothing"):
+    with pytest.raises(TargetFailedError, match="did not come up: it printed nothing"):
         stage.backend.wait_ready(0.05)
 
 

@@ -208,6 +208,21 @@ def test_no_io_may_fail_under_the_control() -> None:
     assert "4 failed when nothing was broken" in check.reason
 
 
+@pytest.mark.parametrize(("recorded", "fault", "verdict"), [
+    ({"breaks": False}, "another-control", Verdict.FAIL),
+    ({"breaks": True}, "release", Verdict.PASS),
+    ({}, "release", Verdict.FAIL),  # older histories have the name only
+    ({}, "close", Verdict.PASS),
+])
+def test_the_history_records_whether_a_fault_breaks_anything(
+    recorded: dict[str, bool], fault: str, verdict: Verdict,
+) -> None:
+    story = healthy("release").changed("fault", "armed", {}, fault=fault, **recorded)
+    story.changed("fault", "fired", {}, fault=fault)
+    _fails_at_the_control(story)
+    assert story.verdict("ledger") is verdict
+
+
 def test_a_fault_fires_after_the_commands_are_held() -> None:
     """The harness stamps the fault with a clock that may be behind the guest's."""
     story = healthy().without("backend", "held").without("fault", "fired")
@@ -353,7 +368,7 @@ def _busy_throughout(story: Story) -> None:
     ("deadline", _trace_overrun, "not whole"),
     ("teardown", _no_teardown, "no teardown was begun"),
     ("kernel_health", _no_console, "the console has no marker"),
-    ("kernel_health", _other_marker, "what was heard has NULL pointer dereference"),
+    ("kernel_health", _other_marker, "the console has NULL pointer dereference"),
     ("threads", _no_fault, "the fault never fired"),
     ("threads", _no_samples, "no sample of the threads"),
     ("threads", _no_blocked_samples, "no sample was taken after the teardown"),

@@ -73,7 +73,7 @@ def test_a_disk_is_healed_while_the_teardown_waits_for_it(
 
 def test_what_cannot_be_seen_to_wait() -> None:
     for teardown, order in ((KILL, Order.FIRST), (FAULTS["lun-delete"], Order.SECOND)):
-        with pytest.raises(WrongUsageError, match="has to be an operation that comes second"):
+        with pytest.raises(WrongUsageError, match="needs a teardown that is a TargetOperation"):
             Combined(AROUND[0], teardown, order)
 
 

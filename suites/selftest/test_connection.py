@@ -88,7 +88,7 @@ def test_a_listener_that_fails_ends_the_line_and_nobody_waits_on(fake: FakeMachi
     fake.connection.watch("tasks", fails)
     pending = fake.machine.begin("read", "/x")
     fake.emit({"watch": "tasks", "t": 0})
-    with pytest.raises(MachineLostError, match=r"the fake said was not understood: KeyError"):
+    with pytest.raises(MachineLostError, match=r"the fake sent was not understood: KeyError"):
         pending.result(5.0)
 
 

@@ -65,6 +65,22 @@ def test_how_commands_in_exec_may_end() -> None:
         assert expected(name).outcomes == table.get(name, (GOOD,)), name
 
 
+@pytest.mark.parametrize(("target", "ends", "function"), [
+    ("scst", (NOT_SUPPORTED,), "scst_user.c"),
+    ("lio", (NOT_SUPPORTED, "CHECK CONDITION 02/08/00"), "target_core_user.c"),
+    ("tgt", (NOT_SUPPORTED, "CHECK CONDITION 03/11/00"), "bs_rdwr.c"),
+])
+def test_a_command_without_its_backend_ends_as_the_target_states(
+    target: str, ends: tuple[str, ...], function: str,
+) -> None:
+    for name in IN_EXEC[LOST].split():
+        found = expected(name, target=target)
+        assert found.outcomes == ends
+        assert found.clause.endswith(function)
+        assert set(ends) <= set(expected(name, State.QUEUED, target).outcomes)
+        assert expected(name, State.ON_CACHED_MEM_FREE, target).outcomes == ()
+
+
 @pytest.mark.parametrize("state", ANSWERED)
 def test_a_status_that_is_delivered_stands(state: State) -> None:
     for name in FAULTS:
@@ -96,9 +112,21 @@ def test_with_what_io_may_fail() -> None:
                     "storage-medium-error", "storage-ignores-failfast"}
     assert not any("+" in name for name in none)
     assert {"lie-drop", "malformed-pdus", "netem-loss", "partition-silent-blip", "cpu-hog",
-            "scstd-stop", "daemon-kill", "storage-stall-long"} <= none
-    assert not none & {"release", "lun-delete", "backend-kill", "partition-silent-late",
-                       "memory-pressure", "scstd-kill", "storage-stall-longer", "failslab"}
+            "scstd-stop", "daemon-kill", "storage-stall-long", "release", "backend-stop",
+            "backend-set-options", "backend-flush-cache", "backend-capacity-changed",
+            "answer-exec-for-another"} <= none
+    assert not none & {"lun-delete", "lun-remove", "backend-kill", "partition-silent-late",
+                       "memory-pressure", "scstd-kill", "storage-stall-longer", "failslab",
+                       "backend-stop-long"}
+    assert expected("backend-stop", target="lio").errors is None  # TCMU's cmd_time_out is shorter
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_io_may_fail_when_its_device_ends(target: str) -> None:
+    """A fault that ends the device allows errors, unless it states which."""
+    for name, fault in FAULTS.items():
+        if fault.ends_device:
+            assert expected(name, target=target).errors is None, name
 
 
 def test_every_expectation_has_a_clause() -> None:

@@ -37,7 +37,7 @@ def test_healthy() -> None:
     check = integrity(healthy())
     assert check.verdict is Verdict.PASS
     assert check.reason == (
-        "all 4 stamped blocks hold what they may hold, and so did 1 reads")
+        "all 4 stamped blocks have allowed versions, as have 1 reads")
     figures = {name: figure.value for name, figure in check.figures.items()}
     assert figures == {"stamped_writes": 7, "stamped_acknowledged": 5, "stamped_reads": 1,
                        "stamped_read_back": 4}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,14 +18,20 @@ from fixtures.network import Disciplines, Network
 from fixtures.scenario import Selection
 from inject.combined import Combined
 from inject.contract import How
-from inject.partition import PARTITIONS, TRIES, Partition
+from inject.partition import OUTLASTING, PARTITIONS, TRIES, Partition
 from inject.point import NOTHING_HELD
 from results.checkers.kernel_health import INITIATOR, reports
 from results.errors import MachineLostError
 from results.history import Recorder
 from results.ladder import Ladder
 from results.verdict import Verdict
-from suites.partition.test_partition import WRONG, around_teardowns, timeouts, under_load
+from suites.partition.test_partition import (
+    WRONG,
+    alone,
+    around_teardowns,
+    timeouts,
+    under_load,
+)
 from suites.selftest.fakes import FakeMachine
 from suites.selftest.stories import SCENARIO, Story, io
 from targets.catalogue import TARGETS, traits_of
@@ -44,6 +50,21 @@ def test_a_partition_reckons_with_the_initiators_timers(partition: Partition) ->
     notices = timers.noop_interval + timers.noop_timeout
     assert partition.timers == (notices, notices + timers.replacement)
     assert partition.errors is None or TRIES * timers.command > partition.grace
+
+
+@pytest.mark.parametrize(("timer", "seconds", "reports"), [
+    (None, 70.0, 124.0), (60.0, 70.0, 124.0), (90.0, 100.0, 154.0)])
+def test_the_longest_partition_outlasts_the_targets_timer(
+    timer: float | None, seconds: float, reports: float,
+) -> None:
+    traits = replace(traits_of("scst"), silent_session_ends=timer)
+    found = OUTLASTING.at(traits)
+    assert (found.seconds, found.timers, found.reported_after) == (seconds, (4.0, reports), None)
+    timers = timeouts(found)
+    assert timers is not None and TRIES * timers.command > found.grace
+    assert PARTITIONS["partition-silent-late"].at(traits) is PARTITIONS["partition-silent-late"]
+    (plan,) = (plan for plan in alone(Selection(traits)) if plan.fault.name == OUTLASTING.name)
+    assert plan.fault == found
 
 
 @pytest.mark.parametrize(("when", "keeps_session", "reported", "errors"), [
@@ -296,9 +317,9 @@ def _session_is_lost_in_vain(case: Story) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (_nobody_reports, "nothing was reported to fail"),
+    (_nobody_reports, "no I/O was reported as failed"),
     (_late, "the first error was reported after 8.5 s, allowed are 8 s"),
-    (_one_is_forgotten, "1 I/Os of before the cut had not ended 8 s after it"),
+    (_one_is_forgotten, "1 I/Os issued before the cut had not ended 8 s after it"),
     (_session_is_lost_in_vain, "although the partition healed before"),
 ])
 def test_what_a_partition_must_not_come_to(change: Callable[[Story], None], words: str) -> None:
@@ -323,8 +344,8 @@ def _too_short(case: Story) -> None:
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (_not_cut, "ended well while the network was cut"),
-    (_nothing_under_way, "no I/O was under way"),
+    (_not_cut, "succeeded while the network was cut"),
+    (_nothing_under_way, "no I/O was in flight"),
     (_too_short, "has not dropped its connection"),
 ])
 def test_what_was_no_partition_is_unknown(change: Callable[[Story], None], words: str) -> None:

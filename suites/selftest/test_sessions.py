@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from fixtures.context import ScenarioContext
 from fixtures.initiator.disk import Disk
 from fixtures.workload.commands import CommandJob
 from fixtures.workload.sessions import Sessions
@@ -17,6 +20,7 @@ from inject.point import State
 from inject.task_management import FUNCTIONS, grace, outcomes_beside, responses
 from results.history import Recorder
 from results.verdict import Check, Verdict
+from suites.abort.steps import expect_functions
 from suites.selftest.stories import Story, healthy
 from suites.selftest.test_agent import LocalAgent, local_agent
 from suites.selftest.tgtd import BLOCK, LUN, SOON, Tgtd, running_tgtd
@@ -174,6 +178,18 @@ def test_what_a_storm_of_resets_may_do() -> None:
     assert lost not in answers("lio", *requested[:1])
     assert task_management.wears_others_out(("LUN_RESET",) * 6)
     assert not task_management.wears_others_out(("LUN_RESET",) * 5 + ("ABORT_TASK",) * 9)
+
+
+@pytest.mark.parametrize(("count", "errors"), [(5, ()), (6, None)])
+def test_io_may_fail_only_in_a_storm_that_outlasts_its_retries(
+    count: int, errors: tuple[str, ...] | None,
+) -> None:
+    release, traits = fault_by_name("release"), traits_of("scst")
+    ctx = SimpleNamespace(
+        traits=traits, fault=release, plan=SimpleNamespace(point=SimpleNamespace(state=State.EXEC)),
+        expected=release.expected(State.EXEC, traits))
+    expect_functions(cast(ScenarioContext, ctx), ("LUN_RESET",) * count)
+    assert ctx.expected.errors == errors
 
 
 def test_a_late_response_fails() -> None:

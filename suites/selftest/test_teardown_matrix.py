@@ -12,12 +12,13 @@ import pytest
 
 from fixtures.initiator.openiscsi import Timeouts
 from fixtures.matrix import Matrix
+from fixtures.workload.commands import KINDS
 from inject.catalogue import FAULTS
 from inject.fault import Held
 from inject.point import COMMANDS, State
 from suites.system import matrix as system
-from suites.teardown.matrix import LONG, Cell, matrix
-from targets.catalogue import traits_of
+from suites.teardown.matrix import LONG, OPCODES, Cell, dimensions, matrix
+from targets.catalogue import TARGETS, traits_of
 from targets.scst.user_spec import check_options
 from targets.target import Transport
 
@@ -78,7 +79,13 @@ def test_values_that_came_later_leave_the_cells_there_were(
     assert len(cells) > len(before)
 
 
-@pytest.mark.parametrize("target", ["lio", "scst", "tgt"])
+def test_the_matrix_has_commands_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(OPCODES) <= set(KINDS)
+    monkeypatch.setitem(KINDS, "unmap", (0x42, "UNMAP", "write", 24))
+    assert dimensions(SCST)["opcode"] == MATRIX.dimensions["opcode"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_what_came_later_still_leaves_those_before(target: str) -> None:
     newest = system.matrix(traits_of(target))
     cells = newest.pairwise(1)

@@ -235,7 +235,7 @@ def test_an_order_that_several_look_at_is_given_again_once(monkeypatch: pytest.M
     ("target-delete-force-in-use", 0, True, "it was not refused"),
     ("daemon-delete", 0, True, None),
     ("connection-delete", None, True, None),
-    ("connection-delete", None, False, "nobody is connected"),
+    ("connection-delete", None, False, "the target has no connection"),
 ])
 def test_refusals(
     operation: str, active: int | None, connected: bool, wrong: str | None, recorder: Recorder,

@@ -92,6 +92,6 @@ def test_what_a_target_says_fits_together(name: str) -> None:
     assert set(traits.disk_error_sense) == {"read", "write"}
     assert not traits.functions.refused.keys() & traits.functions.behind_commands.keys()
     assert {} in traits.nexus.option_sets
-    for partition in PARTITIONS.values():
+    for partition in (each.at(traits) for each in PARTITIONS.values()):
         ends = traits.silent_session_ends
         assert ends is None or (partition.seconds > ends) is partition.outlasts_target

@@ -38,10 +38,10 @@ def matrix(traits: TargetTraits) -> Matrix:
         "disturbance": pairable(DISTURBANCES, traits), "teardown": possible(TEARDOWNS, traits),
         "first": [True, False], "transport": list(traits.transports),
     }, [
-        *(Rule(f"a {role} of one transport only", (role, "transport"),
+        *(Rule(f"the {role} does not apply over this transport", (role, "transport"),
                lambda fault, transport: not needs[fault].met(traits, traits.backend, transport))
           for role in ("disturbance", "teardown")),
-        Rule("these two do not go together in this order (inject.pair.cannot)",
+        Rule("the two faults cannot be combined in this order (inject.pair.cannot)",
              ("disturbance", "teardown", "first"),
              lambda *faults: faults not in BY_FAULTS),
     ], [{"disturbance": pairable(later, traits)} for later in (DAEMONS, ALLOCATIONS)])

@@ -12,7 +12,7 @@ from typing import Any
 
 from fixtures.matrix import Matrix, Rule
 from fixtures.scenario import Arrangement, Plan
-from fixtures.workload.commands import COPY, KINDS, CommandJob
+from fixtures.workload.commands import COPY, CommandJob
 from fixtures.workload.fio import FioJob
 from fixtures.workload.stamps import LIGHT
 from inject.catalogue import FAULTS, MECHANISMS, NEWER_MECHANISMS
@@ -102,6 +102,10 @@ ELSEWHERE = frozenset({"lun-delete-while-device-goes"})
 """Mechanisms outside the matrix: they need a device with a second LUN and hold commands in their
 own way."""
 
+OPCODES = ("write", "read", "large-write", "large-read", "none", COPY)
+"""Classes of commands at the point, kinds of a CommandJob. A tuple of the matrix's own: a new kind
+does not change the cells that a seed selects."""
+
 LATER: Mapping[str, Sequence[Any]] = {"point": ["EXT_COPY_REMAP"], "opcode": [COPY]}
 
 
@@ -119,7 +123,7 @@ def dimensions(traits: TargetTraits) -> Mapping[str, Sequence[Any]]:
         "pool": ["private", "shared"],
         "threads": [1, 4],
         "multi": ["single", "multi"],
-        "opcode": list(KINDS),
+        "opcode": list(OPCODES),
         "keep": [BRIEF, LONG],
     }
 
@@ -128,36 +132,36 @@ SUSPENDING: frozenset[str] = frozenset({"backend-flush-cache", "backend-set-opti
 """Faults that suspend all activity of SCST, as the flush of the point ON_CACHED_MEM_FREE does."""
 
 RULES: tuple[Rule, ...] = (
-    Rule("PARSE is asked for with parse CALL only; EXCEPTION asks for unknown commands",
+    Rule("the backend gets PARSE with parse CALL only; with EXCEPTION for unknown commands",
          ("point", "parse"), lambda point, parse: point == "PARSE" and parse != "CALL"),
-    Rule("ON_FREE_CMD is told with on_free CALL only", ("point", "on_free"),
+    Rule("the backend gets ON_FREE_CMD with on_free CALL only", ("point", "on_free"),
          lambda point, on_free: point == "ON_FREE_CMD" and on_free != "CALL"),
-    Rule("memory is asked for before EXEC for WRITEs only; a READ's comes with its answer",
+    Rule("the backend gets ALLOC_MEM for WRITEs only; the answer to EXEC has a READ's buffer",
          ("point", "opcode"), lambda point, opcode: (
              point == "ALLOC_MEM" and not opcode.endswith("write"))),
-    Rule("no buffer is kept without memory reuse", ("point", "reuse"),
+    Rule("without memory reuse SCST keeps no buffer to free", ("point", "reuse"),
          lambda point, reuse: point == "ON_CACHED_MEM_FREE" and reuse in {"NONE", "READ"}),
-    Rule("no command is brought to this point: its class is moot", ("point", "opcode"),
+    Rule("no chosen command is at this point, so the class of command is none", ("point", "opcode"),
          lambda point, opcode: State(point) not in COMMANDS and opcode != NO_COMMAND),
-    Rule("an EXTENDED COPY, and nothing else, comes to EXT_COPY_REMAP; elsewhere it is a WRITE of "
-         "a parameter list", ("point", "opcode"),
+    Rule("EXT_COPY_REMAP is a state of EXTENDED COPY only; in other states that command is a "
+         "WRITE of a parameter list", ("point", "opcode"),
          lambda point, opcode: (point == "EXT_COPY_REMAP") != (opcode == COPY)),
     Rule("background replies are for WRITEs, with on_free IGNORE and no reuse of their memory "
          "(scst_user_spec, SCST_EXEC_REPLY_BACKGROUND)", ("point", "opcode", "on_free", "reuse"),
          lambda point, opcode, on_free, reuse: point == "BACKGROUND" and (
              not opcode.endswith("write") or on_free == "CALL" or reuse in {"WRITE", "ALL"})),
-    Rule("nobody fetches, so nobody could answer while the fault waits for it",
+    Rule("in QUEUED no thread fetches commands, so none could be answered for the fault",
          ("point", "mechanism"), lambda point, mechanism: (
              point == "QUEUED" and FAULTS[mechanism].held is Held.ANSWERED)),
-    Rule("nobody fetches, so no session could be attached to the LUN that the fault adds",
+    Rule("in QUEUED no thread fetches commands, so the added LUN's ATTACH_SESS stays unanswered",
          ("point", "mechanism"), lambda point, mechanism: (
              point == "QUEUED" and mechanism == "lun-add")),
-    Rule("the LUN that the point adds or deletes is the one the fault adds",
+    Rule("the point and the fault would add the same LUN",
          ("point", "mechanism"), lambda point, mechanism: (
              State(point) in SESSION and mechanism == "lun-add")),
     Rule("the backend has gone, and keeps no command", ("mechanism", "keep"),
          lambda mechanism, keep: keep == LONG and FAULTS[mechanism].held is Held.LOST),
-    Rule("a flush is what brings a buffer to this point; SCST takes one at a time",
+    Rule("the point needs a flush; SCST suspends its activity for one operation at a time",
          ("point", "mechanism"), lambda point, mechanism: (
              point == "ON_CACHED_MEM_FREE" and mechanism in SUSPENDING)),
 )
@@ -169,7 +173,7 @@ def matrix(traits: TargetTraits) -> Matrix:
                  for transport in traits.transports
                  if not fault.needs.met(traits, traits.backend, transport)}
     one_transport = Rule(
-        "a fault of one transport only", ("mechanism", "transport"),
+        "the fault does not apply over this transport", ("mechanism", "transport"),
         lambda *values: values in elsewhere)
     every = dimensions(traits)
     newer = [{"mechanism": [fault.name]} for fault in NEWER_MECHANISMS

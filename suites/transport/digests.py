@@ -41,7 +41,7 @@ IMMEDIATE = Rule("immediate data whose digest is wrong are rejected, or end the 
 """The standard requires a Reject. A SCSI Response that ends the task carries the same information.
 """
 
-SOLICITED = Rule("data whose digest is wrong are rejected, asked for again, or end the task",
+SOLICITED = Rule("data whose digest is wrong are rejected, requested again, or end the task",
                  (REJECTED, CLOSED, "r2t", CRC_ERROR))
 
 ALLOWED: Mapping[str, Rule] = {

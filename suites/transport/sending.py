@@ -94,5 +94,5 @@ def must_accept_login(
     program.wait_ready(LOGIN + ctx.ladder.step)
     sender = Sender(program, deployment.address, LOGIN)
     if seconds:
-        ctx.must(sender.receive(None, seconds), "the target hung up on a session that does nothing")
+        ctx.must(sender.receive(None, seconds), "the target closed an idle session")
     sender.hang_up(ctx.ladder.step)

@@ -55,7 +55,7 @@ def expect_digest(
     ``seen``: the program's event for the case; None: there was no event.
     """
     if seen is None:
-        ctx.expect(f"{case}: the target says something", False, "the program did not get there")
+        ctx.expect(f"{case}: the target responds", False, "the program ended before this case")
         return
     if not seen["agreed"]:
         ctx.expect(f"{case}: the target uses digests", False)

@@ -81,7 +81,7 @@ def test_malformed_pdus(ctx: ScenarioContext, pdus: PduJob) -> None:
     lun = ctx.arrange()
     with ctx.broken(lun):
         sending = send_pdus(ctx.client, pdus, lun.deployment.address, lun.disk, ctx.recorder)
-        ctx.must(all_sent(sending), f"nothing became of any PDU for {QUIET:g} s")
+        ctx.must(all_sent(sending), f"no PDU was sent or answered for {QUIET:g} s")
         must_accept_login(ctx, lun.deployment)
     ctx.drain(lun)
     ctx.recover(lun)

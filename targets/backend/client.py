@@ -75,7 +75,7 @@ class BackendProcess:
         with self._changed:
             self._wait(lambda: self._ready is not None or self._gone(), deadline)
             if self._ready is None:
-                words = " ".join(self._last_words[-5:]) or "it said nothing"
+                words = " ".join(self._last_words[-5:]) or "it printed nothing"
                 raise TargetFailedError(f"the backend did not come up: {words}")
             return self._ready
 

@@ -181,7 +181,7 @@ class Lio:
             try:
                 undo.close()
             except TargetFailedError as left:
-                raise TargetFailedError(f"{error}; what had been done stays: {left}") from error
+                raise TargetFailedError(f"{error}; these steps are not undone: {left}") from error
             raise
         address = Address(transport, 0, VENDOR, serial(device), export.portal, export.iqn,
                           export.scsi_host, device.size, device.block_size)
@@ -310,7 +310,7 @@ class LioDeployment:
         try:
             ring: Mapping[str, int] = self.backend.call("ring", deadline=self.ladder.command)
         except (TargetFailedError, MachineLostError) as error:
-            return f"the backend cannot say: {error}\n"
+            return f"the backend does not report it: {error}\n"
         return "".join(f"{name}: {value}\n" for name, value in ring.items())
 
     def present(self) -> bool:

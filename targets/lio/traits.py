@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from inject.point import State
 from inject.traits import (
+    BackendGone,
     CommandTraits,
     DeviceChoice,
     DigestAnswers,
@@ -37,10 +38,9 @@ TRAITS = TargetTraits(
     backend_sees_cdbs=True,
     backend_carries_out_copies=False,  # LIO carries EXTENDED COPY out itself
     command_timeout_option="cmd_time_out",
-    # LOGICAL UNIT COMMUNICATION FAILURE: TCMU's (tcmu_check_expired_ring_cmd, target_core_user.c).
-    backend_gone=("CHECK CONDITION 02/08/00",),
-    backend_gone_source="tcmu_check_expired_ring_cmd, target_core_user.c: LOGICAL UNIT "
-                        "COMMUNICATION FAILURE once cmd_time_out has passed",
+    # LOGICAL UNIT COMMUNICATION FAILURE.
+    backend_gone=BackendGone(("CHECK CONDITION 02/08/00",),
+                             "tcmu_check_expired_ring_cmd, target_core_user.c"),
     deploys_several=True,
     # LOGICAL UNIT COMMUNICATION FAILURE for any error of the disk (iblock_complete_cmd,
     # target_core_iblock.c; target_complete_cmd and sense_detail_table, target_core_transport.c: NOT

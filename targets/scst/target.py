@@ -167,7 +167,7 @@ class Scst:
             try:
                 undo.close()
             except TargetFailedError as left:
-                raise TargetFailedError(f"{error}; and what had been done stays: {left}") \
+                raise TargetFailedError(f"{error}; and these steps are not undone: {left}") \
                     from error
             raise
         return ScstDeployment(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from inject.point import State
 from inject.traits import (
+    BackendGone,
     CommandTraits,
     DeviceChoice,
     DigestAnswers,
@@ -57,8 +58,7 @@ TRAITS = TargetTraits(
     backend_sees_cdbs=True,
     backend_carries_out_copies=True,  # ext_copy_remap_supported of scst_user
     command_timeout_option=None,
-    backend_gone=(),
-    backend_gone_source="",
+    backend_gone=BackendGone((), "dev_user_unjam_cmd, scst_user.c"),
     deploys_several=True,
     # PERIPHERAL DEVICE WRITE FAULT, UNRECOVERED READ ERROR (blockio_endio, scst_vdisk.c).
     disk_error_sense={"write": "03/03/00", "read": "03/11/00"},

@@ -94,7 +94,7 @@ class Server:
     def lie(self, how: str, **of: Any) -> None:
         """Accept an order to misbehave. Raises ValueError for a duplicate completion."""
         if how == How.TWICE:
-            raise ValueError("the kernel hangs up on who answers a request twice")
+            raise ValueError("the kernel disconnects a server that answers a request twice")
         self._execution.lies.order(how, **of)
 
     def close(self) -> None:

@@ -92,7 +92,7 @@ def connection_delete(context: OperationContext) -> Work:
     """Delete the first connection. Raises TargetFailedError when there is none."""
     connections = admin.connections(context.machine, daemon.ANSWER, TID)
     if not connections:
-        raise TargetFailedError("nobody is connected")
+        raise TargetFailedError("the target has no connection")
     sid, cid = connections[0]
     return Given(context.machine, order("delete", "conn", tid=TID, sid=sid, cid=cid))
 

@@ -143,7 +143,7 @@ class Tgt:
                 backend.wait_ready(ladder.step)
             else:
                 machine.run(["truncate", "-s", str(device.size), medium(device)])
-                backend = NoBackend("the LUN is a file that nobody serves")
+                backend = NoBackend("the LUN is a file without a server")
             export = Export(machine, device.name, serial_of(device.name), path,
                             device.block_size, tuple(options.items()), ladder.step,
                             device.session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from inject.point import State
 from inject.traits import (
+    BackendGone,
     CommandTraits,
     DeviceChoice,
     DigestAnswers,
@@ -38,11 +39,8 @@ TRAITS = TargetTraits(
     backend_sees_cdbs=False,  # READs and WRITEs of the network block device
     backend_carries_out_copies=False,
     command_timeout_option=None,
-    # UNRECOVERED READ ERROR, for WRITEs too: as for a disk that errs (set_medium_error,
-    # usr/bs_rdwr.c).
-    backend_gone=("CHECK CONDITION 03/11/00",),
-    backend_gone_source="set_medium_error, usr/bs_rdwr.c: UNRECOVERED READ ERROR when the storage "
-                        "fails",
+    # UNRECOVERED READ ERROR, for WRITEs too, as for any I/O error of the disk.
+    backend_gone=BackendGone(("CHECK CONDITION 03/11/00",), "set_medium_error, usr/bs_rdwr.c"),
     deploys_several=False,
     disk_error_sense={"read": "03/11/00", "write": "03/11/00"},
     silent_session_ends=None,  # tgt sends no NOP-In unless it is configured to

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -118,7 +118,7 @@ class PlantedDefect:
     flood: int = 0
     name: str = "sick"
     """Part of the scenarios' ids."""
-    breaks: bool = False
+    breaks: bool = True
     ends_device: bool = False
     held: Held = Held.ANSWERED
     needs: Needs = ANYTHING
@@ -127,8 +127,8 @@ class PlantedDefect:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Return the expectation of the control fault: the held commands are executed."""
-        return Release().expected(state, traits, direction)
+        """Return the control's expectation for held commands; other I/O may fail."""
+        return replace(Release().expected(state, traits, direction), errors=None)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Release the commands, trigger the defect; with ``text``, wait for the kernel's report."""

@@ -26,11 +26,11 @@ class RegistrationError(Exception):
 REFUSALS = {
     errno.EPERM: "SCST does not take the license {license!r}",
     errno.EINVAL: "SCST refuses the version string {version!r}, the block size, an option or a "
-                  "pool that others share otherwise; the kernel log names what it expects",
+                  "pool that others share with other settings; the kernel log has the reason",
     errno.EEXIST: "SCST has a device of that name already",
     errno.ENOENT: "SCST found a directory missing: /var/lib/scst/pr, /var/lib/scst/vdev_mode_pages",
     errno.ENOMEM: "SCST has no memory for it, or cannot make the pool of its buffers; the kernel "
-                  "log says which",
+                  "log has the reason",
     errno.ETXTBSY: "the module scst_user is being unloaded",
     errno.EFAULT: "SCST cannot read the description",
     errno.EINTR: "a signal came",

@@ -24,7 +24,7 @@ from targets.tgt.export import LUN, VENDOR, Export
 from targets.tgt.operations import OperationContext
 from targets.tgt.traits import TRAITS
 
-BACKEND = "targets.tgt.backend_guest"
+BACKEND = "targets.backend.block_guest"
 
 NBD = "nbd"
 NBD_DEVICE = "/dev/nbd0"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A network block device served from the machine itself: the disk behind tgt's LUN.
+"""A network block device served from the machine itself: the disk behind a target's LUN.
 
-Runs in the guest; stdlib only. tgt has no protocol by which a program could serve its commands, but
-opens any block device: this device's requests come to this process over a socket, each separately,
-and may be answered late, in any order, or never. tgt opens the device with O_DIRECT, so a request
-held here is a command in progress in one of tgt's threads (bs_rdwr_request, usr/bs_rdwr.c).
+Runs in the guest; stdlib only. This process receives the device's requests over a socket, each
+separately, and may answer them late, in any order, or never. If the target opens the device with
+O_DIRECT, as tgt does, a request that is held here is a command in progress in one of the target's
+threads (for tgt bs_rdwr_request, usr/bs_rdwr.c).
 
 Kernel side: drivers/block/nbd.c; protocol and ioctls: include/uapi/linux/nbd.h.
 """

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The backend of a tgt LUN: serves a RAM disk as a network block device.
+"""The backend of a LUN on a block device: serves a RAM disk as a network block device.
 
-Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and
+Runs in the guest; stdlib only. For a target without a protocol for user-space backends, such as
+tgt, that opens a block device. Executes the commands of targets.backend.control_guest and
 targets.backend.lies_guest, except the duplicate completion "twice": the kernel disconnects a server
-that answers a request twice. There is one point, EXEC: tgt is executing the command, and its READ
-or WRITE of the block device has not been answered. The SCSI command itself cannot be seen here:
-``opcode`` is READ(10)'s or WRITE(10)'s. Commands without data of the medium (INQUIRY, TEST UNIT
-READY ...) are answered by tgt itself and do not come here.
+that answers a request twice. There is one point, EXEC: the target is executing the command, and its
+READ or WRITE of the block device has not been answered. The SCSI command itself cannot be seen
+here: ``opcode`` is READ(10)'s or WRITE(10)'s. The target itself answers commands without data of
+the medium (INQUIRY, TEST UNIT READY ...); this program does not receive them.
 
-Besides the events listed there it emits ``gone``: reason: the kernel has disconnected.
+Events besides those of control_guest: ``gone`` (reason): the kernel has disconnected.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from targets.backend.control_guest import Channel
 from targets.backend.disk import GOOD, Access, Opcode, RamDisk
 from targets.backend.execution_guest import Execution, Task
 from targets.backend.lies_guest import How, Lie
-from targets.tgt.nbd_guest import Connection, NbdDevice, Request, Type
+from targets.backend.nbd_guest import Connection, NbdDevice, Request, Type
 
 OPCODES = {Type.READ: Opcode.READ_10, Type.WRITE: Opcode.WRITE_10}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The backend behind tgt's LUN, with the test at the kernel's end of its socket."""
+"""The backend behind a block device, with the test at the kernel's end of its socket."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from targets.backend import nbd_guest
+from targets.backend.block_guest import Server
 from targets.backend.control_guest import Channel
 from targets.backend.disk import RamDisk
-from targets.tgt import nbd_guest
-from targets.tgt.backend_guest import Server
-from targets.tgt.nbd_guest import REPLY, REPLY_MAGIC, REQUEST, REQUEST_MAGIC, Connection, Type
+from targets.backend.nbd_guest import REPLY, REPLY_MAGIC, REQUEST, REQUEST_MAGIC, Connection, Type
 
 HEADER = Path("/usr/include/linux/nbd.h")
 BLOCK = 512

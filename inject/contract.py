@@ -66,7 +66,10 @@ class Backend(Protocol):
         """
 
     def wait_held(self, count: int, deadline: float) -> bool:
-        """Wait until ``count`` commands are held in all; return whether they are."""
+        """Wait until ``count`` commands have been held in all; return whether they have.
+
+        Commands that were released count, too; not so at a gate, which sees present ones only.
+        """
 
     def release(self, deadline: float) -> None:
         """Let every held command continue."""

@@ -148,7 +148,7 @@ def test_an_illness_has_to_be_felt(
     failing = storage.fail(name, 1.0)
     machine.counts = unfelt
     assert not failing.done
-    with pytest.raises(TargetFailedError, match="no 4 I/Os met it"):
+    with pytest.raises(TargetFailedError, match="no 4 I/Os met the failure"):
         failing.finish(0.05)
     machine.counts = felt
     failing.finish(0.05)

@@ -178,4 +178,4 @@ def matrix(traits: TargetTraits) -> Matrix:
     every = dimensions(traits)
     newer = [{"mechanism": [fault.name]} for fault in NEWER_MECHANISMS
              if fault.name in every["mechanism"]]
-    return Matrix(every, (one_transport, *RULES), [LATER, *newer, {"keep": [LONG]}])
+    return Matrix(every, (one_transport, *RULES), [LATER, {"keep": [LONG]}, *newer])

@@ -131,7 +131,7 @@ class BackendProcess:
                   direction=direction, **named)
 
     def wait_held(self, count: int, deadline: float) -> bool:
-        """Wait until ``count`` commands are held in all; return whether they are."""
+        """Wait until ``count`` commands have been held in all, released ones included."""
         with self._changed:
             self._wait(lambda: self._held >= count or self._gone(), deadline)
             return self._held >= count

@@ -17,7 +17,7 @@ close    close the device's descriptors (the process stays)
 exit     end the process
 =======  =====================================================================
 
-Events (standard output) have ``t`` (CLOCK_MONOTONIC, ns) and ``kind``; results.history lists them
+Events (standard output) have ``t`` (CLOCK_MONOTONIC, ns) and ``kind``; results.events declares them
 under source "backend".
 """
 

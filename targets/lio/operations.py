@@ -36,7 +36,10 @@ class OperationContext:
 
 @dataclass(frozen=True)
 class Operation:
-    """One change. ``arguments``: of the verb; ``undo``: function that heals, or None."""
+    """One change in configfs: a verb of the machine with its ``arguments``.
+
+    ``undo``: a function that reverts it; None: it need not be reverted.
+    """
 
     name: str
     verb: str

@@ -156,7 +156,7 @@ class Ring:
         self._move_tail(self._after(self._tail, len_op))
 
     def skip(self) -> None:
-        """Return taken entries that need no answer to the kernel."""
+        """Advance the tail over taken entries that are not commands."""
         tail = self._tail
         while tail != self._next and (len_op := self._len_op(tail)) & OP_MASK != OP_CMD:
             tail = self._after(tail, len_op)

@@ -83,7 +83,7 @@ class Order:
     ``undo``: (path, text) of the write that undoes it, or a function that does, or None.
 
     ``drivers``: the target drivers that it applies to. ``handlers``: the device handlers; empty:
-    all. ``gone``: a path whose absence shows that the operation has begun to wait. ``refused``: the
+    all. ``gone``: a path that SCST removes before it begins to wait. ``refused``: the
     errno with which it has to fail, at once; None: it has to succeed. ``spare``: whether it needs a
     second device, which is made first and removed with the undo. ``ends_device``: whether the
     initiator loses the device for good, unless the operation is undone.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Room for replies to the kernel: the replies, their sense data, and the buffers that they end.
+"""Room for replies to the kernel: the replies, their sense data, and the buffers that are free once
+they have been sent.
 
 Runs in the guest; stdlib only. The kernel reads a reply and its sense data by address, possibly
 while the next command is on its way already: each answering thread therefore has slots of its own.
@@ -59,7 +60,7 @@ class Sheet:
                     self.address + extra, self.spent)
 
     def settle(self) -> None:
-        """Take back the buffers that the sent replies have ended the use of."""
+        """Take back the buffers that are free, now that their replies have been sent."""
         while self.spent:
             self._memory.abandon(self.spent.pop())
 

@@ -45,7 +45,7 @@ its ``devices``. Their end is always an event with the same fields; that of ``cl
 
 Points are the names of the subcommands: PARSE, ALLOC_MEM, EXEC, ON_FREE_CMD, ON_CACHED_MEM_FREE,
 TASK_MGMT_RECEIVED, TASK_MGMT_DONE, ATTACH_SESS, DETACH_SESS, EXT_COPY_REMAP. Besides the events of
-results.history it emits ``session`` (action: attached or detached, session, lun, initiator,
+results.events it emits ``session`` (action: attached or detached, session, lun, initiator,
 target), ``tmr`` (stage: received or done, function, session, handles), ``refused`` (handle, error:
 errno name) when the kernel does not accept an answer, and ``misanswered`` (point, handle,
 as_handle, fields, errors) for each ``answer``.

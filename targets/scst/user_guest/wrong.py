@@ -3,13 +3,13 @@
 
 Runs in the guest; stdlib only. Besides the header's fields:
 
-==================  =============================================================================
-field               value ==================
-============================================================================= sense
-hex: sense data, with their address and length ws_descriptors      a list of [LBA, blocks] instead
-of an address (the last one has 0 blocks) remap_descriptors   a list of [source LBA, destination
-LBA, bytes] instead of an address ==================
-=============================================================================
+==================  ======================================================================
+field               value
+==================  ======================================================================
+sense               hex: sense data, with their address and length
+ws_descriptors      a list of [LBA, blocks] instead of an address (the last has 0 blocks)
+remap_descriptors   a list of [source LBA, destination LBA, bytes] instead of an address
+==================  ======================================================================
 
 Names of the header are allowed in place of numbers: reply_type, data_direction, subcode, status.
 """

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import log
 
@@ -48,6 +48,7 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
     one, two = before.path.name, after.path.name
     was, is_ = queries.samples(old, one), queries.samples(new, two)
     notes = _notes(queries.conditions(old, one), queries.conditions(new, two))
+    notes += _parts_notes(before, after)
     kernels = _only_kernel(before), _only_kernel(after)
     if all(kernels) and kernels[0] != kernels[1]:
         was, is_ = _anywhere(was, kernels[0]), _anywhere(is_, kernels[1])
@@ -66,6 +67,8 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
         was, is_, past = (calibrated(each, spins[0]) for each in (was, is_, past))
         usual = MEASURED_CALIBRATED
         notes += _speed_note(spins[0] / spins[1])
+    was, left_out = _selected(was, after)
+    notes += left_out
     groups = by_scenario(was), by_scenario(is_)
     failed = any(each.outcome is Outcome.FAIL for each in (*was, *is_))
     flaky = frozenset(each.scenario for each in queries.disagreements(
@@ -105,6 +108,35 @@ def _notes(was: queries.Conditions, is_: queries.Conditions) -> list[str]:
     before, after = asdict(was), asdict(is_)
     return [f"another {what}: {_word(before[what])}, then {_word(after[what])}"
             for what in before if before[what] != after[what]]
+
+
+def _parts_notes(before: Run, after: Run) -> list[str]:
+    """Return a note for each file of the target that differs, by its build id or its content."""
+    was, is_ = (run.record().get("target", {}).get("parts") or {} for run in (before, after))
+    differing = [name for name in dict.fromkeys([*was, *is_])
+                 if was and is_ and was.get(name) != is_.get(name)]
+    return [f"another {name}: {_build(was.get(name))}, then {_build(is_.get(name))}"
+            for name in differing]
+
+
+def _build(part: Mapping[str, str] | None) -> str:
+    if part is None:
+        return "none"
+    return f"build id {part['build_id'][:12]}" if part["build_id"] else f"SHA-256 {part['sha256']}"
+
+
+def _selected(samples: list[Sample], after: Run) -> tuple[list[Sample], list[str]]:
+    """Return the samples of scenarios that the later run selected, and a note on the others.
+
+    A run of a subset is not worse for the scenarios outside it.
+    """
+    planned = after.record().get("planned")
+    if planned is None:
+        return samples, []
+    kept = [each for each in samples if each.scenario in planned or "-*-" in each.scenario]
+    out = {each.scenario for each in samples} - {each.scenario for each in kept}
+    return kept, [f"{len(out)} scenarios of the earlier run were not selected in the later one"] \
+        if out else []
 
 
 def _word(value: str | None) -> str:

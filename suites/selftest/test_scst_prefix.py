@@ -55,9 +55,25 @@ def test_complete_tree(tree: Path) -> None:
     assert prefix.releases() == [RELEASE]
     assert prefix.version_string(RELEASE) == HANDSHAKE
     assert prefix.dependencies(RELEASE) == ["crc_t10dif", "dlm", "libcrc32c", "scsi_mod"]
-    assert prefix.describe() == {
+    described = dict(prefix.describe())
+    parts = described.pop("parts")
+    assert described == {
         "prefix": str(tree), "releases": [RELEASE], "version": "4.0.0",
         "commit": "0123456789ab", "srcversion": "FEED"}
+    assert set(parts) == {*(f"{RELEASE}/{name}.ko" for name in MODULES), "iscsi-scstd"}
+    assert parts[f"{RELEASE}/scst_user.ko"]["srcversion"] == "FEED"
+
+
+def test_every_module_has_an_identity_of_its_own(tree: Path) -> None:
+    """A defective scst.ko beside a healthy scst_user.ko is another target."""
+    before = Prefix(tree).parts()
+    note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0" + bytes(range(20))
+    file = module(tree, "scst")
+    file.write_bytes(file.read_bytes() + note)
+    after = Prefix(tree).parts()
+    assert {name for name in before if before[name] != after[name]} == {f"{RELEASE}/scst.ko"}
+    assert after[f"{RELEASE}/scst.ko"]["build_id"] == bytes(range(20)).hex()
+    assert before[f"{RELEASE}/scst.ko"]["build_id"] == ""
 
 
 def test_no_directory(tmp_path: Path) -> None:

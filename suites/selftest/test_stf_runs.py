@@ -58,6 +58,39 @@ def test_a_failure_is_worse_and_its_mending_is_not(
     assert not found["worse"]
 
 
+def record(run: Path, **more: Any) -> None:
+    """Add to a run's record."""
+    write_json(run / RUN, {**json.loads((run / RUN).read_text()), **more})
+
+
+def test_a_run_of_a_subset_is_not_worse(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part = {name: ALL[name] for name in list(ALL)[:5]}
+    run = make_run(lab, "2026-part", part, figures=TIMES)
+    assert stf(["compare", "2025", "2026", "--results", str(lab)]) == Status.WORSE
+    record(run, planned=[*part, "lio-6.1-7"])  # one was selected, and has no record
+    assert stf(["compare", "2025", "2026", "--results", str(lab)]) == Status.WORSE
+    capsys.readouterr()
+    record(run, planned=list(part))
+    assert stf(["compare", "2025", "2026", "--results", str(lab)]) == Status.FINE
+    printed = capsys.readouterr().out
+    assert "note: 15 scenarios of the earlier run were not selected in the later one" in printed
+
+
+def test_another_module_of_the_target_is_named(
+    lab: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    healthy, defective = ({"6.1/scst.ko": {"build_id": build * 20, "sha256": "x"},
+                           "6.1/scst_user.ko": {"build_id": "cd" * 20, "sha256": "y"}}
+                          for build in ("ab", "ef"))
+    record(lab / "2025-good", target={"name": "scst", "parts": healthy})
+    record(make_run(lab, "2026-other", ALL, figures=TIMES),
+           target={"name": "scst", "parts": defective})
+    assert stf(["compare", "2025", "2026", "--results", str(lab)]) == Status.FINE
+    printed = capsys.readouterr().out
+    assert "note: another 6.1/scst.ko: build id abababababab, then build id efefefefefef" in printed
+    assert "scst_user.ko" not in printed
+
+
 def test_a_much_slower_backend_is_worse(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(lab, "2026-slow", ALL, figures={**TIMES, "service_p25": 0.004})
     assert stf(["compare", "2025", "2026", "--results", str(lab), "--json"]) == Status.WORSE

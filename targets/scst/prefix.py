@@ -8,6 +8,7 @@ the version and the source commit.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import lzma
 import re
 import shutil
@@ -130,7 +131,33 @@ class Prefix:
 
     def describe(self) -> Mapping[str, Any]:
         """Return the installation's record for run.json."""
-        return {"prefix": str(self.path), "releases": self.releases(), **self.version()}
+        return {"prefix": str(self.path), "releases": self.releases(), **self.version(),
+                "parts": self.parts()}
+
+    def parts(self) -> dict[str, dict[str, str]]:
+        """Return the identity of each module and the daemon, by the file's path in the tree.
+
+        ``build_id``: of the ELF note, "" without one; ``sha256``: of the file, 16 digits;
+        ``srcversion``: of a module. A module's build mode is a part of its build id.
+        """
+        files = {f"{release}/{name}.ko": self.module(release, name)
+                 for release in self.releases() for name in self.modules(release)
+                 if self._find(release, name)}
+        files[Path(DAEMON).name] = self.path / DAEMON
+        return {name: _identity(file) for name, file in files.items()}
+
+
+BUILD_ID = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
+"""NT_GNU_BUILD_ID (elf.h): sizes of name and descriptor, type, name, 20 bytes of SHA-1."""
+
+
+def _identity(file: Path) -> dict[str, str]:
+    image = read_module(file) if file.suffix in DECOMPRESS else file.read_bytes()
+    build = BUILD_ID.search(image)
+    found = {"build_id": build[1].hex() if build else "",
+             "sha256": hashlib.sha256(image).hexdigest()[:16]}
+    source = ModuleFacts.of(image).info.get("srcversion")
+    return {**found, **({"srcversion": source} if source else {})}
 
 
 @dataclass(frozen=True)

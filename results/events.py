@@ -780,6 +780,8 @@ class AnswerData(TypedDict):
     host: NotRequired[Annotated[int, "host byte of struct sg_io_hdr"]]
     driver: NotRequired[Annotated[int, "driver byte of struct sg_io_hdr"]]
     residual: NotRequired[Annotated[int, "bytes not transferred; negative: overflow"]]
+    differs: NotRequired[Annotated[int | None, "index of the first byte that was read and differs "
+                                               "from the data that were written; null: none"]]
     sense: NotRequired[Annotated[str, "sense data in hexadecimal"]]
     key: NotRequired[Annotated[int, "sense key, where there are sense data"]]
     asc: NotRequired[Annotated[int, "additional sense code"]]

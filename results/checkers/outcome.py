@@ -25,6 +25,8 @@ NAME = "outcome"
 
 GOOD = "GOOD"
 
+READ_DATA = "SBC-4 5.16: a READ transfers the data of the blocks that it specifies"
+
 AT_FAULT = "commands"
 """The job whose commands are judged: a plan's. The commands of other jobs are preparation."""
 
@@ -59,6 +61,16 @@ def check(history: History) -> Check | None:
     own = {number: event.data.get("allowed") or for_all for number, event in issued.items()}
     wrong = [event for number, event in answers.items()
              if timeline.witnessed(event.time) and not _allowed(event, own[number])]
+    other = [event for event in answers.values() if event.data.get("differs") is not None
+             and outcome(event.data) == GOOD and timeline.witnessed(event.time)]
+    if other:
+        name, size = _name(issued, other[0]), issued[int(other[0].data["number"])].data["bytes"]
+        return Check(
+            NAME, Verdict.FAIL, f"{len(other)} of {len(issued)} commands returned other data than "
+            f"were written: {name} from byte {other[0].data['differs']} of {size} on"
+            f"{cited(READ_DATA)}", _quote(other),
+            {**figures, **timeline.detected(NAME, other[0].time)},
+            [Signature.of("other data", _name(issued, each)) for each in other])
     if wrong:
         number = int(wrong[0].data["number"])
         first = f"{_name(issued, wrong[0])} " if issued[number].data.get("allowed") else ""

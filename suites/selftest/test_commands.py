@@ -22,7 +22,13 @@ from fixtures.workload.commands import (
     Commands,
     extended_copy,
 )
-from fixtures.workload.commands_guest import SgIoHdr, issue, triple
+from fixtures.workload.commands_guest import (
+    SgIoHdr,
+    addresses,
+    first_difference,
+    issue,
+    triple,
+)
 from results.history import Recorder
 from suites.selftest.test_agent import LocalAgent, local_agent
 
@@ -124,3 +130,21 @@ def test_on_a_machine_whose_disk_refuses_them(agent: LocalAgent, tmp_path: Path)
     kinds = [event.kind for event in history.select("workload")]
     assert sorted(kinds) == ["answer", "answer", "begin", "command", "command", "end"]
     assert json.dumps(history.last("workload", "end").data)  # type: ignore[union-attr]
+
+
+def test_reads_are_compared_with_data_that_name_their_place() -> None:
+    job = CommandJob("large-read", 2)
+    (first, second), writes = job.commands(512), job.before(512)
+    assert [each.place for each in (first, second)] == [each.place for each in writes]
+    assert {each.name for each in writes} == {"WRITE(16)"}
+    assert second.place == (first.place or 0) + job.bytes
+    assert not CommandJob("write", 2).before(512)
+    assert not CommandJob("none").before(512)
+
+
+def test_a_shift_of_a_block_is_seen() -> None:
+    data = addresses(8 << 20, 64 << 10)
+    assert first_difference(data, data) is None
+    shifted = data[:32768] + data[32768 - 512:-512]
+    assert first_difference(shifted, data) is not None
+    assert 32768 <= (first_difference(shifted, data) or 0) < 32768 + 8

@@ -210,3 +210,19 @@ def test_good_alone_allows_no_residual(residual: int, verdict: Verdict) -> None:
     if residual:
         assert found.reason.startswith(
             "2 of 2 commands ended with GOOD residual 512, allowed: GOOD")
+
+
+@pytest.mark.parametrize(("answer", "verdict"), [
+    ({"status": 0, "host": 0, "differs": None}, Verdict.PASS),
+    ({"status": 0, "host": 0, "differs": 32768}, Verdict.FAIL),
+    ({"status": 0, "host": 1, "differs": 0}, Verdict.PASS)])  # the initiator ended it: no data
+def test_the_data_of_a_read_are_those_that_were_written(
+    answer: dict[str, object], verdict: Verdict,
+) -> None:
+    found = check(commanded(answer, answer, allowed=("GOOD", "host NO_CONNECT")))
+    assert found.verdict is verdict
+    if verdict is Verdict.FAIL:
+        assert found.reason.startswith(
+            "2 of 2 commands returned other data than were written: WRITE(16) from byte 32768 of "
+            "512 on (SBC-4 5.16")
+        assert found.signatures == [Signature("other data", ("WRITE(16)",))] * 2

@@ -24,7 +24,7 @@ class Misbehaviour:
 
     ``how``: a kind of targets.backend.lies_guest. ``medium``: for a misdirected read, the file of
     the LUN whose data are returned; None: the data of another WRITE. ``errors``: errno names with
-    which I/O may fail afterwards: none, as the initiator receives GOOD.
+    which I/O may fail afterwards: none, since the initiator receives GOOD.
     """
 
     how: str

@@ -29,7 +29,7 @@ STACKS = 8
 """Number of stacks that the kernel prints: each is some 2 KB on a serial console."""
 
 MANY = 1 << 20
-"""Start value of the counter ``times``, which counts down: more than ever fail."""
+"""Start value of the counter ``times``, which counts down: more than all allocations that fail."""
 
 COMMON: Mapping[str, object] = {
     "interval": 1, "space": 0, "times": MANY, "verbose": 2,

@@ -27,15 +27,16 @@ class Device:
     documentation (``cmd_time_out`` for TCMU; ``on_free_cmd_type`` and ``memory_reuse_type`` for
     scst_user; ``bstype``, and our own ``backing``, for tgt); an unknown one raises WrongUsageError.
 
-    ``handler``: SCST's device handler, by its name in sysfs; of LIO "iblock", a block device, or
-    the default, which is TCMU there; tgt has one only. ``disk``: the storage of a block device
-    below such a handler (targets.storage.BELOW). ``threads``: of the backend, in the kernel's
-    ioctl. ``multi``: whether it fetches several commands at a time. ``siblings``: devices of the
-    same backend process, each exported as the next LUN of the same target. ``targets``: number of
-    targets that export it, each with the same LUNs. ``luns``: further LUNs of the device under test
-    itself. ``group``: the initiator group that has the LUNs, "" for LUNs that every initiator sees.
-    ``session``: keys that those targets negotiate with an initiator (RFC 7143), and their timeouts
-    in seconds, by the names of iSCSI-SCST's README; a key that the target does not have is refused.
+    ``handler``: on SCST the device handler, by its name in sysfs; on LIO "iblock" for a block
+    device, and the default value for TCMU; on tgt the default value only. ``disk``: the storage of
+    a block device below such a handler (targets.storage.BELOW). ``threads``: of the backend, in the
+    kernel's ioctl. ``multi``: whether it fetches several commands at a time. ``siblings``: devices
+    of the same backend process, each exported as the next LUN of the same target. ``targets``:
+    number of targets that export it, each with the same LUNs. ``luns``: further LUNs of the device
+    under test itself. ``group``: the initiator group that has the LUNs, "" for LUNs that every
+    initiator sees. ``session``: keys that those targets negotiate with an initiator (RFC 7143), and
+    their timeouts in seconds, by the names of iSCSI-SCST's README; a key that the target does not
+    have is refused.
     """
 
     name: str = "stf0"

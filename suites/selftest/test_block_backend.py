@@ -136,7 +136,7 @@ def test_the_kernel_disconnects(kernel: Kernel, disconnects: bool) -> None:
 
 
 def test_lies(kernel: Kernel) -> None:
-    assert "hangs up" in kernel.order("lie", how="twice", count=1, direction="write")["error"]
+    assert "disconnects" in kernel.order("lie", how="twice", count=1, direction="write")["error"]
     kernel.order("lie", how="skip", count=1, direction="write")
     kernel.issue(Type.WRITE, 1, 0, 1, b"x" * BLOCK)
     assert kernel.answer()[0] == 1

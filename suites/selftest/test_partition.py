@@ -345,7 +345,7 @@ def _too_short(case: Story) -> None:
 
 @pytest.mark.parametrize(("change", "words"), [
     (_not_cut, "succeeded while the network was cut"),
-    (_nothing_under_way, "no I/O was under way"),
+    (_nothing_under_way, "no I/O was in flight"),
     (_too_short, "has not dropped its connection"),
 ])
 def test_what_was_no_partition_is_unknown(change: Callable[[Story], None], words: str) -> None:

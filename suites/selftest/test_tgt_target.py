@@ -320,7 +320,7 @@ def test_a_file_needs_nobody(recorder: Recorder) -> None:
     machine = Tgtd()
     deployment = deploy(machine, recorder, Device(options={"backing": "file"}))
     assert not machine.spawned
-    with pytest.raises(WrongUsageError, match="a file that nobody serves: it cannot hold"):
+    with pytest.raises(WrongUsageError, match="a file without a server: it cannot hold"):
         deployment.backend.hold("EXEC", 4, deadline=1)
     deployment.remove()
     assert not machine.things

@@ -197,7 +197,8 @@ UNCACHED = {"memory_reuse_type": "NONE"}
 """Options with which a READ has no buffer before the answer to EXEC brings one."""
 
 AFTER = frozenset({"ESRCH", "EINVAL"})
-"""Errnos of an answer for an answered command: it is gone, or waits to be freed."""
+"""Errnos of a second answer to a command: ESRCH once it is freed, EINVAL while it waits for
+that."""
 
 SENSE_ABORTED = "70000b00000000" + "0a" + "00000000" + "4400" + "00000000"
 """Fixed format sense data: ABORTED COMMAND, 44h/00h."""
@@ -349,7 +350,7 @@ FOR_ANOTHER = AnswerForAnother()
 
 ONE_WRITE = Point(State.EXEC, 1)
 MANY = 1000
-"""More commands than end while one is answered."""
+"""Upper bound of the commands that end while one is answered."""
 
 
 @dataclass(frozen=True)
@@ -357,9 +358,9 @@ class FreedInBackground:
     """A WRITE that is answered BACKGROUND, freed, and only then completed: a correct sequence.
 
     The first answer gives the initiator its status, so ON_FREE_CMD comes while the backend still
-    works. The kernel has to accept the answer to ON_FREE_CMD as such, although the command is
-    marked as being in the background (dev_user_process_reply, scst_user.c) and SCST's own command
-    no longer exists.
+    works. The kernel must not take the answer to ON_FREE_CMD for an answer to EXEC, although the
+    command is marked as being in the background (dev_user_process_reply, scst_user.c) and SCST's
+    own command no longer exists.
     """
 
     name: str = "answer-on-free-in-background"

@@ -38,7 +38,7 @@ class BackendClose:
         context.deployment.backend.close(deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End the rest of the device."""
+        """Remove the rest of the device."""
         context.deployment.take_device_away()
 
 
@@ -68,5 +68,5 @@ class BackendUnregister:
         context.deployment.backend.close(deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End the rest of the device."""
+        """Remove the rest of the device."""
         context.deployment.take_device_away()

@@ -40,7 +40,7 @@ class BackendSignal:
         context.deployment.backend.process.signal(self.number)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End the rest of the device."""
+        """Remove the rest of the device."""
         context.deployment.take_device_away()
 
 
@@ -75,5 +75,5 @@ class BackendExit:
         context.deployment.backend.process.wait(deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End the rest of the device."""
+        """Remove the rest of the device."""
         context.deployment.take_device_away()

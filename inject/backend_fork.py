@@ -40,7 +40,7 @@ class BackendFork:
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Fork and close; check that the device stays; kill the child.
 
-        Raises TargetFailedError when the device goes before the child does.
+        Raises TargetFailedError when the device is removed before the child has ended.
         """
         child = int(context.deployment.backend.call("fork", deadline=deadline))
         context.deployment.backend.close(deadline)
@@ -51,5 +51,5 @@ class BackendFork:
             raise TargetFailedError("the device went while a forked copy had it open")
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End the rest of the device."""
+        """Remove the rest of the device."""
         context.deployment.take_device_away()

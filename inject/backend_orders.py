@@ -66,7 +66,7 @@ class BackendOrder:
             raise TargetFailedError(f"{self.name}: the kernel refuses: {reply['error']}")
 
     def _give(self, subject: DeployedDevice, deadline: float) -> Mapping[str, Any]:
-        """Send the order; return ``done`` within a second, and if done also ``error``."""
+        """Send the order; return ``done``, and ``error`` if it is done. Takes a second at most."""
         reply: Mapping[str, Any] = subject.backend.call(
             self.do, deadline=deadline, **self.arguments)
         return reply

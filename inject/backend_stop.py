@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The backend is stopped: it neither answers nor dies."""
+"""The backend is stopped: it answers no command, and its process remains."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class BackendStop:
     """SIGSTOP for some seconds, then SIGCONT; the held commands are answered after it.
 
     The initiator's command timer is 4 s (fixtures.initiator.openiscsi.Timeouts). A stop of more
-    than half of it must not fail a command. During a longer stop the initiator aborts, and the
-    backend receives the aborts when it continues. TCMU itself ends an unanswered command after
-    cmd_time_out, 2 s as LIO is deployed here: on LIO, both lengths fail the commands.
+    than half of it must not fail a command. During a longer stop the initiator aborts commands, and
+    the backend receives the aborts when it continues. TCMU ends an unanswered command after
+    cmd_time_out (2 s, targets.lio.target): on LIO commands fail during both stops.
     """
 
     name: str
@@ -82,5 +82,5 @@ class BackendStopKill:
         context.deployment.backend.kill()
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End the rest of the device."""
+        """Remove the rest of the device."""
         context.deployment.take_device_away()

@@ -34,15 +34,15 @@ BACKEND: tuple[Fault, ...] = (
 
 NEWER: tuple[str, ...] = (
 )
-"""Modules of this package, each with a tuple MECHANISMS. One line registers a module: append its
-name, since a matrix keeps its earlier cells and adds those of each newer mechanism."""
+"""Modules of this package, each with a tuple MECHANISMS. Append a module's name to register it.
+Append only: the order determines which cells a matrix selects."""
 
 NEWER_MECHANISMS: tuple[Fault, ...] = tuple(
     fault for name in NEWER for fault in import_module(f"inject.{name}").MECHANISMS)
 
 MECHANISMS: tuple[Fault, ...] = (
     *BACKEND, LunRemove(), LunRace(), *OPERATIONS, *NEWER_MECHANISMS)
-"""All faults that break something around held commands."""
+"""The mechanisms of the teardown matrix, and of a target's teardown scenarios."""
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (

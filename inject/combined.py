@@ -33,18 +33,18 @@ class Disturbance(Protocol):
 
     @property
     def needs_beside(self) -> Needs:
-        """Needs of the disturbance beside a teardown."""
+        """Needs of the disturbance during a teardown."""
 
     @property
     def ends_in_teardown(self) -> float | None:
-        """Seconds after which the disturbance ends while the teardown waits for that end.
+        """Seconds after which the disturbance ends, if the teardown waits for its end.
 
-        None: the teardown need not wait, and the disturbance ends after it.
+        None: the teardown does not wait, and the disturbance ends after the teardown.
         """
 
     @property
     def ends_afterwards(self) -> bool:
-        """Whether the teardown does not include the end of the disturbance: ``settle`` ends it."""
+        """Whether ``settle`` ends the disturbance, after the fault's undo; False: the undo does."""
 
     def grace_beside(
         self, teardown: Fault, state: State, traits: TargetTraits,
@@ -60,11 +60,12 @@ class Disturbance(Protocol):
 
 @dataclass(frozen=True)
 class Combined:
-    """A disturbance that lasts until the teardown has ended, or for whose end the teardown waits.
+    """A disturbance and a teardown as one fault.
 
-    ``label``: the name in scenario ids; "": both names, in the order in which they begin. Raises
-    WrongUsageError when the teardown must wait for the end of the disturbance and that cannot be
-    observed.
+    The disturbance lasts until the teardown has ended, or until the teardown has waited for it
+    (``ends_in_teardown``). ``label``: the name in scenario ids; "": both names, in the order in
+    which they begin. Raises WrongUsageError when the teardown must wait for the end of the
+    disturbance, but its waiting cannot be observed.
     """
 
     disturbance: Disturbance
@@ -99,7 +100,7 @@ class Combined:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Return the end of commands under the teardown, or GOOD where the teardown waits for them.
+        """Return the teardown's expectation, or GOOD if the teardown waits for the commands.
 
         The grace is the longer of the two. The teardown need not wait for the commands: the
         disturbance may end them.
@@ -128,8 +129,9 @@ class Combined:
     ) -> None:
         """Begin the teardown, let it wait, end the disturbance, wait until the teardown ends.
 
-        A target may not drop a command that its disk has: while the disk stalls the teardown waits,
-        and it must end once the disk continues. While the disk errs there is nothing to wait for.
+        A target may not drop a command that it has passed to its disk: the teardown waits while the
+        disk stalls, and must end once the disk continues. If the disk ends I/O with errors, the
+        teardown need not wait.
         """
         assert isinstance(self.teardown, TargetOperation)
         try:
@@ -150,10 +152,10 @@ class Combined:
 
 
 def settle(fault: Fault, context: FaultContext, deadline: float) -> None:
-    """End the part of a combination that its undo leaves in place.
+    """End the disturbance of a combination, if the fault's undo has not ended it.
 
-    That is a disturbance which the teardown does not include: a partition, an impaired network,
-    broken sessions. Other faults leave nothing, and are not touched.
+    Such disturbances are partitions, impaired networks and broken sessions. Does nothing for other
+    faults.
     """
     if isinstance(fault, Combined) and fault.disturbance.ends_afterwards:
         fault.disturbance.end(context, deadline)

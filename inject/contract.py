@@ -114,7 +114,7 @@ class Running(Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, with or without an error."""
 
     def waits(self) -> bool:
         """Return whether the operation waits in the kernel for commands in progress."""
@@ -149,10 +149,10 @@ class DeployedDevice(Protocol):
         """Remove the LUN while the initiator uses it. Returns when it has gone."""
 
     def removal_waits(self) -> bool:
-        """Return whether a removal that was begun waits in the kernel."""
+        """Return whether the removal has begun and waits in the kernel."""
 
     def take_device_away(self) -> None:
-        """End the device in any state."""
+        """Remove the device, whatever its state."""
 
 
 class How(StrEnum):
@@ -204,12 +204,15 @@ class BrokenSession(Protocol):
 
 
 class Network(Protocol):
-    """The network between initiator and target. The scenario prepares the kernel modules before."""
+    """The network between initiator and target.
+
+    The scenario loads the kernel modules in advance.
+    """
 
     def impair(self, how: str, deadline: float) -> None:
         """Impair the packets of every machine of the scenario; ``how``: arguments of tc-netem(8).
 
-        Raises MachineLostError when a machine does not.
+        Raises MachineLostError when that fails on a machine.
         """
 
     def restore(self, deadline: float) -> None:
@@ -234,7 +237,7 @@ class Network(Protocol):
 
 
 class Initiators(Protocol):
-    """Actions of initiators other than the one whose disk is driven.
+    """Actions of initiators other than the one with the load.
 
     ``session``: a session by its name in the scenario ("a"). The scenario defines the names, and
     has logged the sessions in.
@@ -294,7 +297,7 @@ class FaultContext(Protocol):
 
     @property
     def initiators(self) -> Initiators:
-        """Initiators beside the one whose disk is driven."""
+        """Initiators other than the one with the load."""
 
     @property
     def network(self) -> Network:

@@ -5,8 +5,9 @@
   their I/O continues, and no login completes; pending logins complete once the daemon continues.
   When it is killed the kernel ends every session and deletes every target (targets.scst.daemon); an
   initiator can log in again when the target has been recreated.
-- tgtd handles everything itself: while it is stopped nothing is answered. A stop shorter than the
-  initiator's timers fails nothing; during a longer one commands are aborted and sent again.
+- tgtd handles logins and commands: while it is stopped it answers none. No I/O fails during a stop
+  that is shorter than the initiator's timers; during a longer one the initiator aborts commands and
+  sends them again.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from inject.target_operation import DAEMON_KILLED, NBD, TargetOperation
 SHORT, LONG = 1.5, 3.5
 """Durations of a stop in seconds.
 
-SHORT: with a login attempt of one more second beside it, less than the initiator's command timer of
-4 s. LONG: with that login attempt more than the timer, but less than the 6 s after which the
-initiator gives a silent session up: a ping after 2 s, 2 s for its answer, 2 s for another session
+The scenario adds a login attempt of one second. With it, SHORT is less than the initiator's command
+timer of 4 s; LONG is more than that timer, but less than the 6 s after which the initiator gives a
+silent session up: a ping after 2 s, 2 s for its answer, 2 s for another session
 (fixtures.initiator.openiscsi).
 """
 

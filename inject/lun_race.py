@@ -41,7 +41,7 @@ class LunRace:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Return outcomes of commands answered before the device goes, or that find none."""
+        """Return the outcomes of commands answered before the device's end, or sent after it."""
         return ends_with(state, (GOOD, NOT_SUPPORTED, *LOST_WAY), CLAUSE)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
@@ -60,5 +60,5 @@ class LunRace:
         context.deployment.heal("device-block", deadline)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
-        """End the rest of the device."""
+        """Remove the rest of the device."""
         context.deployment.take_device_away()

@@ -53,7 +53,7 @@ class Netem:
 
     @property
     def needs_beside(self) -> Needs:
-        """Needs of the impairment beside a teardown."""
+        """Needs of the impairment during a teardown."""
         return self.needs
 
     def grace_beside(
@@ -80,14 +80,14 @@ class Netem:
         self.end(context, deadline)
 
 
-LOST_TWICE = 3.0
-"""Seconds that a segment may be late when it is lost three times: retransmission timers of 0.2,
-0.4, 0.8 s (TCP_RTO_MIN, include/net/tcp.h), and the same time again for its answer."""
+LOST_THREE_TIMES = 3.0
+"""Seconds by which a command may be late if a segment of it and one of its answer are lost three
+times each: retransmission timers of 0.2, 0.4 and 0.8 s (TCP_RTO_MIN, include/net/tcp.h), twice."""
 
 NETEMS: Mapping[str, Netem] = {each.name: each for each in (
     Netem("delay", "delay 40ms 10ms", 1.0),
-    Netem("loss", "loss 3%", LOST_TWICE, drops=True),
-    Netem("burst-loss", "loss gemodel 1% 30%", 2 * LOST_TWICE, drops=True),
+    Netem("loss", "loss 3%", LOST_THREE_TIMES, drops=True),
+    Netem("burst-loss", "loss gemodel 1% 30%", 2 * LOST_THREE_TIMES, drops=True),
     Netem("duplicate", "duplicate 20%", 0.0),
     Netem("reorder", "delay 20ms reorder 60% 50%", 1.0),
 )}

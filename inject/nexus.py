@@ -68,8 +68,8 @@ OF_NEXUS: Mapping[str, Ends] = {
     LOGOUT: LEFT, DROP: GONE, REINSTATE: REPLACED,
     **dict.fromkeys(("ABORT_TASK", "ABORT_TASK_SET", "CLEAR_TASK_SET"), SPARED),
 }
-"""Actions that end commands of one I_T nexus. CLEAR TASK SET does where each nexus has its own task
-set (TST)."""
+"""Actions that end commands of one I_T nexus. CLEAR TASK SET is one of them if each nexus has its
+own task set (TST)."""
 
 SEVERED = Ends((ABORTED, LOST), (LOST,), (LOST,),
                "RFC 7143 11.5.1: TARGET COLD RESET ends all sessions with the target")
@@ -83,9 +83,9 @@ def tas(traits: TargetTraits, options: Options) -> bool:
 
 
 def informed(with_status: bool, attention: str, clause: str) -> Ends:
-    """Return the ends when all commands end.
+    """Return the ends for an action that ends the commands of all initiators.
 
-    Other initiators get TASK ABORTED (``with_status``), or a unit attention instead.
+    The other initiators get TASK ABORTED (``with_status``), or a unit attention instead.
     """
     if with_status:
         return Ends((ABORTED,), (TASK_ABORTED,), (GOOD,), clause)
@@ -103,7 +103,7 @@ def ending_nothing(traits: TargetTraits, action: str) -> Ends | None:
 
 
 def alone(traits: TargetTraits, action: str, options: Options) -> Ends:
-    """Return the ends of all commands when nothing else happens."""
+    """Return the ends of all commands without a fault."""
     with_status, single = tas(traits, options), int(options.get("tst", 0)) == 0
     if nothing := ending_nothing(traits, action):
         return nothing
@@ -133,9 +133,9 @@ def checked(qerr: int, with_status: bool, single: bool) -> Ends:
 
 
 def ends(traits: TargetTraits, action: str, options: Options, fault: Fault, state: State) -> Ends:
-    """Return the ends of all commands while a fault strikes.
+    """Return the ends of all commands during a fault.
 
-    After a fault that breaks something, no outcome of a next command is required.
+    The outcome of the next command is not checked if the fault breaks something.
     """
     found = alone(traits, action, options)
     if not fault.breaks:

@@ -33,11 +33,11 @@ RESET_UA = "CHECK CONDITION 06/29/0?"
 
 LOST_WAY = ("host NO_CONNECT", "host TRANSPORT_DISRUPTED", "host TRANSPORT_FAILFAST",
             "host REQUEUE", "host RESET", "host ERROR")
-"""The initiator's session or its disk has gone."""
+"""Outcomes of a command whose session or disk has gone at the initiator."""
 
 TIMED_OUT = ("host TIME_OUT", "host ABORT", "host RESET", "host NO_CONNECT",
              "host TRANSPORT_DISRUPTED", "host ERROR")
-"""The initiator's timer ran out, and its error handling ended the command."""
+"""Outcomes of a command that the initiator's error handling ended after its timer had run out."""
 
 ABORTED_LATE = (GOOD, TASK_ABORTED, RESET_UA, *TIMED_OUT)
 """Outcomes of a command that stays unanswered until the initiator's timer has run out."""
@@ -74,7 +74,7 @@ and gives it up only after LOGICAL UNIT RESET, TARGET RESET and a new session.""
 
 
 def grace_in(state: State, seconds: float = 0.0) -> float:
-    """Return the grace in seconds of a command: the fault's, or that of a held reset if longer."""
+    """Return a command's grace: ``seconds``, or RESET_GRACE if longer and a reset is held."""
     return max(seconds, RESET_GRACE if state in TASK_MANAGEMENT else 0.0)
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Teardowns under resource pressure, and without a daemon: the combinations of the matrix."""
+"""Combinations of a disturbance and a teardown (suites/system).
+
+The disturbances are resource pressure, failed allocations and a stopped daemon.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from inject.target_operation import OPERATIONS, TargetOperation
 DISTURBANCES: tuple[TargetOperation, ...] = (
     *SYSTEM, *(each for each in OPERATIONS if each.name == "memory-pressure"),
     *(each for each in DAEMONS if each.name == "scstd-stop"), *ALLOCATIONS)
-"""Without tgtd-stop: tgtd itself removes a device."""
+"""tgtd-stop is left out: a stopped tgtd removes no device."""
 
 APART = frozenset({
     "target-delete", "session-delete",  # the initiator's programs must close the disk in between

@@ -89,14 +89,14 @@ class Partition:
         """Seconds beyond the ladder's that a command may take.
 
         A command waits for the end of the partition or for the error report; the initiator's next
-        login attempt may be as late again.
+        login attempt may take as long again.
         """
         return 2 * self.seconds if self.reported_after is None else self.reported_after
 
     def grace_for(self, fault: Fault) -> float:
-        """Return the grace in seconds beside a fault.
+        """Return the grace in seconds during another fault.
 
-        When the fault removes the device, no login may succeed any more, and the initiator retries
+        If that fault removes the device, no login succeeds afterwards, and the initiator retries
         until its timer expires.
         """
         return max(self.grace, self.timers[1] if fault.ends_device else 0.0)
@@ -117,7 +117,7 @@ class Partition:
 
     @property
     def needs_beside(self) -> Needs:
-        """Needs of the partition beside a teardown."""
+        """Needs of the partition during a teardown."""
         return self.needs
 
     def grace_beside(

@@ -4,7 +4,7 @@
 Commands held at the disk's gate (targets.storage) meet the failure. Its expected results, by the
 targets' own sources:
 
-- A disk that errs, by itself or (a SCSI disk) with sense data of its own: CHECK CONDITION, with the
+- A disk that ends I/O with an error, or (a SCSI disk) with sense data: CHECK CONDITION, with the
   sense data of TargetTraits.disk_error_sense. The midlayer turns that into EIO, or into ENODATA for
   an unrecovered read error (scsi_check_sense, drivers/scsi/scsi_error.c).
 - A disk that is slow, or stalls for less than the initiator's command timer (4 s,
@@ -14,8 +14,8 @@ targets' own sources:
   commands with EIO, and its disk may be offline.
 - A SCSI disk that answers nothing, for less than the initiator's timer: the kernel's error handling
   aborts and retries below the target (scmd_eh_abort_handler, drivers/scsi/scsi_error.c); commands
-  only take longer, unless a target requests no retry. A disk that recovers from its errors
-  (RECOVERED ERROR) fails nothing.
+  only take longer, unless the target requests no retry. No I/O fails if the disk reports RECOVERED
+  ERROR.
 - A disk that drops or changes acknowledged data: no target can notice; integrity checks have to.
 """
 
@@ -36,7 +36,8 @@ RETRIED = Needs(backends=STORAGE.backends - VDISK.backends)
 """Handlers that request no retry below them, and handlers that allow one."""
 
 FAILING_SECONDS = 0.5
-"""Seconds for which a disk errs, or drops or changes writes: a few I/Os per workload thread."""
+"""Seconds for which a disk fails I/O, or drops or changes writes: a few I/Os of each workload
+thread."""
 
 SHORT, LONG, LONGER = 1.0, 5.0, 12.5
 """Seconds of a stall: less than the initiator's command timer of 4 s; more than it; more than all

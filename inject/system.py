@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Faults of the machine that target and initiator share: its CPUs, clock and memory.
 
-No standard allows a target to lose a command for any of these: commands take longer, and end well.
-Held commands stay held during the fault; the undo restores the resources and releases the commands.
+No standard allows a target to lose a command for any of these: commands take longer, and end with
+GOOD. Held commands stay held during the fault; the undo restores the resources and releases the
+commands.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ SECONDS = 1.0
 (2 s, targets.lio.target)."""
 
 SLOW_TEARDOWN = 6.0
-"""Seconds beyond the ladder's that a teardown may take beside the fault.
+"""Seconds beyond the ladder's that a teardown may take during the fault.
 
 An administrator's programs have a seventh of a CPU each (targets.system.HOGS_PER_CPU); a backend
-has a twentieth for its answers. Where memory is taken, the time includes that until memory is used
-up, and the wait for the first failed allocation (targets.system.FIRST_FAILURE), since the
-teardown's clock runs during both.
+has a twentieth for its answers. The value includes the time until memory is used up, and the wait
+for the first failed allocation (targets.system.FIRST_FAILURE): both count as teardown time.
 """
 
 SYSTEM: tuple[TargetOperation, ...] = (
@@ -37,7 +37,8 @@ SYSTEM: tuple[TargetOperation, ...] = (
     TargetOperation("clock-step", "clock-step", held=Held.KEPT, seconds=SECONDS,
                     errors=()),
 )
-"""targets.system implements the operations; memory-pressure is among those of the targets."""
+"""Changes of the machine (targets.system); memory-pressure is in
+inject.target_operation.OPERATIONS."""
 
 ALLOCATIONS: tuple[TargetOperation, ...] = tuple(
     TargetOperation(name, name, held=Held.KEPT, further=needs, seconds=SECONDS,
@@ -56,6 +57,6 @@ ALLOCATIONS: tuple[TargetOperation, ...] = tuple(
             transports=ISCSI.transports, kernel=frozenset({"fail_page_alloc"})))))
 """Injected allocation failures, for a kernel that supports them (targets.allocation).
 
-Beside a teardown they apply to in-kernel targets only: in a user-space target without memory, an
-administrator's order has no memory either, and is refused.
+During a teardown they apply to in-kernel targets only: a user-space target without memory refuses
+the administrator's order.
 """

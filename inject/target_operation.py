@@ -2,8 +2,9 @@
 """An administrator changes the target while the backend holds commands.
 
 The set of commands that an operation waits for depends on the target. The operation must end once
-those have been answered, and leave the kernel healthy. An operation that waits is observed to wait
-before the commands are released; one that does not wait has ended while they are still held.
+those have been answered, and leave the kernel healthy. If the operation waits for commands, the
+fault releases them only after it was seen waiting; otherwise the operation ends while they are
+held.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ class TargetOperation:
 
     ``seconds``: time for which the target stays changed before the operation is undone.
     ``waits_for_users``: whether the operation ends only after the initiator's programs have closed
-    the disk, as the removal of a SCSI host does; they must close it between ``fire`` and ``undo``.
-    ``outcomes``, ``clause``: allowed outcomes of a command that had no status yet, and the clause
-    that allows them. ``grace``: seconds beyond the ladder's that commands may take.
-    ``teardown_grace``: seconds beyond the ladder's that a teardown beside it may take.
-    ``disk_fails``: directions of the commands that the disk below ends with an error
-    (TargetTraits.disk_error_sense). ``beside``: its further needs beside a teardown;
-    ``ends_in_teardown``, ``ends_afterwards``: as in inject.combined.Disturbance. ``further``: its
-    needs in addition to a target that lists the operation. ``errors``: errno names with which I/O
-    may fail afterwards; (): none, as the initiator recovers; None: any.
+    the disk (the removal of a SCSI host); ``undo`` ends these programs first. ``outcomes``,
+    ``clause``: allowed outcomes of a command without a status, and the clause that allows them.
+    ``grace``: seconds beyond the ladder's that commands may take. ``teardown_grace``: seconds
+    beyond the ladder's that a teardown may take during the operation. ``disk_fails``: directions of
+    the commands that the disk below ends with an error (TargetTraits.disk_error_sense).
+    ``further``: needs besides a target that lists the operation. ``beside``: additional needs when
+    the operation is combined with a teardown; ``ends_in_teardown``, ``ends_afterwards``: as in
+    inject.combined.Disturbance. ``errors``: errno names with which I/O may fail; (): no I/O may
+    fail; None: no check.
     """
 
     name: str
@@ -96,7 +97,7 @@ class TargetOperation:
 
     @property
     def needs_beside(self) -> Needs:
-        """Needs of the operation beside a teardown."""
+        """Needs of the operation during a teardown."""
         return self.needs & self.beside
 
     def grace_beside(
@@ -112,9 +113,9 @@ class TargetOperation:
         return running
 
     def begin(self, context: FaultContext, deadline: float) -> None:
-        """Begin the operation beside a teardown.
+        """Begin the operation as a disturbance.
 
-        Held commands are released only where they must meet a disk that errs.
+        Release held commands only if they have to reach a disk that fails I/O.
         """
         running = self.start(context, deadline)
         if self.disk_fails:
@@ -122,7 +123,7 @@ class TargetOperation:
         running.finish(deadline)
 
     def end(self, context: FaultContext, deadline: float) -> None:
-        """Undo the operation beside a teardown."""
+        """Undo the operation as a disturbance."""
         context.deployment.heal(self.operation, deadline)
 
     def fire(self, context: FaultContext, deadline: float) -> None:
@@ -144,7 +145,7 @@ class TargetOperation:
     def undo(self, context: FaultContext, deadline: float) -> None:
         """Undo the operation and release held commands.
 
-        Where the operation ends the device, end the rest of it instead.
+        If the operation ends the device, remove the rest of the device instead.
         """
         if self.waits_for_users:
             context.initiators.end_loads()

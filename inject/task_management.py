@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Task management functions beside a fault: allowed ends of functions and of their commands.
+"""Task management functions during a fault: allowed ends of functions and of their commands.
 
-RFC 7143 11.5 and 11.6 (SAM-5 clause 7). A function is answered once its commands have ended. For
-the requesting initiator a command that it ended has no status of its own (RFC 7143 11.5.1); for
-other initiators it has TASK ABORTED (SPC-4 7.5.8, TAS). A function that a target does not support
+RFC 7143 11.5 and 11.6 (SAM-5 clause 7). A function is answered once its commands have ended. A
+command that a function has ended has no status for the requesting initiator (RFC 7143 11.5.1), and
+TASK ABORTED for any other initiator (SPC-4 7.5.8, TAS). A function that a target does not support
 gets a response to that effect.
 """
 
@@ -58,12 +58,12 @@ drivers/scsi/sd.h) before it reports an error."""
 
 @dataclass(frozen=True)
 class FunctionsExpected:
-    """Allowed results of functions that are requested at once, beside a fault.
+    """Allowed results of functions that are requested at once, during a fault.
 
     ``responses``: patterns of a response (RFC 7143 11.6.1), or of a function and a response,
     allowed by ``function_clause``. ``outcomes``: of the functions' commands, allowed by ``clause``.
     ``grace``: seconds that commands may take beyond the ladder's bound. ``wears_others_out``:
-    whether another initiator's command may be aborted more often than it is retried.
+    whether another initiator's command may be aborted more often than that initiator retries it.
     """
 
     responses: tuple[str, ...]
@@ -116,7 +116,7 @@ def response_clause(traits: TargetTraits, function: str, state: State) -> str:
 
 
 def grace(function: str) -> float:
-    """Return the seconds beyond the ladder's that commands may take beside a function."""
+    """Return the seconds beyond the ladder's that commands may take during a function."""
     return OTHERS_GRACE if function in FOR_ALL else 0.0
 
 
@@ -134,7 +134,7 @@ def responses(
 
 
 def wears_others_out(requested: Sequence[str]) -> bool:
-    """Return whether another initiator's command may be aborted beyond its retries."""
+    """Return whether another initiator's command may be aborted more often than it is retried."""
     return sum(each in FOR_ALL for each in requested) > RETRIES
 
 
@@ -163,7 +163,7 @@ def outcomes_beside_all(
 def outcomes_beside(
     traits: TargetTraits, function: str, fault: Fault, state: State,
 ) -> tuple[str, ...]:
-    """Return the allowed ends of a function's commands in a state, while a fault strikes.
+    """Return the allowed ends of a function's commands in a state, during a fault.
 
     A refused function ends no command.
     """

@@ -105,7 +105,7 @@ class NexusTraits:
     ``option_sets``: sets of device options that determine how commands end (TAS, TST, QERR; SPC-4
     7.5.8), one scenario each; the empty set is the default device. ``always_task_aborted``:
     whether the commands of others end with TASK ABORTED regardless of TAS. ``aborted_may_be_good``:
-    whether a command that QErr aborts, and that was executed all the same, may keep its status.
+    whether a command that QErr has aborted may return its own status, because it had been executed.
     """
 
     option_sets: tuple[Mapping[str, int], ...]
@@ -171,17 +171,17 @@ class WireTraits:
 
     ``digest_session``: session keys with which the target accepts digests. ``digest_answers``: its
     answers to a wrong digest. ``silent_peer_session``: session keys with which it gives up a peer
-    that falls silent during a transfer, within a teardown's bound. ``partial_write_keeps``: whether
-    a WRITE whose data have not all come has written nothing (no standard requires it; SBC-4 4.14).
-    ``avoided_pdus``: kinds of malformed PDUs that a campaign omits because they are known to crash
-    the target (fixtures.initiator.raw.generate). ``reproducers``: PDU sequences, by name in
-    suites.transport, that are known to crash it.
+    that falls silent during a transfer, within a teardown's bound.
+    ``partial_write_changes_nothing``: whether an incomplete WRITE leaves the medium unchanged (no
+    standard requires it; SBC-4 4.14). ``avoided_pdus``: kinds of malformed PDUs that a campaign
+    omits because they are known to crash the target (fixtures.initiator.raw.generate).
+    ``reproducers``: PDU sequences, by name in suites.transport, that are known to crash it.
     """
 
     digest_session: Mapping[str, str]
     digest_answers: DigestAnswers
     silent_peer_session: Mapping[str, int]
-    partial_write_keeps: bool
+    partial_write_changes_nothing: bool
     avoided_pdus: tuple[str, ...]
     reproducers: frozenset[str]
 

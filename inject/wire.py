@@ -54,7 +54,7 @@ class Wire:
 
     @property
     def needs_beside(self) -> Needs:
-        """Needs of the misbehaviour beside a teardown."""
+        """Needs of the misbehaviour during a teardown."""
         return self.needs
 
     def grace_beside(
@@ -66,8 +66,8 @@ class Wire:
     def begin(self, context: FaultContext, deadline: float) -> None:
         """Break sessions around a teardown.
 
-        A silent or stuffed peer breaks before the teardown. A peer that hangs up does so when the
-        device's removal has begun, or the LUN's removal waits, which may be for these sessions'
+        A silent or stuffed peer breaks before the teardown. A peer that hangs up does so once the
+        device's removal has begun, or once the LUN's removal waits: it may wait for these sessions'
         commands.
         """
         context.initiators.reach(self, deadline)

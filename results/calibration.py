@@ -2,7 +2,7 @@
 """The guest's speed as measured inside the guest: the unit in which CPU work is compared.
 
 A host's speed changes from run to run: its clock, its other load, which of its CPUs share a core.
-So a backend does a fixed piece of work (a spin) beside some of its commands and reports the
+So a backend does a fixed piece of work (a spin) before some of its commands and reports the
 duration (targets.backend.calibration_guest). A duration that consists only of CPU work is then
 expressed in spins, and the host's speed cancels out.
 """

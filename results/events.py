@@ -204,7 +204,7 @@ class EvidenceData(TypedDict):
 class ProgramData(TypedDict):
     """A guest program of the scenario's own sent a message or was sent a request.
 
-    A message's own fields stand beside these.
+    A message's own fields are recorded in addition.
     """
 
     program: Annotated[str, "name of the program"]

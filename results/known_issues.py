@@ -37,7 +37,7 @@ WILDCARDS = "*?[]!"
 """An anchor of these characters alone is refused: it would match everything."""
 
 
-ILL_MEMORY = frozenset(map(str, (
+OVERWRITTEN_MEMORY = frozenset(map(str, (
     Kind.PAGE_FAULT, Kind.NULL_DEREFERENCE, Kind.GENERAL_PROTECTION, Kind.OOPS, Kind.BUG,
     Kind.LIST_CORRUPTION, Kind.SLAB_CORRUPTION, Kind.REFCOUNT, Kind.BAD_PAGE, Kind.PANIC,
     Kind.KASAN, Kind.KFENCE)))
@@ -73,14 +73,15 @@ class Pattern:
 class KnownIssue:
     """An understood failure.
 
-    ``signature``: all of these patterns match when it occurs. ``also``: patterns that may match
-    beside them and mean nothing alone. ``versions``, ``kernels``: fnmatch patterns of the affected
+    ``signature``: all of these patterns match when it occurs. ``also``: patterns that may match in
+    addition, and mean nothing alone. ``versions``, ``kernels``: fnmatch patterns of the affected
     versions of the target and releases of the kernel (none: all). ``expected``: patterns of the
     scenarios that are expected to show it. ``only``: patterns of the scenarios in which the
     signature means this issue; elsewhere the same signature may have another cause (none: any
     scenario). ``link``: an address or a commit. ``wild``: the issue overwrites memory of others, so
     anything may fail. It then has no signature: in the scenarios of ``only``, a kernel report of a
-    kind in ``ILL_MEMORY`` shows it, and explains the failures of the checkers in ``MAY_FOLLOW``.
+    kind in ``OVERWRITTEN_MEMORY`` shows it, and explains the failures of the checkers in
+    ``MAY_FOLLOW``.
     """
 
     id: str
@@ -117,7 +118,7 @@ class KnownIssue:
         failed = [check for check in checks if check.verdict is Verdict.FAIL]
         found = _found(checks)
         if self.wild:
-            return any(name == kernel_health.NAME and each.kind in ILL_MEMORY
+            return any(name == kernel_health.NAME and each.kind in OVERWRITTEN_MEMORY
                        for name, each in found) and all(
                            check.name in MAY_FOLLOW for check in failed)
         return (

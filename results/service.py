@@ -3,7 +3,7 @@
 
 Of all times measured on a target it depends least on the machine's load: between runs of the same
 smoke suite on a host with changing load the quartile moved by a tenth, the completion latency by
-half (results.comparison.noise). In units of the fixed work that the backend did beside the same
+half (results.comparison.noise). In units of the fixed work that the backend did for the same
 command (results.calibration) it depends on the host's speed even less.
 """
 
@@ -26,8 +26,7 @@ IN_SPINS = "service_spins"
 class Service:
     """A command that was not held, with its times in seconds.
 
-    ``seconds``: the backend's time for it. ``spin``: time of the fixed work done beside it, or
-    None.
+    ``seconds``: the backend's time for it. ``spin``: time of the fixed work done for it, or None.
     """
 
     seconds: float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The targets by name: one line registers one."""
+"""The targets by name; a line of ``TARGETS`` registers one."""
 
 from __future__ import annotations
 

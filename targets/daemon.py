@@ -16,7 +16,8 @@ class Daemon:
     """A daemon.
 
     ``name``: of its program. ``pid_file``: holds the process id of the last one started.
-    ``meant_file``: written before SIGKILL, where the daemon's own end would be reported.
+    ``meant_file``: created before SIGKILL is sent, so that this end is not reported as the daemon's
+    own; None: its own end is not reported.
     """
 
     name: str

@@ -45,7 +45,7 @@ class Pending(Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether the call has ended, well or not."""
+        """Whether the call has ended, with or without an error."""
 
     @property
     def seconds(self) -> float | None:

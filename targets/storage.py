@@ -52,8 +52,8 @@ SCSI_TIMER = 1
 """Seconds of a SCSI disk's command timer, after which the kernel aborts and retries the command, at
 most five times (SD_MAX_RETRIES, drivers/scsi/sd.h), and of its error handling's commands."""
 
-FELT = 4
-"""I/Os that must have met a failure before its operation counts as done."""
+MET = 4
+"""Number of I/Os that must have met a failure before its operation counts as done."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ class Counts:
 class DiskFailure:
     """A map of the disk that makes it fail; None: the disk is suspended with its old map.
 
-    ``felt``: returns the number of I/Os that have met the failure, from the front's counts at its
+    ``met``: returns the number of I/Os that have met the failure, from the front's counts at its
     beginning and now. ``opts``: value of scsi_debug's ``opts`` for failures of a SCSI disk; the map
     stays as it is.
     """
 
     map: str | None
-    felt: Callable[[Counts, Counts], int]
+    met: Callable[[Counts, Counts], int]
     opts: int = 0
 
 
@@ -223,13 +223,13 @@ class Storage:
 
     def fail(self, name: str, deadline: float) -> Failing:
         """Make the disk fail; I/O in flight ends before the disk gets another map."""
-        illness = FAILURES[name]
+        failure = FAILURES[name]
         before = self.front.counts()
-        if illness.opts:
-            self.disk.machine.write(f"{DEBUG}/opts", str(illness.opts), deadline=deadline)
+        if failure.opts:
+            self.disk.machine.write(f"{DEBUG}/opts", str(failure.opts), deadline=deadline)
         else:
-            self.disk.change(illness.map, deadline)
-        return Failing(self, illness, before)
+            self.disk.change(failure.map, deadline)
+        return Failing(self, failure, before)
 
     def heal(self, deadline: float) -> None:
         """Heal the disk. Raises TargetFailedError."""
@@ -238,9 +238,9 @@ class Storage:
         self.disk.change(WELL, deadline)
 
     @property
-    def illnesses(self) -> list[str]:
+    def failures(self) -> list[str]:
         """The failures that this disk can have."""
-        return [name for name, illness in FAILURES.items() if self.scsi or not illness.opts]
+        return [name for name, failure in FAILURES.items() if self.scsi or not failure.opts]
 
 
 @dataclass(frozen=True)
@@ -251,13 +251,13 @@ class Failing:
     """
 
     storage: Storage
-    illness: DiskFailure
+    failure: DiskFailure
     before: Counts
 
     @property
     def done(self) -> bool:
         """Whether the required number of I/Os has met the failure."""
-        return self.illness.felt(self.before, self.storage.front.counts()) >= FELT
+        return self.failure.met(self.before, self.storage.front.counts()) >= MET
 
     def waits(self) -> bool:
         """Return True: the failure waits for I/Os that meet it, also for those held at the gate."""
@@ -266,7 +266,7 @@ class Failing:
     def finish(self, deadline: float) -> None:
         """Wait until the failure is met. Raises TargetFailedError when it is not."""
         if not wait_until(lambda: self.done, deadline):
-            raise TargetFailedError(f"no {FELT} I/Os met the failure in {deadline:g} s: there were "
+            raise TargetFailedError(f"no {MET} I/Os met the failure in {deadline:g} s: there were "
                                     f"{self.before}, there are {self.storage.front.counts()}")
 
 
@@ -365,4 +365,4 @@ def operations(
     def begin(name: str) -> Begun:
         return Begun(name, machine, recorder, storage.fail(name, deadline), storage.heal)
 
-    return {name: partial(begin, name) for name in storage.illnesses}
+    return {name: partial(begin, name) for name in storage.failures}

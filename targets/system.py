@@ -27,7 +27,7 @@ PRESSURE_LEAVES_KIB = 96 << 10
 """KiB of available memory that the pressure leaves for the agent, the initiator and the backend."""
 
 HOGS_PER_CPU = 6
-"""Busy loops of ordinary priority per CPU: a thread beside them has a seventh of a CPU. (With the
+"""Busy loops of ordinary priority per CPU: any other thread has a seventh of a CPU. (With the
 highest priority they would starve the program that ends them.)"""
 
 CGROUPS = "/sys/fs/cgroup"
@@ -40,8 +40,8 @@ commands and an order of the test took longer than the order's deadline."""
 CPUS = "/sys/devices/system/cpu"
 
 FIRST_FAILURE = 1.0
-"""Seconds within which a target under I/O allocates memory, if it does: less than the timers of the
-initiator (4 s) and TCMU (2 s, targets.lio.target)."""
+"""Seconds to wait for the first failed allocation of a target under I/O: less than the timers of
+the initiator (4 s) and TCMU (2 s, targets.lio.target)."""
 
 STEP_SECONDS = 3600
 """Seconds by which the clock jumps: more than any timer of target or initiator."""
@@ -158,7 +158,7 @@ def allocations_fail(way: Failing, context: OperationContext, name: str) -> Begu
 
 @dataclass(frozen=True)
 class FirstFailure:
-    """Wait for the first failed allocation (a targets.operation.Work); none in time is no error."""
+    """Wait for the first failed allocation (a targets.operation.Work); a timeout is no error."""
 
     machine: Machine
     way: Failing

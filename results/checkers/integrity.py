@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Integrity: acknowledged data are there, unacknowledged data are old or new, and no others are.
+"""Integrity: blocks contain the last acknowledged write or a later one, and nothing else.
 
 Judged from stamped blocks: the stamp of every block written contains its identity and version. A
 block's writes may overlap; then either may be the last.
@@ -49,8 +49,8 @@ class Block:
         """Return the versions that the block may have.
 
         A version must have been issued before event number ``until``. It must not have been
-        replaced: by a write that was issued after its end, and acknowledged, up to version
-        ``acknowledged``.
+        replaced by an acknowledged write that was issued after its end; of acknowledged writes only
+        those up to version ``acknowledged`` count.
         """
         highest = self.acknowledged if acknowledged is None else acknowledged
         end = inf if until is None else until

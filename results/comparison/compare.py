@@ -80,7 +80,7 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
 
 BUSIER = 0.15
 """Difference of the shares of waiting time above which two hosts do not count as equally busy:
-alone a guest waits for 0.11 to 0.18 of its time, beside two others for 0.5 to 0.7
+alone a guest waits for 0.11 to 0.18 of its time, with two others for 0.5 to 0.7
 (results.starvation)."""
 
 

@@ -4,7 +4,7 @@
 Every function at every point is requested before the backend's end and during it, in rounds on one
 machine (``--rounds N``). There is no load, and each round deploys the target again. The machine is
 not restored between rounds, so a round takes a second and also meets the leftovers of earlier
-rounds. test_abort runs each case once, beside another initiator's load.
+rounds. test_abort runs each case once, during another initiator's load.
 """
 
 from __future__ import annotations

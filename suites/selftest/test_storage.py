@@ -131,7 +131,7 @@ def test_a_gate_knows_one_point_only(storage: Storage) -> None:
         NoBackend("it is in the kernel", storage).hold("PARSE", 1, deadline=1.0)
 
 
-@pytest.mark.parametrize(("name", "unfelt", "felt"), [
+@pytest.mark.parametrize(("name", "unmet", "met"), [
     ("storage-error", (2, 1, 9, 9), (2, 2, 0, 0)),
     ("storage-error-writes", (9, 3, 9, 9), (0, 4, 0, 0)),
     ("storage-error-reads", (3, 9, 9, 9), (4, 0, 0, 0)),
@@ -142,15 +142,15 @@ def test_a_gate_knows_one_point_only(storage: Storage) -> None:
     ("storage-ignores", (9, 9, 2, 1), (0, 0, 2, 2)),
 ])
 def test_an_illness_has_to_be_felt(
-    name: str, unfelt: tuple[int, ...], felt: tuple[int, ...], machine: Any,
+    name: str, unmet: tuple[int, ...], met: tuple[int, ...], machine: Any,
 ) -> None:
     storage = made(machine, SCSI_DEBUG)
     failing = storage.fail(name, 1.0)
-    machine.counts = unfelt
+    machine.counts = unmet
     assert not failing.done
     with pytest.raises(TargetFailedError, match="no 4 I/Os met the failure"):
         failing.finish(0.05)
-    machine.counts = felt
+    machine.counts = met
     failing.finish(0.05)
 
 
@@ -158,7 +158,7 @@ def test_an_illness_has_to_be_felt(
 @pytest.mark.parametrize("name", FAILURES)
 def test_an_illness_is_healed(name: str, disk: str, machine: Any) -> None:
     storage = made(machine, disk)
-    if name not in storage.illnesses:
+    if name not in storage.failures:
         assert disk == LOOP
         return
     storage.fail(name, 1.0)

@@ -48,7 +48,8 @@ KINDS = ("write", "read")
 HELD = 2
 CHOSEN = Point(State.EXEC, HELD + LIGHT.threads, None)
 """The gate does not distinguish commands. Each thread of the load has at most one command in
-flight, so ``HELD`` more than the threads are held only when the chosen commands are among them."""
+flight: when one command for each thread and ``HELD`` more are held, the chosen commands are among
+them."""
 
 STAMPS = StampJob(blocks=64)
 
@@ -89,7 +90,7 @@ def stamped(
 
 
 def chosen(fault: Fault, kind: str, traits: TargetTraits) -> Plan:
-    """Return a plan with ``HELD`` chosen commands at the gate, beside a light stamped load.
+    """Return a plan with ``HELD`` chosen commands at the gate, and a light stamped load.
 
     ``kind``: "read" or "write".
     """

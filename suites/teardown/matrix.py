@@ -129,7 +129,8 @@ def dimensions(traits: TargetTraits) -> Mapping[str, Sequence[Any]]:
 
 
 SUSPENDING: frozenset[str] = frozenset({"backend-flush-cache", "backend-set-options", "suspend"})
-"""Faults that suspend all activity of SCST, as the flush of the point ON_CACHED_MEM_FREE does."""
+"""Faults that suspend all activity of SCST. The flush of the point ON_CACHED_MEM_FREE does so,
+too."""
 
 RULES: tuple[Rule, ...] = (
     Rule("the backend gets PARSE with parse CALL only; with EXCEPTION for unknown commands",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machine's speed at a backend: a fixed piece of work, timed beside commands.
+"""The machine's speed at a backend: a fixed piece of work, timed between commands.
 
 Runs in the guest; stdlib only. The speed of an emulated guest depends on its host, and is lower
 when both of its CPUs work than when one does. The work is therefore done by the thread that carries
@@ -32,7 +32,7 @@ def spin() -> float:
 
 
 class Calibration:
-    """Time the work beside some commands."""
+    """Time the work, before some of the commands."""
 
     def __init__(self) -> None:
         self._commands = count()

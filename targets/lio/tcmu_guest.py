@@ -50,8 +50,8 @@ GIVEN_UP = fixed_sense(NOT_READY, LOGICAL_UNIT_COMMUNICATION_FAILURE)
 target_core_user.c)."""
 
 ABOUT_TO = 0.2
-"""Seconds before its time-out from which on a command counts as given up: TCMU's timer for it
-started before it was read from the ring."""
+"""A command counts as given up from this many seconds before its time-out on: TCMU's timer for the
+command started before the command was read from the ring."""
 
 
 class Uio:

@@ -86,7 +86,7 @@ TRAITS = TargetTraits(
         # LIO (6.1) offers ErrorRecoveryLevel 0 only, as long as its TPG's parameter is not changed.
         digest_answers=DigestAnswers(("closed",), ("closed",), {}),
         silent_peer_session={},  # 3 s by default (NA_DATAOUT_TIMEOUT, iscsi_target_core.h)
-        partial_write_keeps=True,  # it begins to write when it has all data
+        partial_write_changes_nothing=True,  # it begins to write when it has all data
         avoided_pdus=("data-without-write", "queued-function", "gibibyte", "rejected-write",
                       "empty-extended-cdb", "text-of-a-task"),
         reproducers=frozenset({

@@ -80,7 +80,7 @@ Undo = tuple[str, str] | Callable[[OperationContext, float], None] | None
 class Order:
     """One write.
 
-    ``undo``: (path, text) of the write that undoes it, or a function that does, or None.
+    ``undo``: (path, text) of the write that undoes it, or a function that undoes it, or None.
 
     ``drivers``: the target drivers that it applies to. ``handlers``: the device handlers; empty:
     all. ``gone``: a path that SCST removes before it begins to wait. ``refused``: the

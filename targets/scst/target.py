@@ -40,7 +40,8 @@ CORE = "scst"
 DISK_MODULE = "sd_mod"
 
 MODULE_ARGUMENTS = {"scst_local": ["add_default_tgt=0"]}
-"""Every deployment makes a target of its own: the default target's SCSI host would stay."""
+"""Without scst_local's default target: every deployment makes a target of its own, and the default
+one's SCSI host would outlive it."""
 
 REFERENCES = "/sys/module/scst_user/refcnt"
 """Counts registered devices. A device's reference is put last of all, by the thread
@@ -61,7 +62,8 @@ SLABS = (
     "scst_cmd_thread_t", "sgv_pool", "iscsi_cmnd", "iscsi_conn", "iscsi_session",
     "iscsi_thread_pool",
 )
-"""Named by their structures (KMEM_CACHE). The data buffer pools, sgv-*, keep an unspecified amount.
+"""Slab caches, named by their structures (KMEM_CACHE). The data buffer pools, sgv-*, are left out:
+they keep an unspecified number of objects.
 """
 
 

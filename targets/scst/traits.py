@@ -105,7 +105,7 @@ TRAITS = TargetTraits(
         digest_answers=DigestAnswers(("closed",), (CRC_ERROR,), {"data-nop": ()}),
         # The default of RspTimeout, 90 s, is longer than any bound of a teardown.
         silent_peer_session={"RspTimeout": 4, "NopInTimeout": 4},
-        partial_write_keeps=True,  # it begins to write when it has all data
+        partial_write_changes_nothing=True,  # it begins to write when it has all data
         avoided_pdus=("empty-name", "empty-extended-cdb", "negative-read", "write-with-ahs",
                       "data-out-not-final", "short-read"),
         reproducers=frozenset({

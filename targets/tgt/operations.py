@@ -12,7 +12,7 @@ lun-delete              executed at the first moment without a command, which un
 target-delete-in-use    refused, "this target is still active", as long as there is a session
 target-delete-force     refused like the LUN's, with any session; executed at such a moment
 connection-delete       executed at once; the connection lasts until the commands have ended
-target-offline          executed at once; the commands end well. Commands that come while it is
+target-offline          executed at once; the commands end with GOOD. Commands that come while it is
                         offline are never answered, not even when it is ready again: the
                         initiator's abort ends them (target_cmd_queue, usr/target.c: -EBUSY)
 portal-delete           executed at once; existing sessions remain

@@ -80,7 +80,7 @@ TRAITS = TargetTraits(
         # tgt (1.0.85) offers ErrorRecoveryLevel 0 only.
         digest_answers=DigestAnswers(("closed",), ("closed",), {}),
         silent_peer_session={},
-        partial_write_keeps=True,  # it begins to write when it has all data
+        partial_write_changes_nothing=True,  # it begins to write when it has all data
         avoided_pdus=("empty-extended-cdb", "huge-length", "stray-ahs", "stray-data",
                       "excess-data", "not-simple", "wild-data-out"),
         reproducers=frozenset({

@@ -15,7 +15,7 @@ from targets.scst import abi
 from targets.scst.user_guest.memory import Memory
 
 EXTRA = 512
-"""Bytes beside a reply for its sense data or descriptors."""
+"""Bytes after a reply for its sense data or descriptors."""
 
 REPLY_SIZE = ctypes.sizeof(abi.ReplyCmd)
 

@@ -17,6 +17,7 @@ from suites.abi.batches import Batch
 from suites.abi.making import make_calls
 from targets.scst.interface import avoided, luns_of
 from targets.scst.target import Scst
+from targets.target import Device
 
 PROGRAM = "targets.scst.interface_guest"
 
@@ -49,7 +50,7 @@ def test_calls_to_the_device(ctx: ScenarioContext, batch: Batch) -> None:
     lun = ctx.arrange()
     with ctx.broken(lun):
         make_calls(ctx, PROGRAM, batch, {
-            **argument, "luns": luns_of(lun.deployment.address.serial.removeprefix("stf-")),
+            **argument, "luns": luns_of(Device().name),
             "host": lun.deployment.address.scsi_host}, device_matrix.expected)
     ctx.drain(lun)
     ctx.recover(lun)

@@ -85,8 +85,8 @@ def plans(
         if selection.call is not None:
             some = [case for case in wanted(selection.call, cases) if is_alone(case) == alone]
             if some:
-                yield plan(kind, f"call{selection.call}".replace(",", "."), Batch(
-                    tuple(some), alone))
+                yield plan(kind, f"{'alone-' * alone}call{selection.call}".replace(",", "."),
+                           Batch(tuple(some), alone))
             continue
         for number, first in enumerate(range(0, len(mine), BATCH), 1):
             yield plan(kind, f"{'alone' if alone else 'part'}{number}", Batch(

@@ -97,17 +97,19 @@ class Tcmu:
     def __init__(self, group: str, host: int) -> None:
         self._lun = f"{group}/lun/lun_{LUN}"
         self._address = f"{host}:0:{group.rpartition('_')[2]}:{LUN}"
-        self._left: list[str] = []
 
     def arrange(self, case: Mapping[str, Any]) -> Callable[[], None]:
         """Make the device, and bring its commands into the ring."""
         return Process(case, self._lun, self._address).arrange()
 
     def tidy(self, case: Mapping[str, Any]) -> None:
-        """Remove SCSI device, LUN and backstore of the case."""
+        """Remove LUN and backstore of the case; tcm_loop removes the SCSI device with the LUN.
+
+        If the SCSI device is removed first, tcm_loop counts the LUN for ever, and never frees the
+        nexus (tcm_loop_port_unlink, tcm_loop.c).
+        """
         with Path(LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-        bsg_guest.delete(self._address)
         with suppress(FileNotFoundError):
             (Path(self._lun) / "backstore").unlink()
         for directory in (self._lun, f"{HBA}/abi{case['number']}"):
@@ -155,8 +157,7 @@ class Process:
         write_attribute(f"{self.backstore}/control", ",".join((
             "dev_config=abi", f"dev_size={SIZE}", "hw_block_size=512", "hw_max_sectors=128",
             "max_data_area_mb=1", "cmd_ring_size_mb=1", "nl_reply_supported=-1")))
-        write_attribute(f"{self.backstore}/attrib/cmd_time_out", str(
-            TIME_OUT if self.commands is Commands.TIMED_OUT else 2))
+        write_attribute(f"{self.backstore}/attrib/cmd_time_out", str(TIME_OUT))
         write_attribute(f"{self.backstore}/enable", "1")
 
     def _bring(self) -> None:

@@ -59,6 +59,9 @@ class Amount(StrEnum):
 
 MANY = 64
 
+FEW = 4
+"""Registrations in place of MANY: each waits for several RCU grace periods."""
+
 
 class DeviceState(StrEnum):
     """The state of the device at the call."""
@@ -189,6 +192,40 @@ def avoided(case: Mapping[str, str]) -> bool:
     return any(all(case[name] in values for name, values in each.items()) for each in AVOIDED)
 
 
+def _case(call: str, **fields: str) -> dict[str, str]:
+    return {"call": call, "pointer": "good", "handle": "none", "amount": "usual",
+            "device": "registered", "then": "close", **fields}
+
+
+REPRODUCERS: Mapping[str, Mapping[str, str]] = {
+    "ext-cdb-preallocated": _case("GET_EXTENDED_CDB.arg", handle="preallocated"),
+    "ext-cdb-on-free": _case("GET_EXTENDED_CDB.arg", handle="ON_FREE_CMD"),
+    "answer-unfetched": _case("REPLY_AND_GET_CMD.arg", handle="queued", pointer="read-only",
+                              then="answer"),
+    "answer-unfetched-multi": _case("REPLY_AND_GET_MULTI.cmds", handle="queued",
+                                    pointer="read-only", then="answer"),
+    "module-removed": _case("GET_OPTIONS.arg", device="before", then="rmmod"),
+    "prealloc-negative": _case("PREALLOC_BUFFER.pbuf", amount="negative"),
+    "prealloc-zero": _case("PREALLOC_BUFFER.pbuf", amount="zero"),
+    "empty-name": _case("REGISTER_DEVICE.name", amount="zero", device="before"),
+    "background-write-same": _case("REPLY_CMD.exec_reply.reply_type", handle="BACKGROUND",
+                                   amount="limit"),
+    "negative-length": _case("REPLY_CMD.exec_reply.pbuf", handle="EXEC", amount="negative"),
+}
+"""Calls that crash SCST or harm it otherwise, each in a scenario of its own, by their names in ids.
+"""
+
+GET_EXTENDED_CDB = frozenset({"GET_EXTENDED_CDB.arg", "GET_EXTENDED_CDB.ext_cdb_buffer"})
+
 AVOIDED: tuple[Mapping[str, frozenset[str]], ...] = (
+    {"call": GET_EXTENDED_CDB, "handle": frozenset({"preallocated", "ON_FREE_CMD"})},
+    {"then": frozenset({"answer"})},
+    {"then": frozenset({"rmmod"}), "device": frozenset({"before"})},
+    {"call": frozenset({"PREALLOC_BUFFER.pbuf"}),
+     "amount": frozenset({"zero", "negative", "least", "huge"})},
+    {"call": frozenset({"REGISTER_DEVICE.name"}), "amount": frozenset({"zero"})},
+    {"call": frozenset({"REPLY_CMD.exec_reply.reply_type"}), "handle": frozenset({"BACKGROUND"})},
+    {"call": frozenset({"REPLY_CMD.exec_reply.pbuf"}),
+     "amount": frozenset({"negative", "least"})},
 )
-"""Calls that crash SCST, by fields and their values."""
+"""Calls that are as harmful as a reproducer, by fields and their values."""

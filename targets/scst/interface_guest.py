@@ -33,6 +33,7 @@ from targets.scst import abi
 from targets.scst.arguments_guest import Setting, argument
 from targets.scst.interface import (
     BY_NAME,
+    FEW,
     LIVE,
     MANY,
     Amount,
@@ -167,7 +168,8 @@ class Process:
         if not os.fork():
             os.close(self.fd)
             with suppress(BaseException):
-                send(self._address, self.call.cdb, self._luns, self.name)
+                send(self._address, self.call.cdb, self._luns, self.name,
+                     attentive=self.handle is not Handle.QUEUED)
             os._exit(0)
         os.close(lock)  # the other process has it until its end
         if self.handle is Handle.QUEUED:
@@ -200,7 +202,8 @@ class Process:
         if self.state is DeviceState.CLOSING:
             threading.Thread(target=os.close, args=(self.fd,)).start()
         began = time.monotonic()
-        errors = [call(self.fd) for _ in range(MANY if self.amount is Amount.MANY else 1)]
+        many = FEW if self.call.ioctl == "REGISTER_DEVICE" else MANY
+        errors = [call(self.fd) for _ in range(many if self.amount is Amount.MANY else 1)]
         emit("done", number=self.number, errors=list(dict.fromkeys(errors)),
              seconds=round(time.monotonic() - began, 5))
         if self.state is not DeviceState.CLOSING:

@@ -161,8 +161,14 @@ def executed(command: Any, reply: Any, buffer: int) -> None:
     ctypes.memmove(at, data, min(len(data), command.bufflen))
 
 
-def send(address: str, kind: str, luns: str, device: str) -> None:
-    """Export a device as LUN 1 of the target, and send the initiator's command to it."""
+TEST_UNIT_READY = bytes(6)
+
+
+def send(address: str, kind: str, luns: str, device: str, *, attentive: bool) -> None:
+    """Export a device as LUN 1 of the target, and send the initiator's command to it.
+
+    ``attentive``: take the unit attentions first, with which the command would end before EXEC.
+    """
     write_management(f"{luns}/mgmt", f"add {device} {LUN}")
     if not bsg_guest.wait_node(address, 0.5):
         host = address.partition(":")[0]
@@ -172,6 +178,9 @@ def send(address: str, kind: str, luns: str, device: str) -> None:
         finally:
             os.close(fd)
         bsg_guest.wait_node(address, 3.0)
+    for _ in range(4 if attentive else 0):
+        if not bsg_guest.issue(address, TEST_UNIT_READY):
+            break
     data = 512 if kind == "write-same" else PAGE
     read = kind == "read"
     bsg_guest.issue(address, CDBS[kind], written=0 if read else data, read=data if read else 0)

@@ -66,8 +66,12 @@ def test_a_case_is_recorded_before_its_call(capfd: pytest.CaptureFixture[str]) -
 def test_the_call_waits_for_the_host(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     made = tmp_path / "made"
     seen: list[bool] = []
-    run(Rig({1: made.touch}), [{"number": 1}], Bounds(2.0, 2.0, 2.0, 0.5),
-        lambda: (time.sleep(0.2), seen.append(made.exists())))
+
+    def answer() -> None:
+        time.sleep(0.2)
+        seen.append(made.exists())
+
+    run(Rig({1: made.touch}), [{"number": 1}], Bounds(2.0, 2.0, 2.0, 0.5), answer)
     assert seen == [False] and made.exists()
 
 

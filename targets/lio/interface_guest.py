@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fixtures.workload.event_guest import emit
 from targets.backend import bsg_guest, cases_guest
+from targets.backend.cases_guest import emit
 from targets.lio import netlink_guest
 from targets.lio.interface import ACTIONS, BY_NAME, Call, Commands, Then, Value
 from targets.lio.ring_guest import (

@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fixtures.workload.event_guest import emit
 from targets.backend import bsg_guest, cases_guest
+from targets.backend.cases_guest import emit
 from targets.backend.pointers import PAGE, Pointer
 from targets.backend.pointers_guest import place
 from targets.scst import abi

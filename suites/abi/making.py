@@ -68,7 +68,7 @@ def make_calls(
     """Make a batch's calls, and record what was expected of each and what it did.
 
     ``argument``: of the program, beside the cases. Raises TargetFailedError when the program gives
-    no sign of life.
+    no sign of life, and when a call leaves something behind: further steps would show only that.
     """
     scale = ctx.ladder.step / 10.0
     bounds = {"arrange": ARRANGE * scale, "call": CALL * scale, "kill": KILL * scale,
@@ -85,6 +85,9 @@ def make_calls(
     for report in reports.values():
         _judge(ctx, report, judge(report.case))
     _judge_arranged(ctx, list(reports.values()))
+    stuck = [report.case.words for report in reports.values()
+             if report.has("kept") or report.has("unkillable")]
+    ctx.must(not stuck, f"the batch ends with {', '.join(stuck)}")
 
 
 def _conduct(ctx: ScenarioContext, program: Program, silence: float) -> None:

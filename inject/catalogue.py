@@ -13,6 +13,7 @@ from inject.backend_orders import CAPACITY_CHANGED, FLUSH_CACHE, SET_OPTIONS
 from inject.backend_stop import LONG, SHORT, BackendStopKill
 from inject.daemon import DAEMONS
 from inject.fault import Fault
+from inject.interface import CALLS
 from inject.lun_race import LunRace
 from inject.lun_remove import LunRemove
 from inject.misbehaviour import MISBEHAVIOURS
@@ -47,7 +48,8 @@ MECHANISMS: tuple[Fault, ...] = (
 FAULTS: dict[str, Fault] = {
     fault.name: fault for fault in (
         Release(), *MECHANISMS, *SYSTEM, *ALLOCATIONS, *DAEMONS, *PAIRS, *STORAGE, *MISBEHAVIOURS,
-        *ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND, *WIRE, *PARTITIONS.values(), *NETEMS.values())
+        *ANSWERS, FOR_ANOTHER, FREED_IN_BACKGROUND, CALLS, *WIRE, *PARTITIONS.values(),
+        *NETEMS.values())
 }
 
 

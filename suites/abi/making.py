@@ -19,6 +19,7 @@ call may wait (Expected.waits)."""
 UNKILLABLE = "a process that called the kernel can be killed"
 RELEASED = "the kernel releases what the process of a call had"
 IN_TIME = "a call returns in time"
+UNFETCHED = "a command whose fetching failed cannot be answered"
 ARRANGED = "a fifth of the calls at most could not be arranged"
 
 
@@ -124,10 +125,16 @@ def _judge(ctx: ScenarioContext, report: Report, expected: Expected) -> None:
         removal = report.of("removal")
         ctx.expect("a module is not removed while its descriptor is open", bool(removal["error"]),
                    words)
+    if report.has("again") and report.case.fields.get("then") == "answer":
+        answers = report.of("again")["errors"]
+        ctx.expect(UNFETCHED, "" not in answers, f"{words}: {', '.join(map(_word, answers))}")
     if report.has("done") and expected.why:
         errors = report.of("done")["errors"]
-        seen = ", ".join(error or "success" for error in errors)
-        ctx.expect(expected.why, expected.met(errors), f"{words}: {seen}")
+        ctx.expect(expected.why, expected.met(errors), f"{words}: {', '.join(map(_word, errors))}")
+
+
+def _word(error: str) -> str:
+    return error or "success"
 
 
 def _judge_arranged(ctx: ScenarioContext, reports: list[Report]) -> None:

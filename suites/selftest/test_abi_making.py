@@ -12,7 +12,15 @@ from fixtures.context import ScenarioContext
 from results.errors import TargetFailedError
 from results.ladder import Ladder
 from suites.abi.batches import Batch, Case
-from suites.abi.making import ARRANGED, IN_TIME, RELEASED, UNKILLABLE, Expected, make_calls
+from suites.abi.making import (
+    ARRANGED,
+    IN_TIME,
+    RELEASED,
+    UNFETCHED,
+    UNKILLABLE,
+    Expected,
+    make_calls,
+)
 
 REFUSED = Expected(refused=True, why="it is refused")
 
@@ -83,6 +91,15 @@ def test_a_refused_call_that_leaves_nothing_is_right() -> None:
 ])
 def test_what_a_call_must_not_do(events: list[Event], unmet: str) -> None:
     assert [what for what, met in make(*events).met.items() if not met] == [unmet]
+
+
+def test_an_unfetched_command_must_not_be_answered() -> None:
+    for errors, met in (["ESRCH", ""], False), (["ESRCH", "ESRCH"], True):
+        scripted = Scripted({"kind": "arranging", "number": 1}, {"kind": "call", "number": 1},
+                            {"kind": "again", "number": 1, "errors": errors}, {"kind": "end"})
+        make_calls(cast(ScenarioContext, scripted), "", Batch((Case(1, {"then": "answer"}),)), {},
+                   lambda case: Expected())
+        assert scripted.met[UNFETCHED] is met
 
 
 def test_a_call_that_may_wait_may_be_late() -> None:

@@ -15,7 +15,7 @@ done        number, errors (names of errnos, "" for success, of each repetition)
             and what the case adds
 late        number, wchan: the process had not ended in time, and is killed
 unkillable  number, wchan: it has not ended after SIGKILL either; the program ends
-ended       number, status, seconds from the call to the end of the process
+ended       number, status (null: unknown), seconds from the call to the end of the process
 released    number, seconds from the end of the process
 kept        number, seconds, what: the kernel keeps what it should release; the program ends
 end         cases
@@ -140,8 +140,10 @@ def _ended(number: int, pid: int, pidfd: int, bounds: Bounds, began: float) -> b
         if not _wait(pidfd, bounds.kill):
             emit("unkillable", number=number, wchan=_where(pid))
             return False
-    _, code = os.waitpid(pid, 0)
-    emit("ended", number=number, status=os.waitstatus_to_exitcode(code),
+    status: int | None = None
+    with suppress(ChildProcessError):  # a process that dies twice in the kernel is never reaped
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    emit("ended", number=number, status=status,
          seconds=round(time.monotonic() - began, 4))
     return True
 

@@ -130,5 +130,16 @@ def avoided(case: Mapping[str, str]) -> bool:
     return any(all(case[name] in values for name, values in each.items()) for each in AVOIDED)
 
 
-AVOIDED: tuple[Mapping[str, frozenset[str]], ...] = ()
-"""Calls that crash the kernel, by fields and their values."""
+REPRODUCERS: Mapping[str, Mapping[str, str]] = {
+    "empty-pad": {"call": "entry.pad", "value": "zero", "commands": "one", "then": "complete"},
+}
+"""Calls that the kernel does not survive, each in a scenario of its own, by their names in ids."""
+
+AVOIDED: tuple[Mapping[str, frozenset[str]], ...] = (
+    {"call": frozenset({"entry.pad"}), "then": frozenset({"complete"}),
+     "value": frozenset({"zero", "one", "two", "limit"})},
+    {"call": frozenset({"entry.len_op"}), "then": frozenset({"complete"}),
+     "value": frozenset({"zero", "two", "limit"})},
+)
+"""Calls that are as harmful as a reproducer, by fields and their values: an entry without a length
+that is no command. LIMIT is the ring's size, and as good as 0."""

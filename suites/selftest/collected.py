@@ -27,7 +27,7 @@ SUITES = tuple(sorted(path.parent.name for path in (TOP / "suites").glob("*/__in
                       if path.parent.name != "selftest"))
 
 EVERY_MARK = "not detectors or conformance or performance or endurance"
-"""Selects tests of all marks: a test of an opt-in mark is left out unless -m names its mark."""
+"""Selects opt-in tests, too: pytest leaves them out unless -m names their mark."""
 
 NODE = re.compile(r"suites/(\w+)/\S+?\[(.+)\]")
 NO_PARAMETERS = "NOTSET"

@@ -206,5 +206,11 @@ def test_netlink_messages_have_their_lengths() -> None:
     assert len(message(20, 4, right)) == int.from_bytes(message(20, 4, right)[:4], "little") == 28
 
 
+def test_what_was_unmapped_stays_unmapped() -> None:
+    """Memory that is made later does not come to lie there."""
+    hole = place(Pointer.UNMAPPED, bytes(64))
+    assert all(abs(place(Pointer.GOOD, bytes(64)) - hole) > 1 << 20 for _ in range(16))
+
+
 def test_memory_beside_a_page_is_of_its_kind() -> None:
     assert place(Pointer.UNALIGNED, b"abc") % mmap.PAGESIZE == 3

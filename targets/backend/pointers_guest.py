@@ -7,6 +7,7 @@ Runs in the guest; stdlib only. Memory is never given back: a process makes a fe
 from __future__ import annotations
 
 import ctypes
+import itertools
 
 from targets.backend.pointers import BROKEN_ADDRESS, DIRECT_MAPPING, PAGE, Pointer
 
@@ -21,9 +22,13 @@ _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
+_hints = itertools.count(1 << 44, 1 << 26)
+"""Addresses far from those that mmap chooses: nothing is mapped there again once it is unmapped."""
+
+
 def pages(count: int) -> int:
     """Return the address of ``count`` fresh pages, followed and preceded by unmapped ones."""
-    base: int = _libc.mmap(None, (count + 2) * PAGE, PROT_READ | PROT_WRITE,
+    base: int = _libc.mmap(next(_hints), (count + 2) * PAGE, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE_ANONYMOUS, -1, 0)
     _libc.munmap(base, PAGE)
     _libc.munmap(base + (count + 1) * PAGE, PAGE)

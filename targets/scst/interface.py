@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from targets.backend.pointers import Access
+from targets.backend.pointers import Access, Pointer
 
 READS, WRITES, BOTH, PINS = Access
 
@@ -204,9 +204,9 @@ REPRODUCERS: Mapping[str, Mapping[str, str]] = {
                               then="answer"),
     "answer-unfetched-multi": _case("REPLY_AND_GET_MULTI.cmds", handle="queued",
                                     pointer="read-only", then="answer"),
+    "unfetched-closed": _case("REPLY_AND_GET_CMD.arg", handle="queued", pointer="read-only"),
     "module-removed": _case("GET_OPTIONS.arg", device="before", then="rmmod"),
     "prealloc-negative": _case("PREALLOC_BUFFER.pbuf", amount="negative"),
-    "prealloc-zero": _case("PREALLOC_BUFFER.pbuf", amount="zero"),
     "empty-name": _case("REGISTER_DEVICE.name", amount="zero", device="before"),
     "background-write-same": _case("REPLY_CMD.exec_reply.reply_type", handle="BACKGROUND",
                                    amount="limit"),
@@ -220,9 +220,12 @@ GET_EXTENDED_CDB = frozenset({"GET_EXTENDED_CDB.arg", "GET_EXTENDED_CDB.ext_cdb_
 AVOIDED: tuple[Mapping[str, frozenset[str]], ...] = (
     {"call": GET_EXTENDED_CDB, "handle": frozenset({"preallocated", "ON_FREE_CMD"})},
     {"then": frozenset({"answer"})},
+    {"call": frozenset({"REPLY_AND_GET_CMD.arg", "REPLY_AND_GET_MULTI.arg",
+                        "REPLY_AND_GET_MULTI.cmds"}), "handle": frozenset({"queued"}),
+     "pointer": frozenset(map(str, Pointer)) - {"good", "unaligned"}},
     {"then": frozenset({"rmmod"}), "device": frozenset({"before"})},
     {"call": frozenset({"PREALLOC_BUFFER.pbuf"}),
-     "amount": frozenset({"zero", "negative", "least", "huge"})},
+     "amount": frozenset({"negative", "least", "huge"})},
     {"call": frozenset({"REGISTER_DEVICE.name"}), "amount": frozenset({"zero"})},
     {"call": frozenset({"REPLY_CMD.exec_reply.reply_type"}), "handle": frozenset({"BACKGROUND"})},
     {"call": frozenset({"REPLY_CMD.exec_reply.pbuf"}),

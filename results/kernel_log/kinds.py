@@ -39,6 +39,7 @@ class Kind(StrEnum):
     SCHEDULING_WHILE_ATOMIC = "scheduling while atomic"
     SLEEPING_IN_INVALID_CONTEXT = "sleeping in invalid context"
     OUT_OF_MEMORY = "out of memory"
+    ALLOCATION_FAILURE = "page allocation failure"
     SCST_CRITICAL = "SCST critical error"
     BUG = "BUG"
     WARNING = "WARNING"
@@ -60,7 +61,7 @@ class Opener:
     bare: bool = False
 
 
-FUNCTION = r"(?P<frame>[A-Za-z_][\w.]*)(?:\+0x[0-9a-f]+|$)"
+FUNCTION = r"(?P<frame>[A-Za-z_][\w.]*)(?:\+0x[0-9a-f]+| \([\w./-]+\.[chS]:\d+|$)"
 
 
 def _opener(kind: Kind, pattern: str, title: str, *, bare: bool = False) -> Opener:
@@ -75,11 +76,26 @@ OPENERS = (
         r"(?: \[(?P<comm>.+):(?P<pid>\d+)\])?",
         "soft lockup",
     ),
+    _opener(Kind.SOFT_LOCKUP, r"BUG: soft lockup detected on CPU#(?P<cpu>\d+)", "soft lockup"),
     # kernel/watchdog_hld.c (6.1), kernel/watchdog.c (6.5 and later)
     _opener(
         Kind.HARD_LOCKUP,
         r"(?:NMI )?(?:watchdog: )?(?:CPU\d+: )?Watchdog detected hard LOCKUP on cpu ?(?P<cpu>\d+)",
         "hard lockup",
+    ),
+    # kernels before 2.6.38; arch/powerpc/kernel/watchdog.c
+    _opener(
+        Kind.HARD_LOCKUP, r"(?:BUG: )?NMI Watchdog detected LOCKUP on CPU ?(?P<cpu>\d+)",
+        "hard lockup",
+    ),
+    _opener(
+        Kind.HARD_LOCKUP,
+        r"watchdog: CPU (?P<cpu>\d+) self-detected hard LOCKUP(?: @ (?P<frame>[A-Za-z_][\w.]*))?",
+        "hard lockup",
+    ),
+    _opener(
+        Kind.HARD_LOCKUP,
+        r"watchdog: CPU \d+ detected hard LOCKUP on other CPUs (?P<cpu>\d+)", "hard lockup",
     ),
     # out of tree kernels, in the words of a soft lockup
     _opener(
@@ -91,13 +107,13 @@ OPENERS = (
     # kernel/hung_task.c, check_hung_task()
     _opener(
         Kind.HUNG_TASK,
-        r"INFO: task (?P<comm>.+):(?P<pid>\d+) blocked (?:in I/O wait )?for more than \d+ seconds",
+        r"INFO: task (?P<comm>.+):(?P<pid>\d+) (?:blocked(?: in I/O wait)?|can't die) for more than",
         "task hung",
     ),
     # kernel/rcu/tree_stall.h, tree_exp.h, tasks.h; the "rcu: " came with 4.19
     _opener(
         Kind.RCU_STALL,
-        r"(?:rcu: )?INFO: rcu_\w+ (?:self-)?detected (?:expedited )?stalls?\b",
+        r"(?:rcu: )?INFO: (?:rcu_\w+ )?(?:self-)?detected (?:expedited )?stalls?\b",
         "RCU stall",
     ),
     _opener(
@@ -113,69 +129,76 @@ OPENERS = (
     # arch/x86/mm/fault.c, arch/arm64/mm/fault.c
     _opener(
         Kind.NULL_DEREFERENCE,
-        r"(?:BUG: )?(?:kernel NULL pointer dereference|[Uu]nable to handle kernel NULL pointer)\b",
+        r"(?:BUG: )?(?:[Kk]ernel NULL pointer dereference|[Uu]nable to handle kernel NULL pointer)\b",
         "NULL pointer dereference",
     ),
     _opener(
         Kind.PAGE_FAULT,
-        r"(?:BUG: [Uu]nable to handle (?:kernel )?(?:page fault|paging request)\b"
-        r"|Unable to handle kernel \w+)",
+        r"(?:BUG: [Uu]nable to handle (?:kernel(?: |\s*$)|page fault\b|paging request\b)"
+        r"|Unable to handle kernel \w+|Unhandled fault: .* at 0x)",
         "page fault",
     ),
     # arch/x86/kernel/traps.c, exc_general_protection(); "Oops: " came with 6.10
     _opener(
         Kind.GENERAL_PROTECTION,
         r"(?:Oops: )?general protection (?:fault|maybe)?"
-        r"(?:, (?:probably|maybe) for |: [0-9a-f]{4} \[#\d+\])",
+        r"(?:,? (?:(?:probably|maybe) )?for |: [0-9a-f]{4} \[#?\d+\])",
         "general protection fault",
     ),
     # lib/bug.c and include/linux/bug.h
-    _opener(Kind.BUG, r"kernel BUG at (?:\S+:\d+!|\S*$)", "kernel BUG"),
+    _opener(Kind.BUG, r"[Kk]ernel BUG at (?:\S+:\d+!|\S*$)", "kernel BUG"),
     _opener(
         Kind.WARNING,
         rf"WARNING: CPU: (?P<cpu>\d+) PID: (?P<pid>\d+) at \S+(?: {FUNCTION})?",
         "WARNING",
     ),
+    # 6.18 and later; 6.19 adds the condition, and has no function where WARN has a format
     _opener(
         Kind.WARNING,
-        rf"WARNING: \S+:\d+ at {FUNCTION}(?:/0x[0-9a-f]+)?(?: \[\S+\])?, "
+        rf"WARNING: (?:\[.*\] )?\S+:\d+ at (?:0x\w+|{FUNCTION}(?:/0x[0-9a-f]+)?(?: \[\S+\])?), "
         r"CPU#(?P<cpu>\d+): (?P<comm>.+)/(?P<pid>\d+)",
         "WARNING",
     ),
+    # kernels before 3.11
+    _opener(
+        Kind.WARNING, rf"(?:WARNING: at|Badness at) \S+:\d+(?: {FUNCTION})?", "WARNING"),
     # mm/kasan/report.c, kernel/kcsan/report.c, mm/kmsan/report.c, mm/kfence/report.c
     _opener(
         Kind.KASAN,
         rf"BUG: KASAN: (?:slab-|vmalloc-)?(?P<what>[\w-]+)(?: in {FUNCTION})?", "KASAN: {what}",
     ),
-    _opener(Kind.KCSAN, rf"BUG: KCSAN: (?P<what>[\w-]+)(?: in {FUNCTION})?", "KCSAN: {what}"),
+    _opener(
+        Kind.KCSAN, r"BUG: KCSAN: (?P<what>assert: race|[\w-]+)(?: in (?P<frame>[A-Za-z_][\w.]*))?",
+        "KCSAN: {what}",
+    ),
     _opener(Kind.KMSAN, rf"BUG: KMSAN: (?P<what>[\w-]+)(?: in {FUNCTION})?", "KMSAN: {what}"),
     _opener(
         Kind.KFENCE,
-        rf"BUG: KFENCE: (?P<what>[\w-]+)(?: (?:read|write))?(?: in {FUNCTION})?", "KFENCE: {what}",
+        r"BUG: KFENCE: (?P<what>memory corruption|invalid free|[\w-]+)(?: (?:read|write))?"
+        rf"(?: in {FUNCTION})?",
+        "KFENCE: {what}",
     ),
     # lib/ubsan.c
-    _opener(Kind.UBSAN, r"UBSAN: (?P<what>[\w-]+) in ", "UBSAN: {what}"),
-    # kernel/locking/lockdep.c
+    _opener(
+        Kind.UBSAN, r"UBSAN: (?P<what>[Uu]ndefined behaviour|[\w-]+) in ", "UBSAN: {what}"),
+    # kernel/locking/lockdep.c; the words in front differ: WARNING, INFO and BUG, in brackets or not
     _opener(
         Kind.LOCKDEP,
-        r"WARNING: (?P<what>possible (?:circular|recursive) locking|possible irq lock inversion"
-        r"|inconsistent lock state|suspicious RCU usage|bad unlock balance|bad contention"
-        r"|held lock freed|lock held when returning to user space"
-        r"|[Nn]ested lock was not taken|\S+-safe -> \S+-unsafe lock order)",
+        r"(?:\[ ?)?(?:WARNING|INFO|BUG): (?P<what>possible (?:circular|recursive) locking"
+        r"|possible irq lock inversion|inconsistent(?: \{[^}]*\})? lock state|suspicious RCU usage"
+        r"|suspicious rcu_dereference\w* usage|bad unlock balance|bad contention|held lock freed"
+        r"|lock held (?:when returning to user space|at task exit time)|Invalid wait context"
+        r"|[Nn]ested lock was not taken|\S+-safe -> \S+-unsafe lock order"
+        r"|trying to register non-static key)",
         "lockdep: {what}",
     ),
     _opener(
         Kind.LOCKDEP,
-        r"\[ ?BUG: (?P<what>Invalid wait context|bad unlock balance|held lock freed"
-        r"|.*still has locks held)",
+        r"(?:\[ ?)?(?:WARNING|BUG): (?P<comm>.+)/(?P<pid>\d+) (?P<what>still has locks held)",
         "lockdep: {what}",
     ),
     _opener(
-        Kind.LOCKDEP,
-        r"INFO: (?P<what>trying to register non-static key"
-        r"|possible (?:circular|recursive) locking)",
-        "lockdep: {what}",
-    ),
+        Kind.LOCKDEP, r"\[ ?BUG: (?P<what>.*still has locks held)", "lockdep: {what}"),
     _opener(Kind.LOCKDEP, r"BUG: (?P<what>MAX_LOCK\w+) too low", "lockdep: {what}", bare=True),
     # lib/list_debug.c
     _opener(
@@ -192,22 +215,31 @@ OPENERS = (
         Kind.SLAB_CORRUPTION,
         r"(?:slab error in \S+: cache `(?P<cache>[^']+)': )(?P<what>.+)", "slab: {what}",
     ),
+    # mm/slab_common.c, kmem_cache_destroy() before 6.14
+    _opener(
+        Kind.SLAB_CORRUPTION,
+        r"kmem_cache_destroy (?P<cache>\S+): (?P<what>Slab cache still has objects)", "slab: {what}",
+    ),
     # lib/refcount.c
     _opener(
         Kind.REFCOUNT,
-        r"refcount_t: (?P<what>underflow|addition on 0|saturated|decrement hit 0|hit 0)",
+        r"refcount_t: (?P<what>underflow|(?:addition|increment) on 0|saturated|decrement hit 0"
+        r"|hit 0)",
         "refcount: {what}",
     ),
     # mm/usercopy.c, usercopy_abort()
     _opener(
         Kind.USERCOPY,
-        r"usercopy: [Kk]ernel memory (?P<what>overwrite|exposure) attempt detected ",
+        r"usercopy: (?:Bad or missing usercopy whitelist\? )?[Kk]ernel memory "
+        r"(?P<what>overwrite|exposure) attempt detected ",
         "usercopy: memory {what}",
     ),
     # mm/slab_common.c, kmem_cache_destroy() (6.14 and later) and mm/slub.c, list_slab_objects()
     # are of slab_bug() above. mm/kmemleak.c, print_unreferenced() and kmemleak_scan()
+    _opener(Kind.MEMORY_LEAK, r"BUG: memory leak$", "memory leak"),
     _opener(
-        Kind.MEMORY_LEAK, r"(?:kmemleak: )?unreferenced object 0x[0-9a-f]+ \(", "memory leak",
+        Kind.MEMORY_LEAK, r"(?:kmemleak: )?unreferenced object (?:\(percpu\) )?0x[0-9a-f]+ \(",
+        "memory leak",
     ),
     _opener(
         Kind.MEMORY_LEAK, r"kmemleak: \d+ new suspected memory leaks", "memory leak: suspected",
@@ -241,11 +273,18 @@ OPENERS = (
         r"(?:Memory cgroup out|Out) of memory: Kill(?:ed)? process (?P<pid>\d+) \((?P<comm>.+?)\)",
         "out of memory", bare=True,
     ),
+    # mm/page_alloc.c and mm/vmalloc.c, warn_alloc()
+    _opener(
+        Kind.ALLOCATION_FAILURE,
+        r"(?P<comm>\S.{0,30}?): (?:page allocation failure: order:\d+"
+        r"|page allocation failure\. order:\d+|vmalloc: allocation failure|vmalloc error: size \d+)",
+        "page allocation failure",
+    ),
     # scst/include/scst_debug.h, PRINT_CRIT_ERROR: [pid]: prefix: function:line:
     _opener(
         Kind.SCST_CRITICAL,
-        r"(?:\[(?P<pid>\d+)\]: )?(?:[\w-]+: )?(?:(?P<frame>[A-Za-z_]\w*):)?(?:\d+:)?"
-        r"\*\*\*CRITICAL ERROR\*\*\*:? ?(?P<what>.*)",
+        r"(?:\[(?P<pid>\d+)\]: )?(?:[\w-]+: ?){0,2}?(?:(?P<frame>[A-Za-z_]\w*):)?(?:\d+: ?)?"
+        r"\*{2,3}CRITICAL ERROR\*{2,3}:? ?(?P<what>.*)",
         "SCST critical error: {what}", bare=True,
     ),
     # scst/include/scst_debug.h, EXTRACHECKS_BUG_ON and sBUG_ON: before BUG() itself
@@ -254,26 +293,50 @@ OPENERS = (
     ),
     # kernel/panic.c
     _opener(
-        Kind.PANIC, r"Kernel panic - not syncing(?:: (?P<what>.*))?", "kernel panic: {what}",
+        Kind.PANIC, r"Kernel panic(?: - not syncing)?(?:: (?P<what>.*))?$", "kernel panic: {what}",
         bare=True,
     ),
     # arch/*/kernel/traps.c: "Oops: 0000 [#1]", "Oops: invalid opcode: 0000 [#1]" (6.10 and later)
     _opener(
         Kind.OOPS,
-        r"(?:Oops: )?(?P<what>divide error|invalid opcode|int3|stack segment|overflow|bounds"
-        r"|alignment check|invalid TSS|segment not present|double fault|control protection)"
-        r": [0-9a-f]{4} \[#\d+\]",
+        r"(?:Oops: )*(?P<what>divide[ _]error|invalid opcode|int3|stack[ -]segment|overflow|bounds"
+        r"|alignment check|invalid TSS|segment not present|double fault|control protection"
+        r"|stack guard page|kernel stack overflow \([\w-]+\)|NMI IRET)(?: fault)?"
+        r": [0-9a-f]{4} \[#?\d+\]",
         "oops: {what}",
     ),
     _opener(Kind.OOPS, r"(?:traps: )?PANIC: (?P<what>double fault)", "oops: {what}"),
     _opener(
-        Kind.OOPS, r"(?:Oops: )+[0-9a-f]{4,16} \[#\d+\]|Internal error: .* \[#\d+\]", "oops",
+        Kind.OOPS,
+        r"(?:Oops: )+[0-9a-f]{4,16} (?:ilc:\d+ )?\[#?\d+\]|Internal error: .* \[#\d+\]"
+        r"|Oops: .*, sig: \d+ \[#\d+\]|Oops \[#\d+\]",
+        "oops",
+    ),
+    # arch/x86/kernel/traps.c, handle_stack_overflow(); arch/arm64/kernel/traps.c, panic_bad_stack()
+    _opener(
+        Kind.BUG, r"BUG: (?:\w+ )?stack guard page was hit at ", "stack overflow: stack guard page",
+    ),
+    _opener(
+        Kind.OOPS, r"Insufficient stack space to handle exception!", "kernel stack overflow",
     ),
     # lib/smp_processor_id.c
     _opener(
         Kind.BUG,
         r"BUG: using (?P<what>\S+) in preemptible \[[0-9a-f]+\] code: (?P<comm>.+)/(?P<pid>\d+)",
         "BUG: {what} in preemptible code",
+    ),
+    # kernel/locking/spinlock_debug.c
+    _opener(
+        Kind.BUG,
+        r"BUG: (?P<what>(?:spin|rw)lock [a-z ]+) on CPU#(?P<cpu>\d+), (?P<comm>.+)/(?P<pid>\d+)",
+        "BUG: {what}",
+    ),
+    # kernel/workqueue.c, process_one_work()
+    _opener(
+        Kind.BUG,
+        r"BUG: (?P<what>workqueue leaked (?:lock or atomic|atomic, lock or RCU)): "
+        r"(?P<comm>[^/]+(?:/[^/]+)??)(?:\[(?P<pid>\d+)\]|/0x)",
+        "BUG: {what}",
     ),
     # everything else that calls itself a bug of the kernel
     _opener(Kind.BUG, r"BUG: (?P<what>\S.*)", "BUG: {what}"),
@@ -284,15 +347,44 @@ HUNG_HINT = '"echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables'
 """The third line of a hung task's report."""
 
 HUNG_WITHOUT_HEAD = _opener(
-    Kind.HUNG_TASK, r"task:(?P<comm>.+?)\s+state:D\s.*?pid: *(?P<pid>\d+)", "task hung")
+    Kind.HUNG_TASK,
+    r"task:(?P<comm>.+?)\s+state:D\s.*?pid: *(?P<pid>\d+)"
+    r"|(?P<comm_>\S.{0,14}?)\s+D\s(?:[0-9a-f]{8,16} )?\s*\d+\s+(?P<pid_>\d+)\s+\d+ 0x[0-9a-f]{8}",
+    "task hung")
 """The fourth line, with which the report opens where the log begins after the first."""
+
+HEADLESS = (
+    # arch/x86/mm/fault.c, show_fault_oops()
+    _opener(
+        Kind.PAGE_FAULT, r"#PF: (?:supervisor|user) (?:read|write|instruction)", "page fault"),
+    # mm/kasan/report.c, print_error_description()
+    _opener(
+        Kind.KASAN,
+        r"(?P<what>Read|Write) of size \d+ at addr [0-9a-f]+ by task (?P<comm>.+)/(?P<pid>\d+)",
+        "KASAN: bad access ({what})"),
+    # kernel/rcu/tree_stall.h
+    _opener(
+        Kind.RCU_STALL,
+        r"(?:rcu: )?\s*(?:\d+-[.\w!?]+: \(.*idle=|\((?:t=\d+ jiffies|detected by \d+, t=))",
+        "RCU stall"),
+)
+"""Later lines with which a report opens where the log begins after its first."""
 
 
 def match(text: str) -> tuple[Opener, re.Match[str]] | None:
     """Return the first opener that matches a message, with its match, or None."""
     if not _PLAUSIBLE.search(text):
         return None
-    for opener in OPENERS:
+    return _first(OPENERS, text)
+
+
+def match_headless(text: str) -> tuple[Opener, re.Match[str]] | None:
+    """Return the opener of a report of whose first line the log has none, or None."""
+    return _first(HEADLESS, text)
+
+
+def _first(openers: tuple[Opener, ...], text: str) -> tuple[Opener, re.Match[str]] | None:
+    for opener in openers:
         found = opener.pattern.match(text)
         if found:
             return opener, found
@@ -302,6 +394,8 @@ def match(text: str) -> tuple[Opener, re.Match[str]] | None:
 _PLAUSIBLE = re.compile(
     r"BUG|LOCKUP|INFO: |rcu_|WARNING|UBSAN|Oops|oom-killer|ut of memory|CRITICAL ERROR|panic|PANIC"
     r"|general protection|[Uu]nable to handle|NULL pointer|list_(?:add|del) |refcount_t"
-    r"|slab error|Internal error|\[#\d|usercopy|unreferenced object|suspected memory"
+    r"|slab error|Internal error|\[#?\d+\]|usercopy|unreferenced object|suspected memory"
+    r"|allocation failure|vmalloc error|kmem_cache_destroy|LOCKUP|Unhandled fault|Badness"
+    r"|stack space"
 )
 """A cheap test that comes first: a console may be flooded with 100 MB."""

@@ -2,89 +2,127 @@
 """Lines of a console log: the text without stamps, caller ids, colours and broken bytes.
 
 A line begins as kernel/printk/printk.c (print_prefix) writes it: ``[    1.234567]``, with
-CONFIG_PRINTK_CALLER also ``[    T1]`` (a task) or ``[    C1]`` (a CPU). Programs add to it, or put
-something in its place: ``dmesg -r`` a ``<6>``, ``-x`` the facility and level, ``-T`` and ``-H`` the
-time of day, syslog and the journal a date, the host and ``kernel:``; a paste may be indented,
-quoted, or escaped for HTML.
+CONFIG_PRINTK_CALLER also ``[    T1]`` (a task) or ``[    C1]`` (a CPU). Programs, vendors' kernels
+and loggers add to it, or put something in its place (``results.kernel_log.prefix``); a paste may be
+wrapped, or escaped for HTML, Markdown or mail.
 """
 
 from __future__ import annotations
 
 import html
+import json
+import quopri
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from results.kernel_log import prefix
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Escape sequences of ECMA-48: CSI, OSC and the two-byte ones."""
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b\ufeff]")
 
-ESCAPED = re.compile(r"&lt;/?(?:TASK|IRQ|NMI|\d)|&gt;")
+ESCAPED = re.compile(r"&lt;/?(?:TASK|IRQ|NMI|\d)|&gt;|&quot;|&#\d\d;")
 """A log that was escaped for HTML: the kernel's own messages have no such words."""
 
-STAMP = re.compile(r"\[ {0,4}(?P<time>\d{1,8}\.\d{6})\]")
+BREAK = re.compile(r"<br ?/?>\n?")
+TAG = re.compile(r"</?(?:pre|p|code|div|span|tt|td|tr|li)(?: [^>]*)?>")
+MARKDOWN = re.compile(r"\\([*_<>\[\]#`|~-])")
 
-DATE = (
-    r"(?:\w{3} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4})?"  # Sep 21 11:05:37
-    r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
-)
-"""The date of syslog, of rsyslog and of ``journalctl -o short-iso``."""
-
-PROGRAM = r"(?:(?:\S+ )?kernel(?:\[\d+\])?: )"
-"""The host, which may have been taken out, and the program."""
-
-WALL_CLOCK = (
-    r"\[(?:\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}|\w{3} ?[ \d]\d \d\d:\d\d| *\+\d+\.\d{6})\]"
-)
-"""The stamps of ``dmesg -T`` and ``dmesg -H``."""
-
-HEAD = re.compile(
-    r"(?:[ \t>|]*(?=\[|<\d|\w{3} [ \d]\d \d\d:|\d{4}-\d\d-|kern +:))?"
-    rf"(?P<date>{DATE} {PROGRAM})?"
-    r"(?P<level><\d{1,3}>|kern *: ?\w+ *: )?"
-    rf"(?P<stamp>{STAMP.pattern}|{WALL_CLOCK})?"
-    rf"(?P<monotonic> {PROGRAM})?"
-    r"(?: ?\[ *(?P<caller>[TC]\d+)\])?"
-    r"(?: |$)?"
-)
-"""What stands before a message. Of its parts, one at least has to be there (``_line``)."""
-
-GARBLED = re.compile(r".{0,60}?\]\[ *(?P<caller>[TC]\d+)\](?: |$)")
-"""A stamp that another writer has damaged, with a caller id that is whole."""
+FRAGMENT = re.compile(r"ncfrag=(?P<at>\d+)/\d+;")
+"""A part of a message that is longer than a packet (drivers/net/netconsole.c)."""
 
 STAMP_STEP_MAX = 60.0
 """Maximum seconds by which a stamp inside a line may be later than the line's own to count as
 the stamp of a second message written into the first."""
 
+FUNCTION = r"\s*(?:\? )?[A-Za-z_][\w.]*\+0x"
+WRAPPED = tuple((re.compile(first), re.compile(then)) for first, then in (
+    (r"(?:.*\s)?\[<[0-9a-fx]+>\](?: \?)?\s*$", FUNCTION),
+    (r"WARNING: (?:CPU: \d+ PID: \d+ )?at\s*$", r"\s*\S+\.[chS]:\d+"),
+    (r"WARNING: .*\bat \S+:\d+\s*$", FUNCTION),
+    (r"BUG: K\w+SAN: .* in\s*$", FUNCTION),
+    (r"(?:RIP|EIP|IP):(?: 0010:)?\s*$", r"\s*(?:\[<|[A-Za-z_][\w.]*\+0x)"),
+    (r"CPU: \d+(?: UID: \d+)?\s*$", r"\s*(?:UID: \d+ )?PID: "),
+    (r"CPU: .*PID: \d+\s*$", r"\s*Comm: \S"),
+    (r"CPU: .*Comm:\s*$", r"\s*\S"),
+    (r"INFO: task .*(?<!blocked)\s*$", r"\s*blocked "),
+    (r"INFO: task .* blocked\s*$", r"\s*(?:in I/O wait )?for "),
+    (r"BUG: unable to handle(?: kernel)?(?: NULL pointer| paging)?\s*$",
+     r"\s*(?:kernel|NULL|page|paging|pointer|request|dereference)\b"),
+    (r"(?:.*\bBUG: )?soft lockup - CPU#\d+ stuck for\s*$", r"\s*\d+s!"),
+    (r".*BUG: soft lockup - CPU#\d+ stuck for \d+s!\s*$", r"\s*\[.+:\d+\]\s*$"),
+    (r"Workqueue:\s*$", r"\s*\S"),
+))
+"""Ends of lines that a mail program has wrapped, each with the beginning of the next line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One message. ``time``: seconds since boot, None without a stamp. ``caller``: as printed."""
+    """One message.
+
+    ``time``: seconds since boot, None without a stamp. ``clock``: seconds of the month by the wall
+    clock, None without a date. ``caller``: as printed. ``bare``: nothing stood before the message.
+    """
 
     text: str
     time: float | None
     caller: str | None
     raw: str
+    clock: float | None = None
+    bare: bool = False
 
 
 def split(log: str | bytes) -> Iterator[Line]:
     """Yield the messages of a log; two messages written into one line are yielded as two."""
-    text = log.decode("utf-8", errors="replace") if isinstance(log, bytes) else log
+    return _rejoined(_lines(_decoded(log)))
+
+
+def _decoded(log: str | bytes) -> str:
+    text = log if isinstance(log, str) else _from_bytes(log)
+    if "=3D" in text and "\n====" not in text and re.search(r"=\r?\n", text):
+        text = quopri.decodestring(text.encode()).decode(errors="replace")
     if ESCAPED.search(text):
         text = html.unescape(text)
+    if "<br" in text or "<pre" in text or "<code" in text:
+        text = TAG.sub("", BREAK.sub("\n", text))
+    return text
+
+
+def _from_bytes(log: bytes) -> str:
+    wide = log.startswith((b"\xff\xfe", b"\xfe\xff")) and 3 * log.count(0) > len(log)
+    return log.decode("utf-16" if wide else "utf-8", errors="replace")
+
+
+def _lines(text: str) -> Iterator[Line]:
     for raw in re.split(r"\r*\n|\r+", text):
-        clean = CONTROL.sub("", ANSI.sub("", raw))
+        clean = CONTROL.sub("", ANSI.sub("", raw)).replace("\xa0", " ")
+        if clean.startswith("{") and '"MESSAGE"' in clean:
+            yield from _from_json(clean)
+            continue
         for part in _messages(clean):
             yield _line(part)
+
+
+def _from_json(raw: str) -> Iterator[Line]:
+    """Yield the messages of an entry of ``journalctl -o json``."""
+    try:
+        entry = json.loads(raw)
+    except ValueError:
+        return
+    micros = str(entry.get("_SOURCE_MONOTONIC_TIMESTAMP", ""))
+    time = int(micros) / 1e6 if micros.isdigit() else None
+    for text in str(entry.get("MESSAGE", "")).split("\n"):
+        yield Line(text, time, None, raw)
 
 
 def _messages(line: str) -> Iterator[str]:
     begin = 0
     own = None
-    for stamp in STAMP.finditer(line):
+    for stamp in prefix.STAMP.finditer(line):
         time = float(stamp["time"])
-        if _is_second(stamp.start() - begin, own, time):
+        if _is_second(stamp.start() - begin, own, time) and not prefix.only(line[begin:stamp.start()]):
             yield line[begin:stamp.start()]
             begin = stamp.start()
         own = time if own is None else own
@@ -97,11 +135,38 @@ def _is_second(offset: int, own: float | None, time: float) -> bool:
 
 
 def _line(raw: str) -> Line:
-    head = HEAD.match(raw)
-    if head is None or not any(head[part] for part in ("date", "level", "stamp")):
-        garbled = GARBLED.match(raw)
-        if garbled is None:
-            return Line(raw, None, None, raw)
-        return Line(raw[garbled.end():], None, garbled["caller"], raw)
-    time = head["time"]
-    return Line(raw[head.end():], float(time) if time else None, head["caller"], raw)
+    found = prefix.read(raw)
+    text = raw[found.length:]
+    if "\\" in text:
+        text = MARKDOWN.sub(r"\1", text)
+    return Line(text, found.time, found.caller, raw, found.clock, found.length == 0)
+
+
+def _rejoined(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield the messages; the parts of a message that was wrapped or sent in parts are one."""
+    waiting: Line | None = None
+    for line in lines:
+        fragment = FRAGMENT.match(line.text)
+        if fragment:
+            line = replace(line, text=line.text[fragment.end():])
+        if waiting is None:
+            waiting = line
+        elif fragment and fragment["at"] != "0":
+            waiting = _together(waiting, line, "")
+        elif _is_wrapped(waiting.text, line.text):
+            waiting = _together(waiting, line, " ")
+        else:
+            yield waiting
+            waiting = line
+    if waiting is not None:
+        yield waiting
+
+
+def _together(first: Line, then: Line, between: str) -> Line:
+    text = then.text if not between else then.text.strip()
+    return replace(first, text=(first.text.rstrip() if between else first.text) + between + text,
+                   raw=f"{first.raw}{between}{then.raw}")
+
+
+def _is_wrapped(first: str, then: str) -> bool:
+    return any(begin.match(then) and end.match(first) for end, begin in WRAPPED)

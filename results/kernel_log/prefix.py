@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What stands before a message: stamps, dates, hosts, levels, callers, margins.
+
+Sources: printk itself; ``dmesg`` with -r, -x, -T, -H, -d and --time-format; syslog, rsyslog and
+the journal's output formats; busybox's syslog; netconsole and /dev/kmsg; logcat; the callers of
+vendors' kernels (Samsung, MediaTek, Huawei, Amlogic); loggers of serial consoles; ``grep -n``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+STAMP = re.compile(r"\[ {0,4}(?P<time>\d{1,8}\.\d{6})(?:[@,] ?\d+| *<[ +\d.]+>)?\]")
+"""printk's stamp; some kernels add the CPU, and ``dmesg -d`` the time since the last message."""
+
+DATE = r"""
+    (?: (?:[^\W\d]{2,9}[.,]?\ )?                          # a weekday
+        (?: \d{4}[-/]\d\d[-/]\d\d[T\ ]                    # 2025-10-02T
+          | (?:\d{1,2}\.?\ )?[^\W\d]{2,9}\.?\ {1,2}\d{0,2},?\ ?(?:\d{4}\ )?  # Sep 21, 21. Sep
+          | \d{1,2}\ ?\u6708\ {1,2}\d{1,2}\ )             # the ninth month, in Japanese
+        \d\d:\d\d:\d\d(?:[.,]\d+)?
+        (?:\ ?(?:Z\b|[+-]\d\d:?\d\d\b|[A-Z]{3,5}\b(?!:)))?(?:\ \d{4})?
+      | \d{10}\.\d{3,6}                                   # journalctl -o short-unix
+      | \d\d-\d\d\ \d\d:\d\d:\d\d\.\d+(?:\ +\d+\ +\d+\ [VDIWEF]\ (?:\w*\ *:)?)?  # logcat
+    )
+"""
+
+PROGRAM = r"(?:(?:[^\s\[<]\S*\ )?(?:\w+\.\w+\ )?kernel(?:\[\d+\])?:\ ?)"
+"""The host, which may have been taken out, busybox's facility and level, and the program."""
+
+WALL_CLOCK = rf"""
+    (?:\[(?:{DATE}|\w{{3}}\ ?[ \d]\d\ \d\d:\d\d|\d\d:\d\d:\d\d(?:[.,]\d+)?|\ *\+\d+\.\d{{6}})\])
+"""
+"""The stamps of ``dmesg -T`` and ``dmesg -H``, and of terminal programs."""
+
+KMSG = r"(?:\d{1,3},\d+,(?P<micros>\d+),[-c+](?:,(?!ncfrag)[^;,]*)*(?:;|,(?=ncfrag)))"
+"""/dev/kmsg, and the extended format of netconsole."""
+
+CALLER = r"(?:\ ?\[\ *(?P<caller>[TC]\d+)(?:@\w+)?\])"
+
+VENDOR = r"""
+    (?: \ *[.-]?\(\d+\)\[\d+:[^\]]*\]                     # (2)[77:kworker/2:1]
+      | \ ?\[\ *\d+:\ *[^\[\]:]+(?::[^\[\]:]+)?:\ *\d+\]  # [2: kworker/2:1:   77]
+      | \ ?\[pid:\d+,cpu\d+,[^\]]*\]
+      | \ ?c\d+\ +\d+(?=\ (?:\(|\S))                      # c2   77
+    )
+"""
+
+STRONG = rf"(?:\[\ {{0,4}}\d{{1,8}}\.\d{{6}}|<\d{{1,3}}>\S|{WALL_CLOCK}|{DATE}\ |{PROGRAM}|kern\ *:)"
+
+HEAD = re.compile(rf"""
+    (?P<margin>[\s>|\u2502\u2503#*+-]*(?:\d+[:-]\ ?)?(?={STRONG}))?
+    (?P<priority><\d{{1,3}}>(?:1\ )?(?={DATE}))?
+    (?P<date>{DATE}:?(?:\ +{PROGRAM}|\ +(?:\S+\ )?(?=\[\ {{0,4}}\d{{1,8}}\.\d{{6}}|<\d{{1,3}}>)|\ |$))?
+    (?P<time_of_day>\d\d:\d\d:\d\d(?:[.,]\d+)?\ +(?=\[\ {{0,4}}\d|<\d{{1,3}}>|{PROGRAM}))?
+    (?P<program>{PROGRAM})?
+    (?P<kmsg>{KMSG})?
+    (?P<level><\d{{1,3}}>|(?:kern|user|daemon|syslog)\ *:\ ?\w+\ *:\ )?
+    (?P<clock>{WALL_CLOCK}\ ?)?
+    (?P<stamp>(?-x:{STAMP.pattern})(?P<monotonic>\ {PROGRAM})?)?
+    {CALLER}?
+    (?P<vendor>(?<=\])(?:{VENDOR}))?
+    (?P<field>MESSAGE=)?
+""", re.VERBOSE)
+"""All that may stand before a message, in this order. The blank after it is not included."""
+
+PARTS = ("priority", "date", "time_of_day", "program", "kmsg", "level", "clock", "stamp", "field")
+"""Of these one at least has to be there; a margin or a caller alone is none."""
+
+PRINTK = re.compile(rf"{STAMP.pattern}(?:\[ *(?P<caller>[TC]\d+)\])?+ ?+(?!\[ *(?:[TC]?\d|pid:)|[.-]?\(\d|\S* ?kernel|c\d)")
+"""The usual case, which is tried first: a console may be flooded with 100 MB."""
+
+GARBLED = re.compile(r".{0,60}?\]\[ *(?P<caller>[TC]\d+)\](?: |$)")
+"""A stamp that another writer has damaged, with a caller id that is whole."""
+
+DAMAGED = re.compile(r"(?P<rubbish>.{0,30}\[[^\]]{8,40})\] ")
+"""The same without a caller id. Its digits show the stamp."""
+
+TIME = re.compile(r"(?P<day>\d{1,2})?[T ]*(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """``length``: characters before the message. ``clock``: seconds of the month."""
+
+    length: int
+    time: float | None = None
+    caller: str | None = None
+    clock: float | None = None
+
+
+NONE = Prefix(0)
+
+
+def read(line: str) -> Prefix:
+    """Return what stands before the message of a line."""
+    usual = PRINTK.match(line)
+    if usual:
+        return Prefix(usual.end(), float(usual["time"]), usual["caller"])
+    head = HEAD.match(line)
+    if head is None or not any(head[part] for part in PARTS):
+        return _damaged(line)
+    blank = line.startswith(" ", head.end()) and not line.endswith(" ", 0, head.end())
+    time = float(head["time"]) if head["time"] else None
+    if time is None and head["micros"]:
+        time = int(head["micros"]) / 1e6
+    return Prefix(head.end() + blank, time, head["caller"], _seconds(head))
+
+
+def only(part: str) -> bool:
+    """Return whether a part of a line, which a stamp follows, is a prefix and no message."""
+    return prefix_length(part) >= len(part.rstrip())
+
+
+def prefix_length(part: str) -> int:
+    """Return how much of a part, which a stamp follows, stands before a message."""
+    head = HEAD.match(part + "[    0.000000]")
+    return 0 if head is None else min(head.start("stamp") if head["stamp"] else 0, len(part))
+
+
+def _damaged(line: str) -> Prefix:
+    garbled = GARBLED.match(line)
+    if garbled:
+        return Prefix(garbled.end(), caller=garbled["caller"])
+    damaged = DAMAGED.match(line)
+    if damaged and re.search(r"\d\.\d{5,}", re.sub(r"[^\d.]", "", damaged["rubbish"])):
+        return Prefix(damaged.end())
+    return NONE
+
+
+def _seconds(head: re.Match[str]) -> float | None:
+    found = TIME.search(head["date"] or head["clock"] or head["time_of_day"] or "")
+    if found is None:
+        return None
+    day, *time = (int(found[part] or 0) for part in ("day", "hour", "minute", "second"))
+    hour, minute, second = time
+    return float(((day * 24 + hour) * 60 + minute) * 60 + second)

@@ -189,7 +189,7 @@ def test_a_lie_is_told_with_the_held_commands_and_ends(lie: Misbehaviour) -> Non
 def test_a_lie_that_nobody_hears(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = FakeSubject()
     monkeypatch.setattr(subject, "wait_misbehaved", lambda count, deadline: False)
-    with pytest.raises(TargetFailedError, match="no 1 commands came in 5 s"):
+    with pytest.raises(TargetFailedError, match="fewer than 1 commands of its kind in 5 s"):
         MISBEHAVIOURS[0].fire(subject, 5.0)
 
 

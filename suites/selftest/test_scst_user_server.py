@@ -50,7 +50,7 @@ class BlockingKernel(Kernel):
     def __init__(self) -> None:
         super().__init__()
         self.waits, self.bell = os.pipe()
-        self.options = abi.Opt(memory_reuse_type=3)
+        self.options = abi.Opt(memory_reuse_type=3, queue_alg=1)
         self.errors: dict[int, int] = {}
         self.slow: dict[int, threading.Event] = {}
         self.done: list[int] = []

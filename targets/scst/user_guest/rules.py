@@ -347,7 +347,7 @@ class Rules:
         if len(self._ended) > KEPT:
             del self._ended[next(iter(self._ended))]
 
-    def _same(self, handle: int, known: Known, now: Known) -> None:
+    def _changed(self, handle: int, known: Known, now: Known) -> None:
         """Report values that differ from those of the command's earlier subcommands."""
         for name in ("session", "cdb", "sn"):
             before, value = getattr(known, name), getattr(now, name)
@@ -362,7 +362,8 @@ class Rules:
         """Compare the fields that PARSE, ALLOC_MEM and EXEC have in common."""
         cdb = cdb[:length]
         known = self._step(point, handle, session, cdb, sn)
-        self._same(handle, known, Known(session, cdb, sn))
+        if known.cdb != cdb or known.session != session or known.sn != sn:
+            self._changed(handle, known, Known(session, cdb, sn))
         self._of_session(point, handle, session)
         if not length:
             self._field(handle, point, "cdb_len", length, "at least 1")
@@ -414,21 +415,23 @@ class Rules:
             return
         end, start, stop = place
         blocks = int.from_bytes(cdb[start:stop], "big")
-        for name, value, wanted in (
-                ("lba", lba, int.from_bytes(cdb[2:end], "big")),
-                ("data_len", data_length, blocks * self._block_size)):
-            if value != wanted:
-                self._field(handle, "EXEC", name, value, f"{wanted}, as in the CDB")
+        block, size = int.from_bytes(cdb[2:end], "big"), blocks * self._block_size
+        if lba != block:
+            self._field(handle, "EXEC", "lba", lba, f"{block}, as in the CDB")
+        if data_length != size:
+            self._field(handle, "EXEC", "data_len", data_length, f"{size}, as in the CDB")
 
     def _on_free_cmd(self, handle: int, command: Buffer) -> None:
         pbuf, cached, aborted, status, delivery = on_free_seen.unpack_from(command)
         known = self._step("ON_FREE_CMD", handle, 0)
-        for name, value, allowed, words in (
-                ("buffer_cached", cached, (0, 1), "0 or 1"), ("aborted", aborted, (0, 1), "0 or 1"),
-                ("status", status, STATUSES, "a status code of SAM"),
-                ("delivery_status", delivery, DELIVERIES, "SCST_CMD_DELIVERY_*")):
-            if value not in allowed:
-                self._field(handle, "ON_FREE_CMD", name, value, words)
+        if cached > 1 or aborted > 1:
+            self._field(handle, "ON_FREE_CMD", *(
+                ("buffer_cached", cached) if cached > 1 else ("aborted", aborted)), "0 or 1")
+        if status not in STATUSES:
+            self._field(handle, "ON_FREE_CMD", "status", status, "a status code of SAM")
+        if delivery not in DELIVERIES:
+            self._field(handle, "ON_FREE_CMD", "delivery_status", delivery,
+                        "SCST_CMD_DELIVERY_*")
         if self._settled and not self._reports_end:
             self._breach("order", handle, "ON_FREE_CMD", "ON_FREE_CMD came",
                          "none, with on_free_cmd_type SCST_USER_ON_FREE_CMD_IGNORE")

@@ -231,6 +231,7 @@ BROKEN: dict[str, tuple[Steps, tuple[str, int, str]]] = {
     "lba": (executed("exec_cmd", lba=4), ("field-value", 1, "EXEC")),
     "data_len": (executed("exec_cmd", data_len=BLOCK), ("field-value", 1, "EXEC")),
     "bufflen": (executed("exec_cmd", bufflen=-1), ("field-value", 1, "EXEC")),
+    "no bufflen": (executed("exec_cmd", bufflen=0), ("field-value", 1, "EXEC")),
     "partial": (executed("exec_cmd", partial=1), ("field-value", 1, "EXEC")),
     "fn": (sent(task_management(1, fn=99)), ("field-value", 1, "TASK_MGMT_RECEIVED")),
     "cmd_sn_set": (sent(task_management(1, cmd_sn_set=2)),

@@ -406,6 +406,9 @@ class Rules:
                          "the buffer with its data, from ALLOC_MEM or the cache")
         elif length > 0 and direction != abi.DataDirection.NONE and size < length:
             self._field(handle, "EXEC", "alloc_len", size, f"at least bufflen, {length}")
+        if not length and direction != abi.DataDirection.NONE:
+            self._field(handle, "EXEC", "bufflen", length,
+                        f"above 0, with data_direction {direction}")
         self._extent(handle, cdb, lba, data_length)
 
     def _extent(self, handle: int, cdb: bytes, lba: int, data_length: int) -> None:

@@ -3,7 +3,9 @@
 
 Runs in the guest; stdlib only. The fields are those that the description of each subcommand states
 as valid (doc/scst_user_spec, "SCST_USER subcommands"): the reserved ones of EXEC, names and LUN of
-DETACH_SESS, cmd_h_to_abort and cmd_sn are not among them.
+DETACH_SESS, cmd_h_to_abort and cmd_sn are not among them. REGISTER_DEVICE, SET_OPTIONS and
+REPLY_CMD have inputs only; UNREGISTER_DEVICE, FLUSH_CACHE and DEVICE_CAPACITY_CHANGED have no
+argument.
 """
 
 from __future__ import annotations

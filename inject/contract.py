@@ -52,7 +52,7 @@ class Backend(Protocol):
     def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
         """Wait until ``seen`` would return ``count`` events, or the backend has gone.
 
-        Returns whether there are as many.
+        Returns whether there are ``count``.
         """
 
     def hold(

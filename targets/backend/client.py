@@ -110,7 +110,7 @@ class BackendProcess:
     def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
         """Wait until ``seen`` would return ``count`` events, or the backend has gone.
 
-        Returns whether there are as many.
+        Returns whether there are ``count``.
         """
         with self._changed:
             self._wait(lambda: len(self.seen(kind, **data)) >= count or self._gone(), deadline)

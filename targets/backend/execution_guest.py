@@ -91,7 +91,7 @@ class Execution(Generic[What]):
     def release(self) -> int:
         """Carry held commands out, oldest first; return their number.
 
-        Dropped commands are carried out first, if no order to drop commands is left.
+        Dropped commands are carried out first, if no order to misbehave is left.
         """
         held = [self._held.pop(handle, None) for handle in self._holds.release()]
         dropped: list[Task[What]] = []

@@ -3,7 +3,7 @@
 
 Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and
 targets.backend.lies_guest; TCMU has one point, EXEC: the command has been read from the ring and
-not been answered. Besides the events listed there it emits
+not been answered. Besides the events of these two modules it emits
 
 - ``tmr``: function, handles (of held commands) and aborted (number of commands): a task
   management request reported by TCMU; held commands stay held.

@@ -358,7 +358,7 @@ class Device:
     def release(self) -> None:
         """Answer held commands, oldest first, and those aside.
 
-        Dropped commands are answered first, once none is to be dropped any more.
+        Dropped commands are answered first, if no order to misbehave is left.
         """
         while self.dropped and not self.lies.armed:
             self._answer_late(self.dropped.pop(0))

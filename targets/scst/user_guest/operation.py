@@ -24,8 +24,8 @@ Outcome = Mapping[str, Any]
 class Operation:
     """An operation that has begun. ``report`` gets its outcome as soon as there is one.
 
-    The outcome is the result of ``work``, error (an errno's name, the text of another error, or
-    None) and seconds; words, if there are any.
+    The outcome has the keys that ``work`` returns, ``error`` (an errno's name, the text of another
+    error, or None), ``seconds``, and ``words`` if the error has a text.
     """
 
     def __init__(self, work: Work, report: Callable[[Outcome], None]) -> None:

@@ -288,6 +288,7 @@ class ExpectData(TypedDict, total=False):
     """The permitted consequences of a fault."""
 
     errors: Annotated[list[str] | None, "names of the errnos with which I/O may fail; absent: any"]
+    # the grace, by the name that it has in recorded histories
     patience: Annotated[float, "s that are added to the command bound"]
     commands: Annotated[list[str], "how the commands at the point may end"]
     functions: Annotated[list[Any], "responses that a task management function may have: a name, "

@@ -268,7 +268,7 @@ def test_close_calls_the_threads_out_of_the_kernel(stage: Stage) -> None:
 def test_a_close_that_does_not_end_is_no_obstacle(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operation, "PATIENCE", 0.05)
+    monkeypatch.setattr(operation, "ANSWER_WITHIN", 0.05)
     stage.call("steps", on=False)
     stuck = stage.kernels["stf0"].slow[abi.REPLY_AND_GET_CMD] = threading.Event()
     stage.kernels["stf0"].stage(read(1, 0, 1))  # its thread returns, and blocks again
@@ -294,7 +294,7 @@ def test_what_may_block(
     assert kernel.done == [request_]
     assert stage.seen(kind)["device"] == "stf1"
     stage.events.clear()
-    monkeypatch.setattr(operation, "PATIENCE", 0.05)
+    monkeypatch.setattr(operation, "ANSWER_WITHIN", 0.05)
     blocked = kernel.slow[request_] = threading.Event()
     assert stage.call(do, device="stf1") == {"done": False}
     assert stage.call("serving", device="stf1") is True

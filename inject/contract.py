@@ -80,7 +80,7 @@ class Backend(Protocol):
     ) -> None:
         """Carry the next ``count`` matching READs and WRITEs out wrongly.
 
-        ``how``: a kind of targets.backend.lies_guest.
+        ``how``: a kind of targets.backend.misbehaviour_guest.
         """
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:

@@ -379,7 +379,7 @@ class FakeSubject:
         medium: str | None = None,
     ) -> None:
         """Record the misbehaviour."""
-        self._do(f"lie {how}")
+        self._do(f"misbehave {how}")
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:
         """Return True: the misbehaviour has occurred."""
@@ -387,7 +387,7 @@ class FakeSubject:
 
     def behave(self, deadline: float) -> None:
         """Record the end of the misbehaviour."""
-        self._do("truth")
+        self._do("behave")
 
     def close(self, deadline: float) -> None:
         """Record the close of the device."""

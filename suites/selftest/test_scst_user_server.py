@@ -398,11 +398,12 @@ def test_a_forked_child_sleeps(stage: Stage) -> None:
 def test_what_the_test_orders_about_answers(stage: Stage) -> None:
     stage.call("write_same", by="kernel", device="stf1")
     stage.call("background", on=True, device="stf1")
-    stage.call("lie", how="skip", count=1, device="stf1")
+    stage.call("misbehave", how="skip", count=1, device="stf1")
     device = stage.device("stf1")
-    assert (device.write_same, device.background, device.lies.armed) == ("kernel", True, True)
-    stage.call("truth", device="stf1")
-    assert not device.lies.armed
+    assert (device.write_same, device.background) == ("kernel", True)
+    assert device.misbehaviours.armed
+    stage.call("behave", device="stf1")
+    assert not device.misbehaviours.armed
     assert not stage.device("stf0").background
     with pytest.raises(ValueError, match="'nobody' is not a valid WriteSame"):
         stage.call("write_same", by="nobody")

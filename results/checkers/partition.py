@@ -112,8 +112,7 @@ def _wrong(cut: Cut, bound: float | None) -> Iterator[tuple[str, Signature, Sequ
     begin = cut.event.time
     if cut.event.data["keeps_session"] and cut.lost_session:
         yield ("the initiator dropped its connection, although the partition healed before its "
-               "timers", Signature.of("session lost"),
-               ())
+               "timers", Signature.of("session lost"), ())
     if bound is None:
         return
     if not cut.failed:

@@ -37,7 +37,10 @@ def fate(history: History, io: Mapping[str, Any]) -> str:
     if last.data["action"] == "answered":
         status = last.data.get("status")
         ended = "" if status is None else f" with status {status:#04x}"
-        return (f"the backend answered its command ({what}){ended} "
+        times = sum(_carries(step, io) and step.data["action"] == "received"
+                    for step in _steps(history))
+        often = f"{times} commands for it, the last" if times > 1 else "its command"
+        return (f"the backend answered {often} ({what}){ended} "
                 f"{max(0.0, last.time - float(io['issued'])):.2f} s after its issue")
     gone = next(_ends(history, last), None)
     return f"its command ({what}) was {last.data['action']} by the backend" + (

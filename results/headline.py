@@ -14,6 +14,7 @@ from enum import IntEnum
 from math import inf
 from typing import Any
 
+from results.block_io import account
 from results.checkers import (
     deadline,
     expectations,
@@ -31,7 +32,7 @@ from results.fate import fate, held_to_the_end, unanswered
 from results.history import History
 from results.kernel_log import Kind
 from results.standstill import SPINS, STALLS, Row, Stalled, quoted
-from results.timeline import Timeline
+from results.timeline import Timeline, command_bound
 from results.verdict import Check, Verdict
 
 CONSEQUENCES_MAX = 12
@@ -126,11 +127,13 @@ def headline(
         rest = [first, *rest]
     elif first.rank in STANDSTILL:
         words += [*(stalled.spins_in() if first.rank is Rank.SPIN else []), *unanswered(history)]
+        words += _open(history) if first.rank is Rank.OPERATION else []
     elif first.check == expectations.NAME:  # what the scenario itself watches for may be a stall
         words += stalled.commands_words()
     elif stalled.commands:
         rest.append(Finding(first.check, Rank.WAIT, None, "; ".join(stalled.commands_words())))
-    return Headline(first.check, "; ".join(words), tuple(_consequences(first, rest)))
+    cause = "; ".join(words)
+    return Headline(first.check, cause, tuple(_consequences(first, cause, rest)))
 
 
 def findings(checks: Sequence[Check], history: History) -> list[Finding]:
@@ -220,14 +223,26 @@ def _carrier(failed: Sequence[Check], first: Finding, history: History) -> list[
     return [words] if words else []
 
 
+def _open(history: History) -> list[str]:
+    """Return the I/Os that no check judges, the fault never having fired, as texts."""
+    timeline = Timeline.of(history)
+    late = [io for io in account(history).open
+            if io.seconds(timeline.seen_until) > command_bound(history)]
+    if not late:
+        return []
+    words = (f"{len(late)} I/Os had no end, first: {late[0].describe()}, open for "
+             f"{late[0].seconds(timeline.seen_until):.1f} s")
+    return [words, *filter(None, [fate(history, late[0].evidence())])]
+
+
 def _ios(check: Check) -> list[Mapping[str, Any]]:
     return [each for each in check.evidence if isinstance(each, Mapping) and {
         "op", "sector", "bytes", "issued"} <= each.keys()]
 
 
-def _consequences(first: Finding, rest: Sequence[Finding]) -> Iterator[str]:
+def _consequences(first: Finding, cause: str, rest: Sequence[Finding]) -> Iterator[str]:
     """Yield the other findings as "check: words", without those that repeat another."""
-    shown = [first.words]
+    shown = [cause]
     for each in rest[:CONSEQUENCES_MAX]:
         if each.check == deadline.NAME and first.check == ledger.NAME and first.unanswered:
             continue  # the same commands

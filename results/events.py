@@ -198,6 +198,9 @@ class EvidenceData(TypedDict):
     files: Annotated[list[str], "paths relative to the scenario's folder"]
     missing: Annotated[list[str], "missing evidence, the reason, and the command that gets it"]
     seconds: Annotated[dict[str, float], "duration of each part in s, by name"]
+    stuck: NotRequired[Annotated[list[dict[str, Any]], "the target's commands that have not ended, "
+                                                       "at most 20"]]
+    waiters: NotRequired[Annotated[list[dict[str, Any]], "tasks in state D, at most 20"]]
 
 
 @kind("harness", "program", allow_more=True)

@@ -395,7 +395,8 @@ def _judgement(record: Mapping[str, Any], there: bool) -> dict[str, Any]:
     return {
         "verdict": verdict, "outcome": _text(record, "outcome") or verdict,
         "decided_by": decided, "known": _text(_object(record, "known"), "id"),
-        "reason": None if verdict == Verdict.PASS else next(map(str, reasons), None),
+        "reason": None if verdict == Verdict.PASS else _text(
+            _object(record, "headline"), "cause") or next(map(str, reasons), None),
         **{name: _number(_object(figures, name).get("value")) for name in FIGURES},
     }
 

@@ -198,6 +198,9 @@ class EvidenceData(TypedDict):
     files: Annotated[list[str], "paths relative to the scenario's folder"]
     missing: Annotated[list[str], "missing evidence, the reason, and the command that gets it"]
     seconds: Annotated[dict[str, float], "duration of each part in s, by name"]
+    stuck: NotRequired[Annotated[list[dict[str, Any]], "the target's commands that have not ended, "
+                                                       "at most 20"]]
+    waiters: NotRequired[Annotated[list[dict[str, Any]], "tasks in state D, at most 20"]]
 
 
 @kind("harness", "program", allow_more=True)
@@ -288,6 +291,7 @@ class ExpectData(TypedDict, total=False):
     """The permitted consequences of a fault."""
 
     errors: Annotated[list[str] | None, "names of the errnos with which I/O may fail; absent: any"]
+    # the grace, by the name that it has in recorded histories
     patience: Annotated[float, "s that are added to the command bound"]
     commands: Annotated[list[str], "how the commands at the point may end"]
     functions: Annotated[list[Any], "responses that a task management function may have: a name, "
@@ -401,6 +405,8 @@ class ReadyData(TypedDict):
 
     pid: NotRequired[Annotated[int, "process id"]]
     size: NotRequired[Annotated[int, "size of the disk in bytes"]]
+    witness: NotRequired[Annotated[bool, "whether it compares the kernel's messages with the "
+                                         "interface, and reports that it was continued"]]
     devices: NotRequired[Annotated[list[str], "names of its devices"]]
     device: NotRequired[Device]
 
@@ -472,6 +478,49 @@ class LiedData(TypedDict):
     lba: Annotated[int, "first logical block"]
     bytes: Annotated[int, "length of its data"]
     device: NotRequired[Device]
+
+
+@kind("backend", "watched")
+class WatchedData(TypedDict):
+    """The backend compared messages of the kernel with their interface.
+
+    At 1, 10, 100, ... messages, and when the device is closed.
+    """
+
+    entries: Annotated[int, "number of messages since the device was registered"]
+    device: NotRequired[Device]
+
+
+@kind("backend", "breach")
+class KernelBreachData(TypedDict):
+    """The kernel broke the interface with its backend."""
+
+    rule: Annotated[str, "name of the rule"]
+    handle: Annotated[int | None, "the kernel's number of the command, null for none"]
+    point: Annotated[str, "name of the message, empty for none"]
+    seen: Annotated[str, "the value, or what happened"]
+    allowed: Annotated[str, "the value or event by the interface"]
+    document: Annotated[str, "of the interface"]
+    provoked: Annotated[bool, "whether it follows from a wrong answer that the test requested"]
+    device: NotRequired[Device]
+
+
+@kind("backend", "breaches")
+class KernelBreachesData(TypedDict):
+    """The kernel broke the interface more often than there are events of it."""
+
+    rules: Annotated[dict[str, int], "number of breaches that were not provoked, by rule"]
+    device: NotRequired[Device]
+
+
+@kind("backend", "continued")
+class ContinuedData(TypedDict):
+    """A stopped backend was continued: the kernel restarts the ioctls in which its threads waited.
+
+    The answers in these ioctls are given again.
+    """
+
+    signal: Annotated[str, "name of the signal"]
 
 
 @kind("backend", "closed", "flushed", "registered", "unregistered", "capacity_changed",

@@ -135,19 +135,66 @@ def test_the_kernel_disconnects(kernel: Kernel, disconnects: bool) -> None:
     assert kernel.order("serving")["result"] is False
 
 
-def test_lies(kernel: Kernel) -> None:
-    assert "disconnects" in kernel.order("lie", how="twice", count=1, direction="write")["error"]
-    kernel.order("lie", how="skip", count=1, direction="write")
+def test_misbehaviours(kernel: Kernel) -> None:
+    twice = kernel.order("misbehave", how="twice", count=1, direction="write")
+    assert "disconnects" in twice["error"]
+    kernel.order("misbehave", how="skip", count=1, direction="write")
     kernel.issue(Type.WRITE, 1, 0, 1, b"x" * BLOCK)
     assert kernel.answer()[0] == 1
     assert bytes(kernel.disk.data[:BLOCK]) == bytes(BLOCK)
-    kernel.order("lie", how="drop", count=1, direction="write")
+    kernel.order("misbehave", how="drop", count=1, direction="write")
     kernel.issue(Type.WRITE, 2, 0, 1, b"y" * BLOCK)
     kernel.wait("lied", how="drop")
-    kernel.order("truth")
+    kernel.order("behave")
     kernel.order("release")
     assert kernel.answer()[0] == 2
     assert bytes(kernel.disk.data[:BLOCK]) == b"y" * BLOCK
+
+
+BREACHES: dict[str, tuple[str, list[dict[str, int]]]] = {
+    "magic": ("request-magic", [{"magic": 1}]),
+    "type": ("request-type", [{"kind": 5}]),
+    "flags": ("request-type", [{"kind": Type.READ, "flags": 1}]),
+    "beyond the end": ("request-place", [{"kind": Type.READ, "at": 64 * BLOCK}]),
+    "no whole block": ("request-place", [{"kind": Type.READ, "length": 100}]),
+    "no bytes": ("request-place", [{"kind": Type.READ, "length": 0}]),
+    "after the disconnect": ("after-disconnect", [
+        {"kind": Type.DISC}, {"kind": Type.READ}]),
+}
+
+
+@pytest.mark.parametrize(("rule", "requests"), BREACHES.values(), ids=BREACHES)
+def test_a_kernel_that_breaks_the_protocol(
+    kernel: Kernel, rule: str, requests: list[dict[str, int]],
+) -> None:
+    kernel.end.sendall(b"".join(
+        REQUEST.pack(each.get("magic", REQUEST_MAGIC), each.get("flags", 0),
+                     each.get("kind", Type.READ), 1, each.get("at", 0), each.get("length", BLOCK))
+        for each in requests))
+    event = kernel.wait("breach")
+    assert (event["rule"], event["provoked"]) == (rule, False)
+
+
+def test_a_cookie_that_comes_twice(kernel: Kernel) -> None:
+    kernel.order("hold", point="EXEC", count=1, direction="read")
+    for cookie in (7, 8, 7):
+        kernel.issue(Type.READ, cookie, 1, 1)
+    event = kernel.wait("breach")
+    assert (event["rule"], event["handle"], event["point"]) == ("handle-twice", 7, "READ")
+
+
+def test_a_kernel_that_keeps_to_the_protocol(kernel: Kernel) -> None:
+    for cookie in (1, 2, 1):
+        kernel.issue(Type.WRITE, cookie, 63, 1, bytes(BLOCK))
+        assert kernel.answer()[0] == cookie
+    kernel.issue(Type.DISC, 0, 0, 0)
+    kinds = []
+    for line in kernel._events:
+        event = json.loads(line)
+        kinds.append(event["kind"])
+        if event["kind"] == "watched" and event["entries"] == 4:
+            break
+    assert "breach" not in kinds
 
 
 @pytest.mark.skipif(not HEADER.exists(), reason="linux-libc-dev is not installed")

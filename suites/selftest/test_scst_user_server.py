@@ -50,7 +50,7 @@ class BlockingKernel(Kernel):
     def __init__(self) -> None:
         super().__init__()
         self.waits, self.bell = os.pipe()
-        self.options = abi.Opt(memory_reuse_type=3)
+        self.options = abi.Opt(memory_reuse_type=3, queue_alg=1)
         self.errors: dict[int, int] = {}
         self.slow: dict[int, threading.Event] = {}
         self.done: list[int] = []
@@ -268,7 +268,7 @@ def test_close_calls_the_threads_out_of_the_kernel(stage: Stage) -> None:
 def test_a_close_that_does_not_end_is_no_obstacle(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operation, "PATIENCE", 0.05)
+    monkeypatch.setattr(operation, "ANSWER_WITHIN", 0.05)
     stage.call("steps", on=False)
     stuck = stage.kernels["stf0"].slow[abi.REPLY_AND_GET_CMD] = threading.Event()
     stage.kernels["stf0"].stage(read(1, 0, 1))  # its thread returns, and blocks again
@@ -294,7 +294,7 @@ def test_what_may_block(
     assert kernel.done == [request_]
     assert stage.seen(kind)["device"] == "stf1"
     stage.events.clear()
-    monkeypatch.setattr(operation, "PATIENCE", 0.05)
+    monkeypatch.setattr(operation, "ANSWER_WITHIN", 0.05)
     blocked = kernel.slow[request_] = threading.Event()
     assert stage.call(do, device="stf1") == {"done": False}
     assert stage.call("serving", device="stf1") is True
@@ -319,6 +319,28 @@ def test_options(stage: Stage) -> None:
     assert not stage.device()._reports_end
     with pytest.raises(ValueError, match="no option sgv_name"):
         stage.call("set_options", options={"sgv_name": "x"})
+
+
+def test_options_that_the_kernel_does_not_keep(stage: Stage) -> None:
+    stage.call("get_options")
+    assert not [event for event in stage.events if event["kind"] == "breach"]
+    stage.kernels["stf0"].options.qerr = 3
+    stage.call("get_options")
+    event = stage.seen("breach", device="stf0")
+    assert (event["rule"], event["point"]) == ("field-value", "GET_OPTIONS")
+    assert event["seen"] == "qerr 3"
+
+
+def test_a_continuation_is_reported(stage: Stage) -> None:
+    stage.server.note_continuation()
+    assert stage.seen("continued")["signal"] == "SIGCONT"
+
+
+def test_a_buffer_without_a_handle(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = stage.kernels["stf0"]
+    monkeypatch.setattr(kernel, "ioctl", lambda *_: 0)  # leaves the output as it was
+    stage.call("prealloc", bytes=8192)
+    assert stage.seen("breach", point="PREALLOC_BUFFER")["rule"] == "field-unwritten"
 
 
 def test_buffers_can_be_given_beforehand(stage: Stage) -> None:
@@ -376,11 +398,12 @@ def test_a_forked_child_sleeps(stage: Stage) -> None:
 def test_what_the_test_orders_about_answers(stage: Stage) -> None:
     stage.call("write_same", by="kernel", device="stf1")
     stage.call("background", on=True, device="stf1")
-    stage.call("lie", how="skip", count=1, device="stf1")
+    stage.call("misbehave", how="skip", count=1, device="stf1")
     device = stage.device("stf1")
-    assert (device.write_same, device.background, device.lies.armed) == ("kernel", True, True)
-    stage.call("truth", device="stf1")
-    assert not device.lies.armed
+    assert (device.write_same, device.background) == ("kernel", True)
+    assert device.misbehaviours.armed
+    stage.call("behave", device="stf1")
+    assert not device.misbehaviours.armed
     assert not stage.device("stf0").background
     with pytest.raises(ValueError, match="'nobody' is not a valid WriteSame"):
         stage.call("write_same", by="nobody")

@@ -3,13 +3,14 @@
 
 Runs in the guest; stdlib only. For a target without a protocol for user-space backends, such as
 tgt, that opens a block device. Executes the commands of targets.backend.control_guest and
-targets.backend.lies_guest, except the duplicate completion "twice": the kernel disconnects a server
-that answers a request twice. There is one point, EXEC: the target is executing the command, and its
-READ or WRITE of the block device has not been answered. The SCSI command itself cannot be seen
-here: ``opcode`` is READ(10)'s or WRITE(10)'s. The target itself answers commands without data of
-the medium (INQUIRY, TEST UNIT READY ...); this program does not receive them.
+targets.backend.misbehaviour_guest, except the duplicate completion "twice": the kernel disconnects
+a server that answers a request twice. There is one point, EXEC: the target is executing the
+command, and its READ or WRITE of the block device has not been answered. The SCSI command itself
+cannot be seen here: ``opcode`` is READ(10)'s or WRITE(10)'s. The target itself answers commands
+without data of the medium (INQUIRY, TEST UNIT READY ...); this program does not receive them.
 
-Events besides those of control_guest: ``gone`` (reason): the kernel has disconnected.
+Events besides those of control_guest and witness_guest: ``gone`` (reason): the kernel has
+disconnected.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import Any
 from targets.backend.control_guest import Channel
 from targets.backend.disk import GOOD, Access, Opcode, RamDisk
 from targets.backend.execution_guest import Execution, Task
-from targets.backend.lies_guest import How, Lie
-from targets.backend.nbd_guest import Connection, NbdDevice, Request, Type
+from targets.backend.misbehaviour_guest import How, Misbehaviour
+from targets.backend.nbd_guest import SOURCE, Connection, NbdDevice, Request, Type
+from targets.backend.witness_guest import Witness
 
 OPCODES = {Type.READ: Opcode.READ_10, Type.WRITE: Opcode.WRITE_10}
 
@@ -36,11 +38,13 @@ class Server:
         self._disk = disk
         self._device: NbdDevice | None = device
         self._connection: Connection = device.connection
+        self._connection.watch(Witness(channel, SOURCE), disk.size, disk.block_size)
         self._execution: Execution[Request] = Execution(channel, disk, self._carry_out)
         self._poll = select.poll()
         self._exiting = False
         self._orders: dict[str, Callable[..., Any]] = {
-            **self._execution.orders, "lie": self.lie, "release": self._execution.release,
+            **self._execution.orders, "misbehave": self.misbehave,
+            "release": self._execution.release,
             "close": self.close, "exit": self.exit, "serving": self.serving,
         }
 
@@ -48,7 +52,7 @@ class Server:
         """Serve."""
         self._poll.register(self._channel.fd_in, select.POLLIN)
         self._poll.register(self._connection, select.POLLIN)
-        self._channel.emit("ready", size=self._disk.size)
+        self._channel.emit("ready", size=self._disk.size, witness=True)
         while not self._exiting:
             self._channel.flush()
             for descriptor, _ in self._poll.poll():
@@ -76,15 +80,15 @@ class Server:
         self._execution.receive(request, access, opcode=OPCODES[request.kind], direction=way,
                                 lba=lba, length=access.length)
 
-    def _carry_out(self, task: Task[Request], lie: Lie | None) -> None:
-        access, request, lies = task.access, task.what, self._execution.lies
+    def _carry_out(self, task: Task[Request], order: Misbehaviour | None) -> None:
+        access, request, misbehaviours = task.access, task.what, self._execution.misbehaviours
         assert access is not None
         data: bytes | memoryview = b""
         if request.kind is Type.READ:
-            data = lies.source(lie, access)
-        elif lie is None or lie.how is not How.SKIP:
+            data = misbehaviours.source(order, access)
+        elif order is None or order.how is not How.SKIP:
             self._disk.data[access.offset:access.end] = request.data
-            lies.spoil(lie, access)
+            misbehaviours.spoil(order, access)
         try:
             self._connection.answer(request, data)
         except OSError as error:  # the kernel has disconnected; the next receive reports that
@@ -92,11 +96,11 @@ class Server:
         else:
             self._execution.step("answered", task.facts, status=GOOD)
 
-    def lie(self, how: str, **of: Any) -> None:
+    def misbehave(self, how: str, **of: Any) -> None:
         """Accept an order to misbehave. Raises ValueError for a duplicate completion."""
         if how == How.TWICE:
             raise ValueError("the kernel disconnects a server that answers a request twice")
-        self._execution.lies.order(how, **of)
+        self._execution.misbehaviours.order(how, **of)
 
     def close(self) -> None:
         """Disconnect the device; held commands fail."""

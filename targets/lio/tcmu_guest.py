@@ -2,14 +2,15 @@
 """A TCMU backend: serves a RAM disk over a uio device of target_core_user.
 
 Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and
-targets.backend.lies_guest; TCMU has one point, EXEC: the command has been read from the ring and
-not been answered. Besides the events listed there it emits
+targets.backend.misbehaviour_guest; TCMU has one point, EXEC: the command has been read from the
+ring and not been answered. Besides the events of these two modules it emits
 
 - ``tmr``: function, handles (of held commands) and aborted (number of commands): a task
   management request reported by TCMU; held commands stay held.
 - ``gone``: reason: the kernel removed the device; the process continues.
 - ``refused``: handle, error: a command cannot be answered, because a command that was answered
   twice has used up its entry.
+- those of targets.backend.witness_guest.
 
 A ``step`` may be "given up" in place of "answered": TCMU had ended the command by itself.
 """
@@ -36,8 +37,10 @@ from targets.backend.disk.sense import (
     fixed_sense,
 )
 from targets.backend.execution_guest import Execution, Task
-from targets.backend.lies_guest import How, Lie
+from targets.backend.misbehaviour_guest import How, Misbehaviour
+from targets.backend.witness_guest import Witness
 from targets.lio.ring_guest import TMR_NAMES, BrokenRingError, Command, Ring, TaskManagement
+from targets.lio.ring_rules_guest import SOURCE
 
 UIO_CLASS = Path("/sys/class/uio")
 
@@ -127,6 +130,7 @@ class Server:
         self._channel = channel
         self._disk = disk
         self._uio: Uio | None = uio
+        uio.ring.watch(Witness(channel, SOURCE))
         self._execution: Execution[Command] = Execution(channel, disk, self._carry_out)
         self._entries_short = False
         self._poll = select.poll()
@@ -141,7 +145,7 @@ class Server:
         assert self._uio is not None
         self._poll.register(self._channel.fd_in, select.POLLIN)
         self._poll.register(self._uio.fd, select.POLLIN)
-        self._channel.emit("ready", size=self._disk.size)
+        self._channel.emit("ready", size=self._disk.size, witness=True)
         self._drain()  # commands that came before the device was open caused no wake-up
         while not self._exiting:
             self._channel.flush()
@@ -190,7 +194,7 @@ class Server:
                                     lba=extent(cdb)[0],
                                     length=sum(length for _, length in command.iov))
 
-    def _carry_out(self, task: Task[Command], lie: Lie | None) -> None:
+    def _carry_out(self, task: Task[Command], order: Misbehaviour | None) -> None:
         assert self._uio is not None
         try:
             if self._given_up(task):
@@ -200,9 +204,9 @@ class Server:
             if task.access is None:
                 status = self._control(self._uio.ring, task.what)
             else:
-                status = self._transfer(self._uio.ring, task.what, task.access, lie)
+                status = self._transfer(self._uio.ring, task.what, task.access, order)
             self._execution.step("answered", task.facts, status=status)
-            if lie is not None and lie.how is How.TWICE:
+            if order is not None and order.how is How.TWICE:
                 self._answer_again(self._uio.ring, task)
         except BrokenRingError as error:
             if not self._entries_short:
@@ -219,7 +223,9 @@ class Server:
         held = time.monotonic() - task.since
         return bool(self._time_out) and held > self._time_out - ABOUT_TO
 
-    def _transfer(self, ring: Ring, command: Command, access: Access, lie: Lie | None) -> int:
+    def _transfer(
+        self, ring: Ring, command: Command, access: Access, order: Misbehaviour | None,
+    ) -> int:
         """Move a READ's or WRITE's data, and answer it.
 
         LIO passes a CDB on with a buffer of the initiator's expected length, and does not compare
@@ -231,22 +237,23 @@ class Server:
             ring.complete(command.cmd_id, CHECK_CONDITION, bad_length().sense)
             return CHECK_CONDITION
         if access.direction == "read":
-            data = self._execution.lies.source(lie, access)
+            data = self._execution.misbehaviours.source(order, access)
             if room > access.length:  # the pages still hold the data of earlier commands
                 data = memoryview(bytes(data).ljust(room, b"\0"))
             self._scatter(ring, command, data)
             ring.complete(command.cmd_id, GOOD, b"",
                           access.length if room > access.length else None)
             return GOOD
-        if lie is None or lie.how is not How.SKIP:
+        if order is None or order.how is not How.SKIP:
             self._gather(ring, command, access)
-            self._execution.lies.spoil(lie, access)
+            self._execution.misbehaviours.spoil(order, access)
         ring.complete(command.cmd_id, GOOD)
         return GOOD
 
     def _answer_again(self, ring: Ring, task: Task[Command]) -> None:
         """Answer a command a second time, in the entry of another command."""
         self._entries_short = True
+        ring.provoke()
         ring.complete(task.what.cmd_id, GOOD)
         self._execution.step("answered", task.facts, status=GOOD)
 

@@ -20,20 +20,37 @@ CPU = re.compile(
 )
 """The task's line; a container's number, or dots of who shortened it, may follow the comm."""
 
+OLD_TASK = re.compile(r"Pid: (?P<pid>\d+), comm: (?P<comm>.+?)(?: (?:Not t|T)ainted|\s*$)")
+"""The same before 3.10 (dump_stack_print_info, kernel/printk.c)."""
+
+ASIDE_TASK = re.compile(
+    r"Process (?P<comm>.+?) \(pid: (?P<pid>\d+)"
+    r"|in_atomic\(\): .*pid: (?P<pid_>\d+), name: (?P<comm_>.+?)\s*$"
+    r"|(?P<comm__>\S.{0,14})/(?P<pid__>\d+) (?:is (?:trying|freeing|leaving|exiting)|\[HC\d)")
+"""Lines that name the task where a report has no line of its own for it."""
+
+OWN_CPU = re.compile(r"EIP: .* CPU: (?P<cpu>\d+)$|CPU (?P<cpu_>\d+)\s*$")
+"""The CPU in the registers, before 3.10."""
+
 TASK = re.compile(r"task:(?P<comm>.+?)\s+state:\S\s.*?pid:\s*(?P<pid>\d+)")
 ALLOCATOR = re.compile(r"\s*comm \"(?P<comm>.+?)\", pid (?P<pid>\d+)")
 """The task that allocated leaked memory (print_unreferenced, mm/kmemleak.c)."""
 
 BACKTRACE = re.compile(r"(?:NMI backtrace for cpu|Task dump for CPU) (?P<cpu>\d+)")
+STACK_FOLLOWS = re.compile(r"stack backtrace:")
+SECTIONS = (CPU, OLD_TASK, TASK, BACKTRACE, ALLOCATOR, STACK_FOLLOWS)
+"""Lines that announce a task's or CPU's stack."""
+
 STALLED = re.compile(r"\s*(?:rcu: )?\s*(?P<cpu>\d+)-[.\w!?]+: \(")
 IN_BRACES = re.compile(r"\{ *(?P<cpus>\d+(?:[ -][^}]*)?)\}")
 """The stalled CPUs of an expedited stall, and of all stalls before 3.19."""
-ACQUIRE = re.compile(r".*, at: (?P<function>[A-Za-z_][\w.]*)\+0x")
+ACQUIRE = re.compile(r".*, at: (?:\[<[0-9a-fx]+>\] )?(?P<function>[A-Za-z_][\w.]*)\+0x")
 OTHERS = re.compile(
     r"(?:(?:Allocated|Freed) (?:by task|in )|Last potentially related work|Second to last potential"
     r"|page last (?:allocated|free)|-> #\d+ \(|the existing dependency chain"
     r"|rcu: RCU grace-period kthread stack dump|rcu: Stack dump where RCU GP kthread last ran"
-    r"|RCU grace-period kthread stack dump|allocated by task|freed by task|the code path)"
+    r"|RCU grace-period kthread stack dump|allocated by task|freed by task|the code path"
+    r"|\{[\w?-]+\} state was registered at:|\.\.\. which became )"
 )
 """Lines after which the stack of another task follows."""
 
@@ -66,6 +83,8 @@ class Draft:
     acquire: str | None = None
     over: bool = False
     aside: int = 0
+    task_aside: tuple[str, str] | None = None
+    cpu_aside: str | None = None
     last_time: float | None = None
 
     def __post_init__(self) -> None:
@@ -79,7 +98,8 @@ class Draft:
 
     def group(self, name: str) -> str | None:
         """Return a named group of the opening line, or None."""
-        return self.found.groupdict().get(name)
+        groups = self.found.groupdict()
+        return groups.get(name) or groups.get(f"{name}_")
 
     def take(self, line: Line) -> None:
         """Take in a line that belongs to the report."""
@@ -89,6 +109,7 @@ class Draft:
         text = line.text
         if self.kind is Kind.MEMORY_LEAK:
             text = text.removeprefix("kmemleak: ")
+        self._aside(text)
         stalled = STALLED.match(text) if self.kind is Kind.RCU_STALL else None
         if stalled:
             self.stalled.add(int(stalled["cpu"]))
@@ -115,8 +136,7 @@ class Draft:
 
     def _begins_section(self, text: str) -> bool:
         """Take in a line that announces a task's or CPU's stack; return whether it was one."""
-        found = CPU.match(text) or TASK.match(text) or BACKTRACE.match(text) \
-            or ALLOCATOR.match(text)
+        found = next(filter(None, (each.match(text) for each in SECTIONS)), None)
         if not found:
             return False
         fields = found.groupdict()
@@ -144,6 +164,9 @@ class Draft:
         comm = self.group("comm") or (section.comm if section else None)
         pid = self.group("pid") or (section.pid if section else None)
         cpu = self.group("cpu") or (section.cpu if section else None)
+        if comm is None and pid is None and self.task_aside:
+            comm, pid = self.task_aside
+        cpu = self.cpu_aside if cpu is None else cpu
         in_interrupt = bystander or (
             bool(chosen and chosen[0].interrupt) and self.kind not in STALLS)
         return Report(
@@ -158,6 +181,16 @@ class Draft:
             frames=(frame,) if frame and bystander else tuple(
                 each.function for each in (chosen[1].frames if chosen else ())),
         )
+
+    def _aside(self, text: str) -> None:
+        """Note the task or CPU that a line names in passing."""
+        if self.task_aside is None and (found := ASIDE_TASK.match(text)):
+            comm, pid = (each for each in found.groups() if each)
+            if found["pid_"]:
+                comm, pid = pid, comm
+            self.task_aside = comm, pid
+        if self.cpu_aside is None and (found := OWN_CPU.match(text)):
+            self.cpu_aside = found["cpu"] or found["cpu_"]
 
     def _merely_interrupted(self, frame: Frame, section: Section) -> bool:
         """Return whether the frame belongs to an interrupted task that is not the cause.

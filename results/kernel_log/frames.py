@@ -11,19 +11,26 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+ADDRESS = r"\[<?(?:0x)?[0-9a-f]{8,16}>?\]"
 FRAME = re.compile(
-    r"\s*(?:\[<[0-9a-fx]+>\]\s*)?(?P<guess>\? )?\s*(?P<function>[A-Za-z_][\w.$]*)"
-    r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?(?: \[(?P<module>[\w-]+)[^\]]*\])?"
+    rf"\s*\(?(?:{ADDRESS}\s*){{0,2}}\(?(?P<guess>\? )?\s*(?:\.|:\w+:)?(?P<function>[A-Za-z_][\w.$]*)"
+    r"(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?(?: \[(?P<module>[\w-]+)[^\]]*\])?"
+    rf"|\)? from (?:{ADDRESS} \()?[A-Za-z_][\w.$]*\+0x)"
 )
 """``func+0x12/0x34 [module]``; the unwinder (arch/x86/kernel/dumpstack.c) marks unreliable
-addresses on the stack with ``?``."""
+addresses on the stack with ``?``. powerpc prints the stack pointer and the address before it, s390
+puts the first into parentheses, arm writes ``[<address>] (func) from [<address>] (caller+0x12)``
+and later ``func from caller+0x12``."""
 
 POINTER = re.compile(
-    r"\s*(?:[RE]?IP: (?:[0-9a-f]{4}:)?\s*(?:\[<[0-9a-fx]+>\]\s*)*|pc : |(?:EIP|PC) is at )"
-    r"(?P<function>[A-Za-z_][\w.$]*)\+0x[0-9a-f]+"
+    rf"\s*(?:[RE]?IP: (?:[0-9a-f]{{4}}:)?\s*(?:{ADDRESS}\s*)*|e?pc\s*: |(?:EIP|PC) is at "
+    rf"|NIP:? {ADDRESS} |epc\s*: [0-9a-f]{{8,16}} |(?:pc|ERA:?) [0-9a-f]{{16}} "
+    r"|Krnl PSW : [0-9a-f]{16} [0-9a-f]{16} \()"
+    r"(?:\.|:\w+:)?(?P<function>[A-Za-z_][\w.$]*)\+0x[0-9a-f]+"
     r"(?:/0x[0-9a-f]+)?(?: \[(?P<module>[\w-]+)[^\]]*\])?"
 )
-"""The instruction pointer: kernels before 4.10 print the address in brackets, once or twice."""
+"""The instruction pointer: kernels before 4.10 print the address in brackets, once or twice. Its
+name is that of arch/x86, arm64 and riscv, arm, powerpc, mips, loongarch, s390."""
 
 CONTEXT = re.compile(
     r"\s*<{1,2}(?P<end>/?)(?P<name>TASK|IRQ|SOFTIRQ|NMI|EOI|EOE|#\w+|ENTRY_TRAMPOLINE)>{1,2}")
@@ -31,7 +38,8 @@ CONTEXT = re.compile(
 
 MACHINERY = {
     "printing the stack": r"""
-        dump_stack\w* __dump_stack show_\w+ __show_regs sched_show_task dump_header dump_cpu_task
+        dump_stack\w* __dump_stack dump_backtrace\w* unwind_backtrace walk_stackframe
+        arch_stack_walk stack_trace_\w+ save_stack\w* show_\w+ __show_regs sched_show_task dump_header dump_cpu_task
         print_\w*(?:bug|report|dependency|description|stall|trailer|tracking|section)\w*
         nmi_\w*backtrace\w* nmi_trigger_\w+ trigger_\w*backtrace arch_trigger_\w+
         (?:default_)?do_nmi exc_nmi asm_exc_nmi end_repeat_nmi nmi_handle nmi_panic vpanic
@@ -41,16 +49,22 @@ MACHINERY = {
         exc_\w+ asm_exc_\w+ do_error_trap do_trap\w* handle_bug handle_exception report_bug
         __report_bug die\w* __die\w* oops_\w+ page_fault_oops kernelmode_fixup_or_oops bad_area\w*
         __bad_area\w* do_user_addr_fault do_kern_addr_fault handle_page_fault no_context
-        page_fault general_protection invalid_op error_entry math_error do_page_fault
+        page_fault general_protection (?:do_)?invalid_op error_entry do_undefinstr
+        __(?:dabt|pabt|und|irq)_\w+ _exception\w* do_program_check program_check_\w+
+        bad_page_fault illegal_op pgm_check_handler __do_pgm_check ret_from_exception
+        rust_helper_BUG fortify_panic __fortify_\w+ __warn_printk math_error do_page_fault
         do_translation_fault do_mem_abort __do_kernel_fault do_DataAbort el1\w* el1h_\w+ arm64_\w+
         bug_handler brk_handler do_debug_exception panic panic_\w+ __warn\w* warn_slowpath\w*
         fixup_bug __stack_chk_fail notify_die
     """,
     "a check that failed": r"""
         kasan_\w+ __kasan_\w+ __asan_\w+ __hwasan_\w+ check_memory_region check_region_inline
-        kcsan_\w+ __tsan_\w+ kmsan_\w+ __msan_\w+ kfence_\w+ __kfence_\w+ ubsan_\w+ __ubsan_\w+
+        __sanitizer_cov_\w+ write_comp_data kcsan_\w+ __tsan_\w+ kmsan_\w+ __msan_\w+ kfence_\w+ __kfence_\w+ ubsan_\w+ __ubsan_\w+
         refcount_warn_saturate __refcount_\w+ refcount_\w+ kref_\w+ __list_(?:add|del)\w*
-        __might_resched ___might_sleep __might_sleep __might_fault __schedule_bug
+        __might_resched ___might_sleep __might_sleep (?:__)?might_fault __schedule_bug
+        slab_err should_fail\w* warn_alloc warn_bogus_irq_restore __virt_addr_valid hlock_class
+        instrument_\w+ (?:arch_|raw_)?atomic(?:64|_long)?_\w+ _atomic_dec_and_\w*lock\w*
+        (?:test_and_)?(?:set|clear|change|test)_bit\w*
         usercopy_\w+ __check_\w*object\w* check_heap_object check_stack_object
         check_preemption_disabled debug_smp_processor_id lockdep_\w+ lock_acquire\w*
         lock_release\w* __lock_\w+ validate_chain

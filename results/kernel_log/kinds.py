@@ -39,7 +39,6 @@ class Kind(StrEnum):
     SCHEDULING_WHILE_ATOMIC = "scheduling while atomic"
     SLEEPING_IN_INVALID_CONTEXT = "sleeping in invalid context"
     OUT_OF_MEMORY = "out of memory"
-    ALLOCATION_FAILURE = "page allocation failure"
     SCST_CRITICAL = "SCST critical error"
     BUG = "BUG"
     WARNING = "WARNING"
@@ -97,6 +96,7 @@ OPENERS = (
         Kind.HARD_LOCKUP,
         r"watchdog: CPU \d+ detected hard LOCKUP on other CPUs (?P<cpu>\d+)", "hard lockup",
     ),
+    _opener(Kind.HARD_LOCKUP, r"Watchdog CPU:(?P<cpu>\d+) Hard LOCKUP", "hard lockup"),
     # out of tree kernels, in the words of a soft lockup
     _opener(
         Kind.HARD_LOCKUP,
@@ -273,13 +273,6 @@ OPENERS = (
         r"(?:Memory cgroup out|Out) of memory: Kill(?:ed)? process (?P<pid>\d+) \((?P<comm>.+?)\)",
         "out of memory", bare=True,
     ),
-    # mm/page_alloc.c and mm/vmalloc.c, warn_alloc()
-    _opener(
-        Kind.ALLOCATION_FAILURE,
-        r"(?P<comm>\S.{0,30}?): (?:page allocation failure: order:\d+"
-        r"|page allocation failure\. order:\d+|vmalloc: allocation failure|vmalloc error: size \d+)",
-        "page allocation failure",
-    ),
     # scst/include/scst_debug.h, PRINT_CRIT_ERROR: [pid]: prefix: function:line:
     _opener(
         Kind.SCST_CRITICAL,
@@ -308,7 +301,9 @@ OPENERS = (
     _opener(Kind.OOPS, r"(?:traps: )?PANIC: (?P<what>double fault)", "oops: {what}"),
     _opener(
         Kind.OOPS,
-        r"(?:Oops: )+[0-9a-f]{4,16} (?:ilc:\d+ )?\[#?\d+\]|Internal error: .* \[#\d+\]"
+        r"(?:Oops: )+[0-9a-f]{4,16} (?:ilc:\d+ )?(?:\[#?\d+\]|\d+\b)"
+        r"|Internal error: (?:.* \[#?\d+\]|Oops\b)"
+        r"|(?:illegal operation|[\w -]+ exception): [0-9a-f]{4} (?:ilc:\d+ )?\[#?\d+\]"
         r"|Oops: .*, sig: \d+ \[#\d+\]|Oops \[#\d+\]",
         "oops",
     ),
@@ -395,7 +390,7 @@ _PLAUSIBLE = re.compile(
     r"BUG|LOCKUP|INFO: |rcu_|WARNING|UBSAN|Oops|oom-killer|ut of memory|CRITICAL ERROR|panic|PANIC"
     r"|general protection|[Uu]nable to handle|NULL pointer|list_(?:add|del) |refcount_t"
     r"|slab error|Internal error|\[#?\d+\]|usercopy|unreferenced object|suspected memory"
-    r"|allocation failure|vmalloc error|kmem_cache_destroy|LOCKUP|Unhandled fault|Badness"
+    r"|kmem_cache_destroy|Hard LOCKUP|Unhandled fault|Badness"
     r"|stack space"
 )
 """A cheap test that comes first: a console may be flooded with 100 MB."""

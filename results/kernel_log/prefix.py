@@ -50,7 +50,7 @@ VENDOR = r"""
 STRONG = rf"(?:\[\ {{0,4}}\d{{1,8}}\.\d{{6}}|<\d{{1,3}}>\S|{WALL_CLOCK}|{DATE}\ |{PROGRAM}|kern\ *:)"
 
 HEAD = re.compile(rf"""
-    (?P<margin>[\s>|\u2502\u2503#*+-]*(?:\d+[:-]\ ?)?(?={STRONG}))?
+    (?P<margin>[\s>|\u2502\u2503#*+-]*(?:\d+(?:[:-]\ ?|\ +(?=\[)))?(?={STRONG}))?
     (?P<priority><\d{{1,3}}>(?:1\ )?(?={DATE}))?
     (?P<date>{DATE}:?(?:\ +{PROGRAM}|\ +(?:\S+\ )?(?=\[\ {{0,4}}\d{{1,8}}\.\d{{6}}|<\d{{1,3}}>)|\ |$))?
     (?P<time_of_day>\d\d:\d\d:\d\d(?:[.,]\d+)?\ +(?=\[\ {{0,4}}\d|<\d{{1,3}}>|{PROGRAM}))?
@@ -70,6 +70,9 @@ PARTS = ("priority", "date", "time_of_day", "program", "kmsg", "level", "clock",
 
 PRINTK = re.compile(rf"{STAMP.pattern}(?:\[ *(?P<caller>[TC]\d+)\])?+ ?+(?!\[ *(?:[TC]?\d|pid:)|[.-]?\(\d|\S* ?kernel|c\d)")
 """The usual case, which is tried first: a console may be flooded with 100 MB."""
+
+CUT_STAMP = re.compile(r"\s*(?P<time>\d{1,8}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? ?")
+"""The first line of a paste, without its bracket."""
 
 GARBLED = re.compile(r".{0,60}?\]\[ *(?P<caller>[TC]\d+)\](?: |$)")
 """A stamp that another writer has damaged, with a caller id that is whole."""
@@ -120,6 +123,9 @@ def prefix_length(part: str) -> int:
 
 
 def _damaged(line: str) -> Prefix:
+    cut = CUT_STAMP.match(line)
+    if cut:
+        return Prefix(cut.end(), float(cut["time"]), cut["caller"])
     garbled = GARBLED.match(line)
     if garbled:
         return Prefix(garbled.end(), caller=garbled["caller"])

@@ -7,11 +7,18 @@ import re
 
 from results.kernel_log.body import belongs, is_stack
 from results.kernel_log.draft import CPU, STALLS, Draft
-from results.kernel_log.kinds import HUNG_HINT, HUNG_WITHOUT_HEAD, Kind, Opener, match
+from results.kernel_log.kinds import (
+    HUNG_HINT,
+    HUNG_WITHOUT_HEAD,
+    Kind,
+    Opener,
+    match,
+    match_headless,
+)
 from results.kernel_log.lines import Line, split
 from results.kernel_log.report import Report
 
-CUT_HERE = "------------[ cut here ]------------"
+CUT_HERE = re.compile(r"-{4,}\[ ?cut here ?\]-{4,}|8<--- cut here ---")
 RCU = re.compile(r"rcu: |\s+\((?:t=|detected by)|\s+\d+-[.\w!?]+: \(")
 RULE = re.compile(r"=+$")
 
@@ -22,10 +29,17 @@ PREAMBLES = frozenset({
     Kind.LIST_CORRUPTION, Kind.REFCOUNT, Kind.UBSAN, Kind.KFENCE, Kind.USERCOPY})
 """Kinds whose message comes before the WARNING or kernel BUG that carries the stack."""
 
+REFINEMENTS = frozenset({*PREAMBLES, Kind.HARD_LOCKUP, Kind.SLAB_CORRUPTION})
+"""Kinds whose message follows the line of the WARNING that carries the stack: kernels before 4.14,
+where WARN prints its message second, and arch/x86's watchdog before 4.1."""
+
 DETAILED_BY_OOPS = frozenset({
     Kind.NULL_DEREFERENCE, Kind.PAGE_FAULT, Kind.BUG, Kind.GENERAL_PROTECTION, *PREAMBLES,
 })
 """Kinds after whose first line the Oops line follows."""
+
+HEADLESS_MAX = 40
+"""Lines of a log within which a report may go on whose first line the log does not have."""
 
 PREAMBLE_MAX = 6
 """Lines between "cut here" and the WARNING or kernel BUG."""
@@ -50,20 +64,24 @@ class Reader:
         self.drafts: list[Draft] = []
         self._open: list[Draft] = []
         self._preamble: dict[str | None, list[Line]] = {}
+        self._lines = 0
 
     def line(self, line: Line) -> None:
         """Take in the next line of the log."""
         if not line.text.strip():
             return
+        self._lines += 1
         self._close(line)
         draft = self._route(line)
-        opened = match(line.text) or self._hung_without_head(line)
-        if opened:
-            if draft := self._continued(draft, opened[0], line):
+        opened = match(line.text) or self._without_head(line)
+        if opened and not self._is_explanation(opened[0], line):
+            if self._is_repeated(line):
+                return
+            if draft := self._continued(draft, opened, line):
                 draft.take(line)
             else:
                 self._begin(opened, line)
-        elif line.text.startswith(CUT_HERE) or (not draft and (
+        elif CUT_HERE.match(line.text) or (not draft and (
                 RULE.match(line.text) or line.text.startswith(HUNG_HINT))):
             self._preamble[line.caller] = [line]
         elif draft and belongs(line.text):
@@ -73,6 +91,23 @@ class Reader:
             self._add_to_preamble(line)
         elif draft:
             draft.aside += 1
+
+    def _without_head(self, line: Line) -> tuple[Opener, re.Match[str]] | None:
+        """Return the opener of a report whose first line is missing, or None."""
+        if not self.drafts and self._lines <= HEADLESS_MAX:
+            return self._hung_without_head(line) or match_headless(line.text)
+        return self._hung_without_head(line)
+
+    def _is_explanation(self, opener: Opener, line: Line) -> bool:
+        """Return whether a message is that of the WARNING to come, and no report of its own."""
+        return opener.kind is Kind.SLAB_CORRUPTION and line.caller in self._preamble and (
+            CUT_HERE.match(self._preamble[line.caller][0].text) is not None)
+
+    def _is_repeated(self, line: Line) -> bool:
+        """Return whether a report opened with this very line: syslogd writes it to terminals."""
+        return line.time is not None and any(
+            draft.first.time == line.time and draft.first.text == line.text
+            and draft.first.raw != line.raw for draft in self.drafts[-8:])
 
     def _hung_without_head(self, line: Line) -> tuple[Opener, re.Match[str]] | None:
         """Return the opener of a hung task whose first line is missing, or None."""
@@ -128,14 +163,20 @@ class Reader:
         self._open.remove(draft)
         self._open.append(draft)
 
-    def _continued(self, draft: Draft | None, opener: Opener, line: Line) -> Draft | None:
+    def _continued(
+        self, draft: Draft | None, opened: tuple[Opener, re.Match[str]], line: Line,
+    ) -> Draft | None:
         """Return the report that an opening line merely continues, or None."""
+        opener = opened[0]
         if opener.kind is Kind.PANIC:
             last = self.drafts[-1] if self.drafts else None
             return last if last and not _too_late(last, line) else None
         if draft is None:
             return None
         fresh = not draft.sections
+        if fresh and draft.kind is Kind.WARNING and opener.kind in REFINEMENTS:
+            draft.opener, draft.found = opened
+            return draft
         at_most_ip = all(each.pid is None and len(each.frames) <= 1 for each in draft.sections)
         continues = (
             (opener.kind in {Kind.OOPS, Kind.GENERAL_PROTECTION}

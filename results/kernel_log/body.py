@@ -34,7 +34,8 @@ BODY = {
         | \d+\ locks?\ held | no\ locks\ held | \ \#\d+:\  | ->\ \#\d | INFO:\ lockdep | other\ info
         | (?:and|but)\ (?:task|this|there) | which\ lock | the\ existing | Chain\ exists
         | Possible\ unsafe | \s+(?:\*\*\*\ DEADLOCK|CPU0|lock\() | \S+/\d+\ is\ (?:trying|freeing
-        |leaving|holding) | [0-9a-f]{16}\ \( | .*suspicious\ rcu_ | Disabling\ lock\ debugging
+        |leaving|holding|\[HC) | \s*\(.*\{[-+.?]{4,} | \{[\w?-]+\}\ state | \.\.\.\ which
+        | [0-9a-f]{16}\ \( | .*suspicious\ rcu_ | Disabling\ lock\ debugging
         | in_atomic\(\) | preempt_count | RCU\ nest | Preemption\ disabled
     """,
     "memory": r"""

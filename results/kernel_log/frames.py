@@ -70,7 +70,7 @@ MACHINERY = {
         lock_release\w* __lock_\w+ validate_chain
         check_(?:noncircular|path|prevs?_add|deadlock|irq_usage|usage\w*)
         check_(?:object|slab|bytes_and_report|wait_context) mark_lock\w* mark_usage
-        register_lock_class valid_state debug_(?:check|print|object)\w*
+        mark_held_locks trace_hardirqs_\w+ register_lock_class valid_state debug_(?:check|print|object)\w*
         __debug_(?:check|object)\w*
     """,
     "memory that is copied, filled, allocated or freed for somebody": r"""

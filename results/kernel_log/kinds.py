@@ -141,7 +141,8 @@ OPENERS = (
     # arch/x86/kernel/traps.c, exc_general_protection(); "Oops: " came with 6.10
     _opener(
         Kind.GENERAL_PROTECTION,
-        r"(?:Oops: )?general protection (?:fault|maybe)?"
+        r"(?:kasan: GPF could be caused by .*access)?(?:Oops: )?(?:segment-related )?"
+        r"general protection (?:fault|maybe)?"
         r"(?:,? (?:(?:probably|maybe) )?for |: [0-9a-f]{4} \[#?\d+\])",
         "general protection fault",
     ),
@@ -161,7 +162,7 @@ OPENERS = (
     ),
     # kernels before 3.11
     _opener(
-        Kind.WARNING, rf"(?:WARNING: at|Badness at) \S+:\d+(?: {FUNCTION})?", "WARNING"),
+        Kind.WARNING, rf"(?:WARNING: at|Badness at) ?\S+:\d+(?: {FUNCTION})?", "WARNING"),
     # mm/kasan/report.c, kernel/kcsan/report.c, mm/kmsan/report.c, mm/kfence/report.c
     _opener(
         Kind.KASAN,
@@ -186,7 +187,7 @@ OPENERS = (
         Kind.LOCKDEP,
         r"(?:\[ ?)?(?:WARNING|INFO|BUG): (?P<what>possible (?:circular|recursive) locking"
         r"|possible irq lock inversion|inconsistent(?: \{[^}]*\})? lock state|suspicious RCU usage"
-        r"|suspicious rcu_dereference\w* usage|bad unlock balance|bad contention|held lock freed"
+        r"|suspicious rcu_dereference\w*(?:\(\))? usage|bad unlock balance|bad contention|held lock freed"
         r"|lock held (?:when returning to user space|at task exit time)|Invalid wait context"
         r"|[Nn]ested lock was not taken|\S+-safe -> \S+-unsafe lock order"
         r"|trying to register non-static key)",
@@ -214,6 +215,13 @@ OPENERS = (
     _opener(
         Kind.SLAB_CORRUPTION,
         r"(?:slab error in \S+: cache `(?P<cache>[^']+)': )(?P<what>.+)", "slab: {what}",
+    ),
+    # before 3.3
+    _opener(
+        Kind.SLAB_CORRUPTION,
+        r"BUG (?P<cache>[\w.-]+): (?P<what>(?:Objects? |Poison |Redzone |Invalid |Freechain |Freep"
+        r"|Wrong |Freelist |Alignment |Left |Right ).+)",
+        "slab: {what}",
     ),
     # mm/slab_common.c, kmem_cache_destroy() before 6.14
     _opener(
@@ -292,7 +300,7 @@ OPENERS = (
     # arch/*/kernel/traps.c: "Oops: 0000 [#1]", "Oops: invalid opcode: 0000 [#1]" (6.10 and later)
     _opener(
         Kind.OOPS,
-        r"(?:Oops: )*(?P<what>divide[ _]error|invalid opcode|int3|stack[ -]segment|overflow|bounds"
+        r"(?:traps: )?(?:Oops: )*(?P<what>divide[ _]error|invalid opcode|int3|stack[ -]segment|overflow|bounds"
         r"|alignment check|invalid TSS|segment not present|double fault|control protection"
         r"|stack guard page|kernel stack overflow \([\w-]+\)|NMI IRET)(?: fault)?"
         r": [0-9a-f]{4} \[#?\d+\]",
@@ -370,7 +378,7 @@ def match(text: str) -> tuple[Opener, re.Match[str]] | None:
     """Return the first opener that matches a message, with its match, or None."""
     if not _PLAUSIBLE.search(text):
         return None
-    return _first(OPENERS, text)
+    return _first(OPENERS, text.lstrip())
 
 
 def match_headless(text: str) -> tuple[Opener, re.Match[str]] | None:

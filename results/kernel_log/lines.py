@@ -10,6 +10,7 @@ wrapped, or escaped for HTML, Markdown or mail.
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import quopri
 import re
@@ -32,6 +33,12 @@ MARKDOWN = re.compile(r"\\([*_<>\[\]#`|~-])")
 
 FRAGMENT = re.compile(r"ncfrag=(?P<at>\d+)/\d+;")
 """A part of a message that is longer than a packet (drivers/net/netconsole.c)."""
+
+ORDER_MAX = 400
+"""Lines at the beginning of a log by whose stamps it is seen whether the newest come first."""
+
+LAST_FIRST = re.compile(r"hung_task_timeout_secs\" disables.*\n.*INFO: task .* blocked for more than")
+"""The same where all lines have one and the same stamp: the third line before the first."""
 
 STAMP_STEP_MAX = 60.0
 """Maximum seconds by which a stamp inside a line may be later than the line's own to count as
@@ -96,13 +103,28 @@ def _from_bytes(log: bytes) -> str:
 
 
 def _lines(text: str) -> Iterator[Line]:
-    for raw in re.split(r"\r*\n|\r+", text):
+    lines = re.split(r"\r*\n|\r+", text)
+    if _newest_first(lines):
+        lines.reverse()
+    for raw in lines:
         clean = CONTROL.sub("", ANSI.sub("", raw)).replace("\xa0", " ")
         if clean.startswith("{") and '"MESSAGE"' in clean:
             yield from _from_json(clean)
             continue
         for part in _messages(clean):
             yield _line(part)
+
+
+def _newest_first(lines: list[str]) -> bool:
+    """Return whether a log is in the order of ``journalctl -r``."""
+    found = [prefix.read(line) for line in lines[:ORDER_MAX]]
+    times = [each.clock if each.time is None else each.time for each in found]
+    stamps = [each for each in times if each is not None]
+    steps = [after - before for before, after in itertools.pairwise(stamps)]
+    rises, falls = sum(step > 0 for step in steps), sum(step < 0 for step in steps)
+    if rises or falls:
+        return falls > 2 * rises + 1
+    return LAST_FIRST.search("\n".join(lines[:ORDER_MAX])) is not None
 
 
 def _from_json(raw: str) -> Iterator[Line]:

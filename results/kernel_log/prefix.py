@@ -71,8 +71,9 @@ PARTS = ("priority", "date", "time_of_day", "program", "kmsg", "level", "clock",
 PRINTK = re.compile(rf"{STAMP.pattern}(?:\[ *(?P<caller>[TC]\d+)\])?+ ?+(?!\[ *(?:[TC]?\d|pid:)|[.-]?\(\d|\S* ?kernel|c\d)")
 """The usual case, which is tried first: a console may be flooded with 100 MB."""
 
-CUT_STAMP = re.compile(r"\s*(?P<time>\d{1,8}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? ?")
-"""The first line of a paste, without its bracket."""
+CUT_STAMP = re.compile(
+    r"\s*(?P<time>\d{1,8}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? ?|\[ {0,4}\d{1,8}\.\d{0,5}\] ?")
+"""The first line of a paste, without its bracket; a stamp without all of its fraction."""
 
 GARBLED = re.compile(r".{0,60}?\]\[ *(?P<caller>[TC]\d+)\](?: |$)")
 """A stamp that another writer has damaged, with a caller id that is whole."""
@@ -125,7 +126,7 @@ def prefix_length(part: str) -> int:
 def _damaged(line: str) -> Prefix:
     cut = CUT_STAMP.match(line)
     if cut:
-        return Prefix(cut.end(), float(cut["time"]), cut["caller"])
+        return Prefix(cut.end(), float(cut["time"]) if cut["time"] else None, cut["caller"])
     garbled = GARBLED.match(line)
     if garbled:
         return Prefix(garbled.end(), caller=garbled["caller"])

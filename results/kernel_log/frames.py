@@ -15,7 +15,7 @@ ADDRESS = r"\[<?(?:0x)?[0-9a-f]{8,16}>?\]"
 FRAME = re.compile(
     rf"\s*\(?(?:{ADDRESS}\s*){{0,2}}\(?(?P<guess>\? )?\s*(?:\.|:\w+:)?(?P<function>[A-Za-z_][\w.$]*)"
     r"(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?(?: \[(?P<module>[\w-]+)[^\]]*\])?"
-    rf"|\)? from (?:{ADDRESS} \()?[A-Za-z_][\w.$]*\+0x)"
+    rf"|(?: \[[\w-]+\])?\)? from (?:{ADDRESS} \()?[A-Za-z_][\w.$]*\+0x)"
 )
 """``func+0x12/0x34 [module]``; the unwinder (arch/x86/kernel/dumpstack.c) marks unreliable
 addresses on the stack with ``?``. powerpc prints the stack pointer and the address before it, s390
@@ -139,7 +139,8 @@ MACHINERY = {
         kvm_clock_\w+ rdtsc\w* native_sched_clock sched_clock\w* native_\w+ cpu_relax rep_nop
     """,
     "where every stack begins": r"""
-        start_kernel x86_64_start_\w+ common_startup_64 ret_from_fork\w* kthread worker_thread
+        kernel_thread_\w+ ret_from_kernel_thread child_rip sysenter_do_call system_call\w*
+        sysret_check tracesys call_softirq start_kernel x86_64_start_\w+ common_startup_64 ret_from_fork\w* kthread worker_thread
         process_one_work process_scheduled_works rescuer_thread entry_\w+ do_syscall_\w+
         x64_sys_call __do_fast_syscall_32 syscall_\w+ do_el0_\w+ el0\w* invoke_syscall el0_svc\w*
         do_group_exit get_signal exit_to_user_\w+ arch_do_signal\w* task_work_run
@@ -177,17 +178,18 @@ class Section:
 
     def take(self, text: str) -> bool:
         """Take in a line of the stack; return whether it was one."""
-        change = CONTEXT.match(text)
-        if change:
+        change = None
+        while found := CONTEXT.match(text):
+            change = found
             over = change["end"] or change["name"] in {"EOI", "EOE"}
             self.context = "TASK" if over else change["name"]
             text = text[change.end():]
         pointer = POINTER.match(text)
         frame = pointer or FRAME.match(text)
         if frame and not frame.groupdict().get("guess"):
-            found = Frame(plain(frame["function"]), self.context != "TASK")
-            if not (pointer and self.frames == [found]):  # IP and RIP name the same place
-                self.frames.append(found)
+            entry = Frame(plain(frame["function"]), self.context != "TASK")
+            if not (pointer and self.frames == [entry]):  # IP and RIP name the same place
+                self.frames.append(entry)
         return change is not None or frame is not None
 
 

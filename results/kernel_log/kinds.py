@@ -147,7 +147,7 @@ OPENERS = (
         "general protection fault",
     ),
     # lib/bug.c and include/linux/bug.h
-    _opener(Kind.BUG, r"[Kk]ernel BUG at (?:\S+:\d+!|\S*$)", "kernel BUG"),
+    _opener(Kind.BUG, r"[Kk]ernel BUG at (?:\S+:\d+!|\S*$|[0-9a-f]{8,16}\b)", "kernel BUG"),
     _opener(
         Kind.WARNING,
         rf"WARNING: CPU: (?P<cpu>\d+) PID: (?P<pid>\d+) at \S+(?: {FUNCTION})?",

@@ -37,8 +37,9 @@ FRAGMENT = re.compile(r"ncfrag=(?P<at>\d+)/\d+;")
 ORDER_MAX = 400
 """Lines at the beginning of a log by whose stamps it is seen whether the newest come first."""
 
-LAST_FIRST = re.compile(r"hung_task_timeout_secs\" disables.*\n.*INFO: task .* blocked for more than")
-"""The same where all lines have one and the same stamp: the third line before the first."""
+HINT = "hung_task_timeout_secs"
+HUNG = re.compile(r"INFO: task .* blocked for more than")
+"""The third and the first line of a hung task's report: the order of lines with one stamp."""
 
 STAMP_STEP_MAX = 60.0
 """Maximum seconds by which a stamp inside a line may be later than the line's own to count as
@@ -122,9 +123,11 @@ def _newest_first(lines: list[str]) -> bool:
     stamps = [each for each in times if each is not None]
     steps = [after - before for before, after in itertools.pairwise(stamps)]
     rises, falls = sum(step > 0 for step in steps), sum(step < 0 for step in steps)
-    if rises or falls:
-        return falls > 2 * rises + 1
-    return LAST_FIRST.search("\n".join(lines[:ORDER_MAX])) is not None
+    if rises + falls > 1:
+        return falls > 2 * rises
+    hint = next((at for at, line in enumerate(lines[:ORDER_MAX]) if HINT in line), None)
+    return hint is not None and HUNG.search("".join(lines[hint + 1:hint + 2])) is not None and (
+        not any(HUNG.search(line) for line in lines[:hint]))
 
 
 def _from_json(raw: str) -> Iterator[Line]:

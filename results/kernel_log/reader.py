@@ -45,6 +45,8 @@ PREAMBLE_MAX = 6
 """Lines between "cut here" and the WARNING or kernel BUG."""
 GAP_MAX = 5.0
 """Seconds without a line of its own after which a report is over."""
+STALL_GAP_MAX = 15.0
+"""The same within an RCU stall: 10 s are for backtraces (nmi_trigger_cpumask_backtrace)."""
 ASIDE_MAX = 60
 """Number of unrelated lines in a row after which a report is over."""
 
@@ -194,5 +196,6 @@ class Reader:
 def _too_late(draft: Draft, line: Line) -> bool:
     return (
         line.time is not None and draft.last_time is not None
-        and line.time - draft.last_time > GAP_MAX
+        and line.time - draft.last_time > (
+            STALL_GAP_MAX if draft.kind is Kind.RCU_STALL else GAP_MAX)
     )

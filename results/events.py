@@ -717,6 +717,20 @@ class ResourcesData(TypedDict):
     taint: Annotated[int, "the kernel's taint flags"]
 
 
+@kind("sampler", "usage")
+class UsageData(TypedDict):
+    """Usage of the machine after a cycle of suites/leaks, once its kernel has settled."""
+
+    cycle: Annotated[int, "number of the cycle that has just ended, from 1"]
+    slabs: Annotated[dict[str, int], "active objects by slab cache, each cache shrunk first"]
+    pages: Annotated[dict[str, int], "pages by use; other: of alloc_pages(), without a counter; free"]
+    modules: Annotated[dict[str, int], "references by module"]
+    descriptors: Annotated[dict[str, int], "open descriptors by program"]
+    private_kib: Annotated[dict[str, int], "private memory by program in KiB"]
+    tasks: Annotated[dict[str, int], "kernel threads without kworkers; processes"]
+    seconds: Annotated[float, "s that settling and counting took"]
+
+
 # workload
 
 @kind("workload", "begin")

@@ -23,6 +23,7 @@ from results.checkers import (
     expectations,
     integrity,
     kernel_health,
+    leaks,
     ledger,
     machine,
     operations,
@@ -60,7 +61,7 @@ CHECKERS: Mapping[str, Checker] = {
     module.NAME: in_rounds(module.check) if module.NAME in BY_ROUND else module.check
     for module in (
         machine, kernel_health, integrity, expectations, protocol, ledger, order, outcome, deadline,
-        partition, task_management, threads, teardown, recovery, resources, operations, pdus,
+        partition, task_management, threads, teardown, recovery, resources, leaks, operations, pdus,
         allocations,
     )
 }

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Leaks: over many cycles of deployment and removal, nothing grows from one cycle to the next.
+
+Each count (objects of a slab cache, pages by use, references to a module, descriptors and private
+memory of a program, tasks) is a series with one value a cycle. A leak makes it grow in nearly every
+cycle, by about the same amount: its slope is the median of the slopes between all pairs of cycles
+(Theil-Sen), which a few odd cycles do not move. Caches and pools also grow, but they stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from statistics import median
+
+from results.checkers import EVIDENCE_MAX
+from results.history import Event, History
+from results.timeline import Timeline
+from results.verdict import Check, Figure, Signature, Verdict
+
+NAME = "leaks"
+
+WARM_UP = 2
+"""First cycles that are not judged: pools, caches and the programs' heaps are filled."""
+
+LEAST_CYCLES = WARM_UP + 6
+"""Cycles from which growth is judged."""
+
+NEARLY_ALL = 0.8
+"""Part of the cycles in which a count has to grow, so that its growth is a leak."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of count. ``subject``, ``unit``: for reasons. ``allowed``: growth a cycle below which
+    it is no leak. ``ignored``: names that are not judged.
+    """
+
+    subject: str
+    unit: str
+    allowed: float
+    ignored: frozenset[str] = frozenset()
+
+
+KINDS: Mapping[str, Kind] = {
+    "slabs": Kind("slab cache", "objects", 0.9),
+    "pages": Kind("pages of kind", "pages", 0.9, frozenset({"free", "file", "anonymous"})),
+    "modules": Kind("module", "references", 0.9),
+    "descriptors": Kind("descriptors of program", "descriptors", 0.9),
+    "private_kib": Kind("private memory of program", "KiB", 3.9),
+    "tasks": Kind("number of", "tasks", 0.9),
+}
+"""By the fields of ("sampler", "usage")."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The growth of one count over the judged cycles."""
+
+    field: str
+    name: str
+    values: tuple[int, ...]
+
+    @property
+    def steps(self) -> list[int]:
+        """The differences from cycle to cycle."""
+        return [after - before for before, after in pairwise(self.values)]
+
+    @property
+    def grew(self) -> int:
+        """The number of cycles in which the count grew."""
+        return sum(step > 0 for step in self.steps)
+
+    @property
+    def slope(self) -> float:
+        """The growth a cycle: the median of the slopes between all pairs (Theil-Sen)."""
+        return median((self.values[later] - self.values[earlier]) / (later - earlier)
+                      for earlier, later in combinations(range(len(self.values)), 2))
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it grew in nearly every cycle, by more than is allowed."""
+        return (self.grew >= NEARLY_ALL * len(self.steps)
+                and self.slope > KINDS[self.field].allowed)
+
+    @property
+    def words(self) -> str:
+        """The growth as a sentence."""
+        kind, cycles = KINDS[self.field], len(self.steps)
+        return (f"{kind.subject} {self.name} grew by {self.slope:.1f} {kind.unit} a cycle in "
+                f"{self.grew} of {cycles} cycles (allowed: by {kind.allowed} a cycle, or in fewer "
+                f"than {NEARLY_ALL * cycles:g} of them)")
+
+    @property
+    def evidence(self) -> dict[str, object]:
+        """The values of the judged cycles."""
+        return {"field": self.field, "name": self.name, "values": list(self.values)}
+
+
+def check(history: History) -> Check | None:
+    """FAIL for a count that grows in nearly every cycle; None for a scenario without cycles."""
+    samples = list(history.select("sampler", "usage"))
+    if not samples:
+        return None
+    figures = {"cycles": Figure(len(samples), "1")}
+    if len(samples) < LEAST_CYCLES:
+        return Check(NAME, Verdict.UNKNOWN, f"{len(samples)} cycles ended, growth is judged from "
+                     f"{LEAST_CYCLES} cycles on", (), figures)
+    found = sorted((each for each in growths(samples[WARM_UP - 1:]) if each.leaks),
+                   key=lambda each: list(KINDS).index(each.field))
+    if not found:
+        judged = len(samples) - WARM_UP
+        return Check(NAME, Verdict.PASS, f"nothing grew in nearly all of {judged} cycles", (),
+                     figures)
+    timeline = Timeline.of(history)
+    return Check(
+        NAME, Verdict.FAIL, "; ".join(each.words for each in found),
+        [each.evidence for each in found[:EVIDENCE_MAX]],
+        {**figures, **timeline.detected(NAME, samples[-1].time)},
+        [Signature.of("growth", KINDS[each.field].subject, each.name) for each in found])
+
+
+def growths(samples: Sequence[Event]) -> Iterator[Growth]:
+    """Yield the series of every count; one that a sample lacks is 0 there."""
+    for field, kind in KINDS.items():
+        names = {name for sample in samples for name in sample.data[field]}
+        for name in sorted(names - kind.ignored):
+            yield Growth(field, name, tuple(int(sample.data[field].get(name, 0))
+                                            for sample in samples))

@@ -727,7 +727,7 @@ class UsageData(TypedDict):
 
     cycle: Annotated[int, "number of the cycle that has just ended, from 1"]
     slabs: Annotated[dict[str, int], "active objects by slab cache, each cache shrunk first"]
-    pages: Annotated[dict[str, int], "pages by use; other: of alloc_pages(), without a counter; free"]
+    pages: Annotated[dict[str, int], "pages by use; other: of alloc_pages(), uncounted"]
     modules: Annotated[dict[str, int], "references by module"]
     descriptors: Annotated[dict[str, int], "open descriptors by program"]
     private_kib: Annotated[dict[str, int], "private memory by program in KiB"]

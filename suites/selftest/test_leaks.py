@@ -26,7 +26,7 @@ NOISE = [0, 3, -2, 0, 1, -1, 2, 0, -3, 1, 0, 2]
 """A count that varies and does not grow."""
 
 
-def recorded(cycles: int = CYCLES, **series: Sequence[int]) -> Story:
+def recorded(cycles: int = CYCLES, /, **series: Sequence[int]) -> Story:
     """Return a history of cycles; ``series``: values added to a count, by "field__name"."""
     story = Story()
     story.at(1.0, "harness", "scenario", id="x", ladder=asdict(Ladder()))

@@ -126,6 +126,7 @@ class ScenarioData(TypedDict):
     target: Annotated[str, "name of the target"]
     fault: OfFault
     seed: Annotated[int | None, "seed of the workloads"]
+    append: NotRequired[Annotated[str, "words for the kernel's command line, besides the run's"]]
     ladder: NotRequired[Annotated[dict[str, float], "results.ladder.Ladder's bounds in s, by "
                                                     "name; absent where no machine was to be had"]]
     accelerator: NotRequired[Annotated[str, "QEMU's accelerator: kvm or tcg"]]

@@ -326,7 +326,7 @@ class _Writer:
             or None,
             "accelerator": _text(_object(record, "accelerator"), "name"),
             "host": _text(host, "name"),
-            "append": _text(_object(record, "options"), "append") or "",
+            "append": _append(_object(record, "options")),
             "seed": _whole(record.get("seed")),
         }
         number = self._connection.scalar(select(runs.c.id).where(runs.c.name == name))
@@ -427,6 +427,15 @@ def _object(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _text(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
     return str(value) if isinstance(value, str | int) else None
+
+
+def _append(options: Mapping[str, Any]) -> str:
+    """Return additional words of the kernels' command line, and which suites have memory checks.
+
+    Runs before there was --memory-checks had none: their times are of another kind.
+    """
+    words, checks = (_text(options, name) or "" for name in ("append", "memory_checks"))
+    return " ".join(filter(None, (words, f"memory-checks={checks}" * (checks in ("auto", "on")))))
 
 
 def _whole(value: object) -> int | None:

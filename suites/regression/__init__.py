@@ -3,3 +3,6 @@
 
 A module is named after its defect; its docstring names the commit with the fix, if there is one.
 """
+
+MEMORY_CHECKS = True
+"""See fixtures.machine.memory_checks."""

@@ -78,6 +78,20 @@ def test_times_under_another_command_line_of_the_kernel_teach_nothing(tmp_path: 
             "2026-a"}
 
 
+@pytest.mark.parametrize(("options", "append"), [
+    ({}, ""), ({"append": "", "memory_checks": "off"}, ""),
+    ({"append": "", "memory_checks": "auto"}, "memory-checks=auto"),
+    ({"append": "nosmt", "memory_checks": "on"}, "nosmt memory-checks=on")])
+def test_runs_with_memory_checks_are_no_past_of_runs_without(
+    tmp_path: Path, options: dict[str, str], append: str,
+) -> None:
+    run = make_run(tmp_path, "2026-a", ONE)
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "options": options}))
+    with opened(tmp_path) as connection:
+        assert queries.conditions(connection, "2026-a").append == append
+
+
 def test_a_run_is_found_with_its_scenarios(tmp_path: Path) -> None:
     make_run(tmp_path, "2026-a", ONE, figures={"teardown_time": 1.5})
     with opened(tmp_path) as connection:

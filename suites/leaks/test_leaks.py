@@ -34,6 +34,13 @@ point, so each takes the whole way through target and backend."""
 EACH = 4
 """Driven commands of each kind."""
 
+CHOSEN = frozenset({
+    "release", "backend-close", "backend-kill", "backend-unregister", "lun-remove", "lun-delete",
+    "lun-replace", "target-disable", "session-close", "backstore-delete"})
+"""The control, and mechanisms that end different things: descriptor, process, registration, LUN,
+target, session, backstore. The others, which --full adds, take the same paths with small
+differences."""
+
 ELSEWHERE = frozenset({
     "backend-stop", "backend-stop-long", "lun-delete-while-device-goes", "memory-pressure",
     "module-unload-handler", "module-unload-driver", "module-unload-core"})
@@ -42,10 +49,11 @@ lun-delete-while-device-goes is another suite's; memory-pressure moves pages by 
 that is refused changes nothing."""
 
 
-def mechanisms(traits: TargetTraits, transport: Transport) -> Iterator[Fault]:
-    """Yield the control, and each mechanism that applies to the target's backend."""
+def mechanisms(traits: TargetTraits, transport: Transport, *, full: bool) -> Iterator[Fault]:
+    """Yield the mechanisms that apply to the target's backend: the chosen ones, or all."""
     for fault in (Release(), *MECHANISMS):
-        if fault.name not in ELSEWHERE and fault.needs.met(traits, traits.backend, transport):
+        wanted = fault.name not in ELSEWHERE if full else fault.name in CHOSEN
+        if wanted and fault.needs.met(traits, traits.backend, transport):
             yield fault
 
 
@@ -54,7 +62,7 @@ def plans(selection: Selection) -> Iterator[Plan]:
     if selection.cycles < LEAST_CYCLES:
         raise WrongUsageError(
             f"--cycles takes a number from {LEAST_CYCLES}, not {selection.cycles}")
-    for fault in mechanisms(selection.traits, Transport.ISCSI):
+    for fault in mechanisms(selection.traits, Transport.ISCSI, full=selection.full):
         yield Plan(fault, arrangement=Arrangement(fio=None), commands=WRITES, variant="leaks",
                    arguments={"cycles": selection.cycles})
 

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures.watcher import usage_guest
 from results.checkers.leaks import KINDS, LEAST_CYCLES, WARM_UP, check
 from results.ladder import Ladder
 from results.verdict import Check, Figure, Signature, Verdict
@@ -144,6 +148,43 @@ def test_random_walks_are_rarely_taken_for_leaks() -> None:
         barks += judged(recorded(slabs__dentry=[round(each) for each in noise])).verdict \
             is Verdict.FAIL
     assert barks == 0
+
+
+LOSES = """#!{python}
+import os, sys
+kept = []
+print(flush=True)
+for _ in sys.stdin:
+    kept += [os.open(os.devnull, os.O_RDONLY) for _ in range({lost})]
+    os.close(os.open(os.devnull, os.O_RDONLY))
+    print(flush=True)
+"""
+"""A program that opens descriptors for each line that comes in, and loses some."""
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(1, Verdict.FAIL), (0, Verdict.PASS)])
+def test_one_descriptor_a_cycle_of_a_real_program(
+    tmp_path: Path, lost: int, verdict: Verdict,
+) -> None:
+    """The guest's own count of descriptors, of a process; its name is that of its file."""
+    program = tmp_path / f"loses{lost}fd"
+    program.write_text(LOSES.format(python=sys.executable, lost=lost))
+    program.chmod(0o755)
+    counts = []
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        process.stdout.readline()
+        for _ in range(CYCLES):
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            process.stdout.readline()
+            descriptors, _, _ = usage_guest.of_processes()
+            counts.append(descriptors[program.name])
+        process.stdin.close()
+    found = judged(recorded(**{f"descriptors__{program.name}": counts}))
+    assert found.verdict is verdict
+    assert not lost or found.reason.startswith(
+        "descriptors of program loses1fd grew by 1.0 descriptors a cycle in 10 of 10 cycles")
 
 
 def test_every_field_of_the_event_is_judged() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fixtures.background import Background
+from fixtures.context import ScenarioContext
 from fixtures.program import Program
 from fixtures.run_scenario import run_scenario
 from fixtures.scenario import Plan
@@ -18,9 +21,11 @@ from fixtures.watcher import hung_tasks
 from fixtures.watcher.console import PANIC_REPORT, ConsoleWatcher
 from fixtures.watcher.resources import FREE
 from inject.catalogue import FAULTS
+from inject.waiting import wait_until
 from results.errors import MachineLostError, TargetFailedError
 from results.history import History, Recorder
 from results.judge import Judgement
+from results.ladder import Ladder
 from results.store import ScenarioRecord
 from results.verdict import Verdict
 from suites.selftest.fakes import IMPATIENT, PANIC, FakeMachine, FakePool
@@ -170,6 +175,76 @@ def test_a_panic_is_a_failure(fake: FakeMachine, tmp_path: Path) -> None:
     assert PANIC[0] in (tmp_path / "record/console.log").read_text()
 
 
+def waits(machine: Any) -> None:
+    """Wait as a step does for an operation that never ends, for two minutes."""
+    running = machine.begin("read", "/slow")
+    wait_until(lambda: running.done, 120.0)
+
+
+def sends_and_waits(machine: Any) -> None:
+    """Wait for the result of a request, for two minutes."""
+    machine.read("/slow", deadline=120.0)
+
+
+@pytest.mark.parametrize("step", [waits, sends_and_waits])
+@pytest.mark.parametrize("seen", ["console", "pvpanic"])
+def test_a_panic_ends_its_scenario_within_5_s(
+    tmp_path: Path, step: Callable[[Any], None], seen: str,
+) -> None:
+    """``run`` checks the time; the bounds are those of a real guest."""
+    with FakeMachine(tmp_path / "guest.console", Ladder()) as fake:
+        def panics(machine: Any) -> None:
+            fake.slow("read", 120.0)
+            alarm = threading.Timer(0.3, fake.panic if seen == "console" else fake.pvpanic)
+            alarm.start()
+            step(machine)
+
+        judgement = run(fake, tmp_path, panics)
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.decided_by is not None
+    assert judgement.decided_by.name == "kernel_health"
+    assert "kernel panic" in judgement.reason
+
+
+def test_the_death_of_an_agent_ends_its_scenario(tmp_path: Path) -> None:
+    """No fault of the target: UNKNOWN. ``run`` checks the time."""
+    with FakeMachine(tmp_path / "guest.console", Ladder()) as fake:
+        def dies(machine: Any) -> None:
+            fake.slow("read", 120.0)
+            threading.Timer(0.3, fake.connection.abandon, ["its agent has died"]).start()
+            waits(machine)
+
+        judgement = run(fake, tmp_path, dies)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert "its agent has died" in judgement.reason
+
+
+FLOOD = 60_000
+"""Lines: a debug build of SCST wrote as many in one scenario."""
+
+
+@pytest.mark.parametrize(("last", "verdict", "reason"), [
+    ("nothing more", Verdict.PASS, "60002 console lines, no report"),
+    ("BUG: unable to handle page fault for address: ffffc90000000000", Verdict.FAIL, "page fault"),
+    ("** 17 printk messages dropped **", Verdict.UNKNOWN,
+     "60002 console lines, no report, but the kernel dropped 17 messages before they were printed"),
+])
+def test_a_flooded_console_is_read_to_its_end(
+    fake: FakeMachine, tmp_path: Path, last: str, verdict: Verdict, reason: str,
+) -> None:
+    def floods(machine: Any) -> None:
+        with fake.console.open("a") as file:
+            file.writelines(f"[    1.000000] dev_vdisk: Unjamming dev {number}\n"
+                            for number in range(FLOOD))
+        fake.write_console(last)
+        raise TargetFailedError("refused")
+
+    run(fake, tmp_path, floods)
+    (health,) = (check for check in ScenarioRecord(tmp_path / "record").load().checks
+                 if check.name == "kernel_health")
+    assert (health.verdict, health.reason) == (verdict, reason)
+
+
 @pytest.mark.parametrize("stage", [FakeMachine.fall_silent, FakeMachine.vanish])
 def test_a_machine_that_is_lost_is_unknown(
     fake: FakeMachine, tmp_path: Path, stage: Callable[[FakeMachine], None],
@@ -217,3 +292,66 @@ def test_a_panic_ends_every_wait_at_once(fake: FakeMachine, tmp_path: Path) -> N
                 wait()
         assert PANIC_REPORT <= time.monotonic() - began < 3.0
     assert [event for event in recorder.history().events if "---[ end" in str(event.data)]
+
+
+def never() -> bool:
+    """Return False."""
+    return False
+
+
+def context(fake: FakeMachine, tmp_path: Path, recorder: Recorder) -> ScenarioContext:
+    """Return a scenario's context on the fake machine."""
+    pool: Any = FakePool(fake, Lio())
+    guest: Any = fake
+    return ScenarioContext(Plan(FAULTS["release"]).on("lio", "6.1"), pool, guest, recorder,
+                           ScenarioRecord(tmp_path))
+
+
+def test_a_lost_machine_ends_the_waits_of_a_scenario(fake: FakeMachine, tmp_path: Path) -> None:
+    with (Recorder(tmp_path / "history.jsonl") as recorder,
+          ConsoleWatcher(fake.console, 0, recorder, lambda: 5.0) as watcher):
+        ctx = context(fake, tmp_path, recorder)
+        fake.slow("read", 60.0)
+        slow = fake.machine.begin("read", "/slow")
+        background = Background(lambda: None, never, 60.0, ctx.wait_until)
+        began = time.monotonic()
+        threading.Timer(0.2, fake.connection.abandon, ["given up"]).start()
+        for wait in (lambda: ctx.sleep(60.0),
+                     lambda: ctx.wait_until(never, 60.0),
+                     background.join,
+                     lambda: wait_until(lambda: slow.done, 60.0),
+                     lambda: watcher.wait_for("no such line", 60.0, fake.machine)):
+            with pytest.raises(MachineLostError, match="given up"):
+                wait()
+        assert 0.2 <= time.monotonic() - began < 2.0
+
+
+def test_a_machine_that_was_given_up_is_back_after_a_restore(fake: FakeMachine) -> None:
+    fake.connection.abandon("given up")
+    assert not fake.alive and not fake.connection.closed
+    with pytest.raises(MachineLostError, match="given up"):
+        fake.machine.exists("/")
+    fake.connection.sync(SOON)
+    assert fake.alive
+    fake.connection.sleep(0.01)
+    assert not fake.machine.exists("/")
+
+
+def test_one_that_has_vanished_is_not(fake: FakeMachine) -> None:
+    fake.vanish()
+    with pytest.raises(MachineLostError, match="is gone"):
+        fake.connection.sleep(SOON)
+    with pytest.raises(MachineLostError, match="is gone"):
+        fake.connection.sync(SOON)
+    assert fake.connection.closed
+
+
+def test_two_machines_of_a_scenario_are_lost_together(fake: FakeMachine, tmp_path: Path) -> None:
+    with FakeMachine(tmp_path / "other.console") as other:
+        fake.connection.share_loss(other.connection)
+        other.connection.abandon("the initiator's kernel panicked")
+        with pytest.raises(MachineLostError, match="the initiator's kernel panicked"):
+            fake.connection.sleep(SOON)
+        for machine in (fake, other):
+            machine.connection.sync(SOON)
+        assert fake.alive and other.alive

@@ -408,6 +408,8 @@ class ReadyData(TypedDict):
 
     pid: NotRequired[Annotated[int, "process id"]]
     size: NotRequired[Annotated[int, "size of the disk in bytes"]]
+    witness: NotRequired[Annotated[bool, "whether it compares the kernel's messages with the "
+                                         "interface, and reports that it was continued"]]
     devices: NotRequired[Annotated[list[str], "names of its devices"]]
     device: NotRequired[Device]
 
@@ -479,6 +481,49 @@ class LiedData(TypedDict):
     lba: Annotated[int, "first logical block"]
     bytes: Annotated[int, "length of its data"]
     device: NotRequired[Device]
+
+
+@kind("backend", "watched")
+class WatchedData(TypedDict):
+    """The backend compared messages of the kernel with their interface.
+
+    At 1, 10, 100, ... messages, and when the device is closed.
+    """
+
+    entries: Annotated[int, "number of messages since the device was registered"]
+    device: NotRequired[Device]
+
+
+@kind("backend", "breach")
+class KernelBreachData(TypedDict):
+    """The kernel broke the interface with its backend."""
+
+    rule: Annotated[str, "name of the rule"]
+    handle: Annotated[int | None, "the kernel's number of the command, null for none"]
+    point: Annotated[str, "name of the message, empty for none"]
+    seen: Annotated[str, "the value, or what happened"]
+    allowed: Annotated[str, "the value or event by the interface"]
+    document: Annotated[str, "of the interface"]
+    provoked: Annotated[bool, "whether it follows from a wrong answer that the test requested"]
+    device: NotRequired[Device]
+
+
+@kind("backend", "breaches")
+class KernelBreachesData(TypedDict):
+    """The kernel broke the interface more often than there are events of it."""
+
+    rules: Annotated[dict[str, int], "number of breaches that were not provoked, by rule"]
+    device: NotRequired[Device]
+
+
+@kind("backend", "continued")
+class ContinuedData(TypedDict):
+    """A stopped backend was continued: the kernel restarts the ioctls in which its threads waited.
+
+    The answers in these ioctls are given again.
+    """
+
+    signal: Annotated[str, "name of the signal"]
 
 
 @kind("backend", "closed", "flushed", "registered", "unregistered", "capacity_changed",

@@ -129,9 +129,11 @@ class Recorder:
     """Append events to ``history.jsonl`` as they happen; safe from several threads.
 
     Every event reaches the kernel before ``record`` returns, so a killed pytest loses none.
+    ``follow`` is called with each event that is recorded by itself.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, follow: Callable[[Event], None] | None = None) -> None:
+        self._follow = follow
         self._file: IO[bytes] = path.open("ab", buffering=0)
         self._lock = threading.Lock()
         self._events: list[Event] = []
@@ -151,6 +153,8 @@ class Recorder:
         """Append one event. ``time``: seconds of the guest's CLOCK_MONOTONIC."""
         event = Event(time, source, kind, data)
         self.extend([event])
+        if self._follow is not None:
+            self._follow(event)
         return event
 
     def extend(self, events: Iterable[Event]) -> None:

@@ -150,6 +150,52 @@ def test_lies(kernel: Kernel) -> None:
     assert bytes(kernel.disk.data[:BLOCK]) == b"y" * BLOCK
 
 
+BREACHES: dict[str, tuple[str, list[dict[str, int]]]] = {
+    "magic": ("request-magic", [{"magic": 1}]),
+    "type": ("request-type", [{"kind": 5}]),
+    "flags": ("request-type", [{"kind": Type.READ, "flags": 1}]),
+    "beyond the end": ("request-place", [{"kind": Type.READ, "at": 64 * BLOCK}]),
+    "no whole block": ("request-place", [{"kind": Type.READ, "length": 100}]),
+    "no bytes": ("request-place", [{"kind": Type.READ, "length": 0}]),
+    "after the disconnect": ("after-disconnect", [
+        {"kind": Type.DISC}, {"kind": Type.READ}]),
+}
+
+
+@pytest.mark.parametrize(("rule", "requests"), BREACHES.values(), ids=BREACHES)
+def test_a_kernel_that_breaks_the_protocol(
+    kernel: Kernel, rule: str, requests: list[dict[str, int]],
+) -> None:
+    kernel.end.sendall(b"".join(
+        REQUEST.pack(each.get("magic", REQUEST_MAGIC), each.get("flags", 0),
+                     each.get("kind", Type.READ), 1, each.get("at", 0), each.get("length", BLOCK))
+        for each in requests))
+    event = kernel.wait("breach")
+    assert (event["rule"], event["provoked"]) == (rule, False)
+
+
+def test_a_cookie_that_comes_twice(kernel: Kernel) -> None:
+    kernel.order("hold", point="EXEC", count=1, direction="read")
+    for cookie in (7, 8, 7):
+        kernel.issue(Type.READ, cookie, 1, 1)
+    event = kernel.wait("breach")
+    assert (event["rule"], event["handle"], event["point"]) == ("handle-twice", 7, "READ")
+
+
+def test_a_kernel_that_keeps_to_the_protocol(kernel: Kernel) -> None:
+    for cookie in (1, 2, 1):
+        kernel.issue(Type.WRITE, cookie, 63, 1, bytes(BLOCK))
+        assert kernel.answer()[0] == cookie
+    kernel.issue(Type.DISC, 0, 0, 0)
+    kinds = []
+    for line in kernel._events:
+        event = json.loads(line)
+        kinds.append(event["kind"])
+        if event["kind"] == "watched" and event["entries"] == 4:
+            break
+    assert "breach" not in kinds
+
+
 @pytest.mark.skipif(not HEADER.exists(), reason="linux-libc-dev is not installed")
 def test_numbers_are_the_headers() -> None:
     text = HEADER.read_text()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The backend as a witness: commands that come twice, and correct answers that are refused."""
+"""The checker of the kernel's interface with the backend: what comes twice, is refused, or breaks a
+rule."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def test_a_command_that_comes_twice() -> None:
     check = story.check("protocol")
     assert check.verdict is Verdict.FAIL
     assert check.reason.startswith(
-        "1 of 61 commands came to the backend twice, first: handle 20 in EXEC (scst_user_spec")
+        "handle 20 came to the backend twice in EXEC, allowed: once (scst_user_spec")
     assert check.signatures == [Signature("twice", ("EXEC",))]
 
 
@@ -68,7 +69,7 @@ def test_a_correct_answer_that_is_refused(error: str) -> None:
     check = refused(served(), 13.01, 15, error).check("protocol")
     assert check.verdict is Verdict.FAIL
     assert check.reason.startswith(
-        f"the kernel refused 1 correct answers, first: handle 15 with {error}")
+        f"the kernel refused a correct answer to handle 15 with {error}, allowed: accepted")
     assert check.signatures == [Signature("refused", (error,))]
 
 
@@ -88,3 +89,123 @@ def test_a_stopped_backend_repeats_its_answers(until: float, verdict: Verdict) -
 
 def test_the_end_of_the_descriptor_is_no_refusal() -> None:
     assert refused(served(), 15.0, -1, "ENODEV").verdict("protocol") is Verdict.PASS
+
+
+def test_a_remap_comes_once_for_each_segment() -> None:
+    story = served()
+    step(story, 13.0, 20, point="EXT_COPY_REMAP")
+    step(story, 13.1, 20, point="EXT_COPY_REMAP")
+    assert story.verdict("protocol") is Verdict.PASS
+
+
+@pytest.mark.parametrize(("error", "count", "verdict"), [
+    ("ENOMEM", 3, Verdict.PASS), ("ENOMEM", 0, Verdict.FAIL), ("EINVAL", 3, Verdict.FAIL)])
+def test_an_answer_may_be_refused_for_want_of_memory(
+    error: str, count: int, verdict: Verdict,
+) -> None:
+    story = refused(served(), 13.01, 15, error).at(
+        18.0, "fault", "injected", operation="slab", count=count)
+    assert story.verdict("protocol") is verdict
+
+
+# a backend that compares messages
+
+
+def watching() -> Story:
+    """Return a healthy history of a backend that compares the kernel's messages."""
+    story = served().at(11.0, "backend", "ready", device="stf0", witness=True)
+    for time, entries in ((11.1, 1), (11.9, 10), (17.5, 77)):
+        story.at(time, "backend", "watched", device="stf0", entries=entries)
+    return story
+
+
+def breach(story: Story, time: float, rule: str = "buffer-in-use", **other: object) -> Story:
+    """Add a breach of the kernel's."""
+    return story.at(time, "backend", "breach", **{
+        "device": "stf0", "rule": rule, "handle": 20, "point": "EXEC",
+        "seen": "pbuf 0x7000, the buffer of command 19", "allowed": "a buffer of its own",
+        "document": "scst_user_spec, scst_user.h", "provoked": False, **other})
+
+
+def test_the_messages_that_were_compared() -> None:
+    story = watching().at(18.2, "backend", "registered", device="stf0").at(
+        18.3, "backend", "watched", device="stf0", entries=10)
+    check = story.check("protocol")
+    assert (check.verdict, check.figures["messages_compared"].value) == (Verdict.PASS, 87)
+    assert check.reason.endswith(
+        "; 87 messages of the kernel or more were compared with the interface")
+
+
+def test_a_breach() -> None:
+    check = breach(watching(), FIRED + 1).check("protocol")
+    assert check.verdict is Verdict.FAIL
+    assert check.reason == (
+        "the kernel broke the rule buffer-in-use in EXEC of handle 20: pbuf 0x7000, the buffer of "
+        "command 19, allowed: a buffer of its own (scst_user_spec, scst_user.h)")
+    assert check.signatures == [Signature("breach", ("buffer-in-use", "EXEC"))]
+    assert check.figures["protocol_detected_after"].value == pytest.approx(1.0)
+
+
+def test_a_breach_of_no_command() -> None:
+    check = breach(watching(), FIRED, "ring-head", handle=None, point="mailbox").check("protocol")
+    assert check.reason.startswith("the kernel broke the rule ring-head in mailbox: pbuf")
+    check = breach(watching(), FIRED, point="").check("protocol")
+    assert check.reason.startswith("the kernel broke the rule buffer-in-use in handle 20: pbuf")
+    check = breach(watching(), FIRED, handle=None, point="").check("protocol")
+    assert check.reason.startswith("the kernel broke the rule buffer-in-use: pbuf")
+
+
+def test_many_breaches() -> None:
+    story = watching()
+    for number in range(20):
+        breach(story, 13.0 + number / 100, "order" if number else "handle-twice")
+    story.at(14.0, "backend", "breaches", device="stf0", rules={"order": 30, "handle-twice": 10})
+    check = story.check("protocol")
+    assert check.reason.startswith("the kernel broke the rule handle-twice in EXEC")
+    assert check.reason.endswith(", 40 breaches among 60 commands")
+    assert [each.anchors[0] for each in check.signatures] == ["handle-twice", "order"]
+    assert len(check.evidence) == 20
+
+
+def test_a_command_that_comes_twice_is_counted_once() -> None:
+    story = watching()
+    step(story, FIRED, 20)
+    check = breach(story, FIRED, "handle-twice").check("protocol")
+    assert check.signatures == [Signature("breach", ("handle-twice", "EXEC"))]
+    assert "breaches among" not in check.reason
+
+
+def test_a_provoked_breach() -> None:
+    assert breach(watching(), 13.0, provoked=True).verdict("protocol") is Verdict.PASS
+
+
+@pytest.mark.parametrize(("continued", "verdict"), [
+    (13.9, Verdict.PASS), (15.1, Verdict.FAIL), (None, Verdict.FAIL)])
+def test_a_backend_that_reports_its_continuation(
+    continued: float | None, verdict: Verdict,
+) -> None:
+    """A silence of more than a second is not taken for a stop any more."""
+    story = watching()
+    story.events = [event for event in story.events
+                    if event.source != "backend" or not 12.0 < event.time < 14.0]
+    if continued is not None:
+        story.at(continued, "backend", "continued", signal="SIGCONT")
+    assert refused(story, 14.0, 13).verdict("protocol") is verdict
+
+
+def test_a_command_whose_answer_was_repeated_may_be_refused_later() -> None:
+    story = watching().at(13.0, "backend", "continued", signal="SIGCONT")
+    refused(refused(story, 13.1, 15, "EINVAL"), 17.0, 15, "ESRCH")
+    assert story.verdict("protocol") is Verdict.PASS
+    assert refused(story, 17.0, 16, "ESRCH").verdict("protocol") is Verdict.FAIL
+
+
+def test_a_witness_that_saw_nothing() -> None:
+    story = healthy().at(11.0, "backend", "ready", device="stf0", witness=True)
+    check = story.check("protocol")
+    assert check.verdict is Verdict.UNKNOWN
+    assert check.reason.endswith("I/Os were carried out, and the backend received no command")
+    story.without("block", "complete")
+    assert not [each for each in judge(story.history()).checks if each.name == "protocol"]
+    story.at(11.1, "backend", "watched", device="stf0", entries=1)
+    assert story.verdict("protocol") is Verdict.PASS

@@ -20,8 +20,9 @@ from targets.backend.disk import CHECK_CONDITION, GOOD, Opcode, RamDisk
 from targets.scst import abi
 from targets.scst.abi import ExecReply, MemoryReuseType, OnFreeCmdType, Subcode
 from targets.scst.user_guest.device import Device, WriteSame
-from targets.scst.user_guest.getter import CMDS_AT, GET_SIZE, Getter
+from targets.scst.user_guest.getter import CMDS_AT, Getter
 from targets.scst.user_guest.memory import PAGE, Memory
+from targets.scst.user_guest.outputs import GET_SIZE
 from targets.scst.user_guest.registration import RegistrationError, register
 from targets.scst.user_spec import DeviceSpec
 
@@ -39,6 +40,10 @@ class Kernel:
         self.refuse: dict[int, int] = {}
         self.requested: list[int] = []
         self.ext_cdb = b""
+        self.copy: Callable[[bytes, bytes], bytes] = lambda command, _: command
+        """What a caller gets: of the subcommand, and what was in its place before."""
+        self.counts: Callable[[int, int], tuple[int, int]] = lambda done, fetched: (done, fetched)
+        """What REPLY_AND_GET_MULTI returns as replies_done and cmds_cnt."""
 
     def ioctl(self, _: int, request: int, argument: Any = 0, mutate: bool = False) -> int:
         if request == abi.REPLY_AND_GET_CMD:
@@ -47,7 +52,7 @@ class Kernel:
             if preply:
                 self._take_at(preply)
             self._must_have_some()
-            argument[:] = bytes(self.staged.pop(0))
+            argument[:] = self.copy(bytes(self.staged.pop(0)), bytes(argument))
         elif request == abi.REPLY_CMD:
             self._take(argument)
         elif request == abi.GET_EXTENDED_CDB:
@@ -66,6 +71,8 @@ class Kernel:
     def _result(self, address: int) -> int:
         try:
             self._multi(address)
+            multi = abi.GetMulti.from_address(address)
+            multi.replies_done, multi.cmds_cnt = self.counts(multi.replies_done, multi.cmds_cnt)
         except OSError as error:
             ctypes.set_errno(error.errno or 0)
             return -1
@@ -79,8 +86,9 @@ class Kernel:
             multi.replies_done += 1
         self._must_have_some()
         while self.staged and multi.cmds_cnt < room:
-            command = bytes(self.staged.pop(0))
-            ctypes.memmove(address + CMDS_AT + multi.cmds_cnt * GET_SIZE, command, GET_SIZE)
+            place = address + CMDS_AT + multi.cmds_cnt * GET_SIZE
+            command = self.copy(bytes(self.staged.pop(0)), ctypes.string_at(place, GET_SIZE))
+            ctypes.memmove(place, command, GET_SIZE)
             multi.cmds_cnt += 1
 
     def _must_have_some(self) -> None:

@@ -50,7 +50,7 @@ class BlockingKernel(Kernel):
     def __init__(self) -> None:
         super().__init__()
         self.waits, self.bell = os.pipe()
-        self.options = abi.Opt(memory_reuse_type=3)
+        self.options = abi.Opt(memory_reuse_type=3, queue_alg=1)
         self.errors: dict[int, int] = {}
         self.slow: dict[int, threading.Event] = {}
         self.done: list[int] = []
@@ -319,6 +319,28 @@ def test_options(stage: Stage) -> None:
     assert not stage.device()._reports_end
     with pytest.raises(ValueError, match="no option sgv_name"):
         stage.call("set_options", options={"sgv_name": "x"})
+
+
+def test_options_that_the_kernel_does_not_keep(stage: Stage) -> None:
+    stage.call("get_options")
+    assert not [event for event in stage.events if event["kind"] == "breach"]
+    stage.kernels["stf0"].options.qerr = 3
+    stage.call("get_options")
+    event = stage.seen("breach", device="stf0")
+    assert (event["rule"], event["point"]) == ("field-value", "GET_OPTIONS")
+    assert event["seen"] == "qerr 3"
+
+
+def test_a_continuation_is_reported(stage: Stage) -> None:
+    stage.server.note_continuation()
+    assert stage.seen("continued")["signal"] == "SIGCONT"
+
+
+def test_a_buffer_without_a_handle(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = stage.kernels["stf0"]
+    monkeypatch.setattr(kernel, "ioctl", lambda *_: 0)  # leaves the output as it was
+    stage.call("prealloc", bytes=8192)
+    assert stage.seen("breach", point="PREALLOC_BUFFER")["rule"] == "field-unwritten"
 
 
 def test_buffers_can_be_given_beforehand(stage: Stage) -> None:

@@ -141,7 +141,7 @@ def test_a_gate_knows_one_point_only(storage: Storage) -> None:
     ("storage-medium-error", (3, 9, 9, 9), (4, 0, 0, 0)),
     ("storage-ignores", (9, 9, 2, 1), (0, 0, 2, 2)),
 ])
-def test_an_illness_has_to_be_felt(
+def test_io_has_to_meet_a_failure(
     name: str, unmet: tuple[int, ...], met: tuple[int, ...], machine: Any,
 ) -> None:
     storage = made(machine, SCSI_DEBUG)
@@ -156,7 +156,7 @@ def test_an_illness_has_to_be_felt(
 
 @pytest.mark.parametrize("disk", BELOW)
 @pytest.mark.parametrize("name", FAILURES)
-def test_an_illness_is_healed(name: str, disk: str, machine: Any) -> None:
+def test_a_failure_is_healed(name: str, disk: str, machine: Any) -> None:
     storage = made(machine, disk)
     if name not in storage.failures:
         assert disk == LOOP

@@ -20,9 +20,9 @@ from targets.catalogue import TARGETS, target_by_name, traits_of
 from targets.target import Device, device_of
 
 APPLICABLE = {
-    "lio/tcmu/iscsi": 134, "lio/tcmu/loopback": 72,
+    "lio/tcmu/iscsi": 135, "lio/tcmu/loopback": 73,
     "lio/iblock/iscsi": 85, "lio/iblock/loopback": 39,
-    "scst/scst_user/iscsi": 266, "scst/scst_user/loopback": 177,
+    "scst/scst_user/iscsi": 267, "scst/scst_user/loopback": 178,
     "scst/vdisk_fileio/iscsi": 101, "scst/vdisk_fileio/loopback": 47,
     "scst/vdisk_blockio/iscsi": 123, "scst/vdisk_blockio/loopback": 69,
     "scst/vdisk_nullio/iscsi": 101, "scst/vdisk_nullio/loopback": 47,
@@ -39,7 +39,7 @@ def test_how_many_faults_apply(where: str, count: int) -> None:
 
 
 def test_how_many_combinations_there_are() -> None:
-    assert (len(FAULTS), len(PAIRS), len(FAILING_DISK_TEARDOWNS)) == (326, 150, 9)
+    assert (len(FAULTS), len(PAIRS), len(FAILING_DISK_TEARDOWNS)) == (327, 150, 9)
 
 
 def test_every_fault_applies_somewhere() -> None:

@@ -9,7 +9,8 @@ READ or WRITE of the block device has not been answered. The SCSI command itself
 here: ``opcode`` is READ(10)'s or WRITE(10)'s. The target itself answers commands without data of
 the medium (INQUIRY, TEST UNIT READY ...); this program does not receive them.
 
-Events besides those of control_guest: ``gone`` (reason): the kernel has disconnected.
+Events besides those of control_guest and witness_guest: ``gone`` (reason): the kernel has
+disconnected.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from targets.backend.control_guest import Channel
 from targets.backend.disk import GOOD, Access, Opcode, RamDisk
 from targets.backend.execution_guest import Execution, Task
 from targets.backend.lies_guest import How, Lie
-from targets.backend.nbd_guest import Connection, NbdDevice, Request, Type
+from targets.backend.nbd_guest import SOURCE, Connection, NbdDevice, Request, Type
+from targets.backend.witness_guest import Witness
 
 OPCODES = {Type.READ: Opcode.READ_10, Type.WRITE: Opcode.WRITE_10}
 
@@ -36,6 +38,7 @@ class Server:
         self._disk = disk
         self._device: NbdDevice | None = device
         self._connection: Connection = device.connection
+        self._connection.watch(Witness(channel, SOURCE), disk.size, disk.block_size)
         self._execution: Execution[Request] = Execution(channel, disk, self._carry_out)
         self._poll = select.poll()
         self._exiting = False
@@ -48,7 +51,7 @@ class Server:
         """Serve."""
         self._poll.register(self._channel.fd_in, select.POLLIN)
         self._poll.register(self._connection, select.POLLIN)
-        self._channel.emit("ready", size=self._disk.size)
+        self._channel.emit("ready", size=self._disk.size, witness=True)
         while not self._exiting:
             self._channel.flush()
             for descriptor, _ in self._poll.poll():

@@ -13,6 +13,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from targets.backend.witness_guest import Witness
+from targets.lio.ring_rules_guest import RingRules
+
 MAILBOX_VERSION = 2
 FLAG_CAP_OOOC = 1 << 0
 FLAG_CAP_READ_LEN = 1 << 1
@@ -51,7 +54,8 @@ CDB_SIZE = 16
 """Bytes of a CDB that are copied: the longest CDB of this project's backends. Shorter CDBs are
 followed by zeros (queue_cmd_ring clears the entry)."""
 
-_ENTRY = struct.Struct("=IH2xI12xQ")  # len_op, cmd_id, iov_cnt, cdb_off
+_ENTRY = struct.Struct("=IHBBII8xQ")
+"""len_op, cmd_id, kflags, uflags, iov_cnt, iov_bidi_cnt, cdb_off."""
 _RESPONSE = struct.Struct("=HxBB3xI")  # from CMD_ID: cmd_id, uflags, scsi_status, read_len
 _TMR = struct.Struct("=B3xI")  # from 8: tmr_type, cmd_cnt
 
@@ -94,9 +98,25 @@ class Ring:
         self._start = self._words[CMDR_OFF // 4]
         self._size = self._words[CMDR_SIZE // 4]
         self._next = self._tail = self._words[CMD_TAIL // 4]
+        self._head = self._words[CMD_HEAD // 4]
+        self._inherited = (self._head - self._tail) % max(self._size, 1)
+        self._rules: RingRules | None = None
+
+    def watch(self, witness: Witness) -> None:
+        """Compare the kernel's messages with the interface from now on."""
+        self._rules = RingRules(witness, start=self._start, size=self._size, end=len(self.area))
+        if self._inherited:
+            self._rules.inherit()
+
+    def provoke(self) -> None:
+        """Note that a command is about to be completed a second time."""
+        if self._rules is not None:
+            self._rules.provoke()
 
     def close(self) -> None:
         """Release the memory."""
+        if self._rules is not None:
+            self._rules.end()
         self._words.release()
         self.area.release()
 
@@ -111,23 +131,41 @@ class Ring:
 
     def take(self) -> Iterator[Command | TaskManagement]:
         """Yield the entries that have arrived."""
-        while self._next != self._words[CMD_HEAD // 4]:
-            at = self._start + self._next
-            len_op, cmd_id, iov_cnt, cdb_off = _ENTRY.unpack_from(self.area, at)
-            self._next = self._after(self._next, len_op)
-            operation = len_op & OP_MASK
+        while self._next != (head := self._words[CMD_HEAD // 4]):
+            at, position = self._start + self._next, self._next
+            len_op, cmd_id, kflags, uflags, *_ = _ENTRY.unpack_from(self.area, at)
+            length, operation = len_op & ~OP_MASK, len_op & OP_MASK
+            if self._rules is not None:
+                if head != self._head:
+                    self._rules.mailbox(head=head, tail=self._words[CMD_TAIL // 4],
+                                        read=position, written_tail=self._tail)
+                self._rules.entry(at=position, head=head, length=length, operation=operation,
+                                  cmd_id=cmd_id, flags=(kflags, uflags))
+            self._head = head
+            self._next = self._after(position, len_op)
+            inherited = self._inherited > 0
+            self._inherited -= length if inherited else 0
             if operation == OP_CMD:
-                flat = struct.unpack_from(f"={2 * iov_cnt}Q", self.area, at + IOV)
-                yield Command(
-                    cmd_id, bytes(self.area[cdb_off:cdb_off + CDB_SIZE]),
-                    tuple(zip(flat[::2], flat[1::2], strict=True)))
+                yield self._command(at, inherited)
             elif operation == OP_TMR:
                 yield self._task_management(at)
 
+    def _command(self, at: int, inherited: bool) -> Command:
+        _, cmd_id, _, _, iov_cnt, bidi_cnt, cdb_off = _ENTRY.unpack_from(self.area, at)
+        flat = struct.unpack_from(f"={2 * (iov_cnt + bidi_cnt)}Q", self.area, at + IOV)
+        iov = tuple(zip(flat[::2], flat[1::2], strict=True))
+        # The backend before may have completed a command in the entry of an older one: entries that
+        # it left do not show which commands are outstanding.
+        if self._rules is not None and not inherited:
+            self._rules.command(cmd_id, cdb_off, iov)
+        return Command(cmd_id, bytes(self.area[cdb_off:cdb_off + CDB_SIZE]), iov[:iov_cnt])
+
     def _task_management(self, at: int) -> TaskManagement:
         kind, count = _TMR.unpack_from(self.area, at + 8)
-        return TaskManagement(
-            kind, struct.unpack_from(f"={count}H", self.area, at + TMR_CMD_IDS))
+        cmd_ids = struct.unpack_from(f"={count}H", self.area, at + TMR_CMD_IDS)
+        if self._rules is not None:
+            self._rules.task_management(kind, kind in TMR_NAMES, cmd_ids)
+        return TaskManagement(kind, cmd_ids)
 
     def _after(self, position: int, len_op: int) -> int:
         """Return the position after an entry."""
@@ -148,6 +186,8 @@ class Ring:
         len_op = self._len_op(self._tail)
         if self._tail == self._next or len_op & OP_MASK != OP_CMD:
             raise BrokenRingError(f"no entry to answer command {cmd_id} in")
+        if self._rules is not None:
+            self._rules.completed(cmd_id)
         flags = UFLAG_READ_LEN if read_len and self._has_read_len else 0
         _RESPONSE.pack_into(self.area, at + CMD_ID, cmd_id, flags, status, read_len or 0)
         if sense:

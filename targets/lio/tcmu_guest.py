@@ -10,6 +10,7 @@ not been answered. Besides the events listed there it emits
 - ``gone``: reason: the kernel removed the device; the process continues.
 - ``refused``: handle, error: a command cannot be answered, because a command that was answered
   twice has used up its entry.
+- those of targets.backend.witness_guest.
 
 A ``step`` may be "given up" in place of "answered": TCMU had ended the command by itself.
 """
@@ -37,7 +38,9 @@ from targets.backend.disk.sense import (
 )
 from targets.backend.execution_guest import Execution, Task
 from targets.backend.lies_guest import How, Lie
+from targets.backend.witness_guest import Witness
 from targets.lio.ring_guest import TMR_NAMES, BrokenRingError, Command, Ring, TaskManagement
+from targets.lio.ring_rules_guest import SOURCE
 
 UIO_CLASS = Path("/sys/class/uio")
 
@@ -127,6 +130,7 @@ class Server:
         self._channel = channel
         self._disk = disk
         self._uio: Uio | None = uio
+        uio.ring.watch(Witness(channel, SOURCE))
         self._execution: Execution[Command] = Execution(channel, disk, self._carry_out)
         self._entries_short = False
         self._poll = select.poll()
@@ -141,7 +145,7 @@ class Server:
         assert self._uio is not None
         self._poll.register(self._channel.fd_in, select.POLLIN)
         self._poll.register(self._uio.fd, select.POLLIN)
-        self._channel.emit("ready", size=self._disk.size)
+        self._channel.emit("ready", size=self._disk.size, witness=True)
         self._drain()  # commands that came before the device was open caused no wake-up
         while not self._exiting:
             self._channel.flush()
@@ -247,6 +251,7 @@ class Server:
     def _answer_again(self, ring: Ring, task: Task[Command]) -> None:
         """Answer a command a second time, in the entry of another command."""
         self._entries_short = True
+        ring.provoke()
         ring.complete(task.what.cmd_id, GOOD)
         self._execution.step("answered", task.facts, status=GOOD)
 

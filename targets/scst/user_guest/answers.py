@@ -25,13 +25,15 @@ class Slot:
     """Room for one reply. ``extra``: for sense data or descriptors, at address ``extra_at``.
 
     ``spent``: addresses of buffers that return to the backend once the reply has been sent; shared
-    by the slots of one sheet.
+    by the slots of one sheet. ``preply``: address of the reply, where that is an input in the place
+    of the next command's payload; else 0.
     """
 
     reply: memoryview
     extra: memoryview
     extra_at: int
     spent: list[int] = field(default_factory=list)
+    preply: int = 0
 
     def note(self, data: bytes) -> int:
         """Store sense data or descriptors; return their address, 0 for none."""
@@ -51,13 +53,14 @@ class Sheet:
         self.address = memory.take(count * (REPLY_SIZE + EXTRA))
         page = memory.view(self.address)
         self.replies = page[:count * REPLY_SIZE]
+        preply = self.address if count == 1 else 0
         self.slots = [self._slot(page, number * REPLY_SIZE,
-                                 count * REPLY_SIZE + number * EXTRA)
+                                 count * REPLY_SIZE + number * EXTRA, preply)
                       for number in range(count)]
 
-    def _slot(self, page: memoryview, reply: int, extra: int) -> Slot:
+    def _slot(self, page: memoryview, reply: int, extra: int, preply: int) -> Slot:
         return Slot(page[reply:reply + REPLY_SIZE], page[extra:extra + EXTRA],
-                    self.address + extra, self.spent)
+                    self.address + extra, self.spent, preply)
 
     def settle(self) -> None:
         """Take back the buffers that are free, now that their replies have been sent."""

@@ -47,8 +47,9 @@ Points are the names of the subcommands: PARSE, ALLOC_MEM, EXEC, ON_FREE_CMD, ON
 TASK_MGMT_RECEIVED, TASK_MGMT_DONE, ATTACH_SESS, DETACH_SESS, EXT_COPY_REMAP. Besides the events of
 results.events it emits ``session`` (action: attached or detached, session, lun, initiator,
 target), ``tmr`` (stage: received or done, function, session, handles), ``refused`` (handle, error:
-errno name) when the kernel does not accept an answer, and ``misanswered`` (point, handle,
-as_handle, fields, errors) for each ``answer``.
+errno name) when the kernel does not accept an answer, ``misanswered`` (point, handle, as_handle,
+fields, errors) for each ``answer``, ``continued`` after SIGCONT (the kernel restarts the ioctls,
+and so gives itself their answers again), and those of targets.backend.witness_guest.
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forked children need no wait(2)
     channel = Channel()
     server = Server(channel, spec.version_string)
+    signal.signal(signal.SIGCONT, server.note_continuation)
     start(server, spec.devices)
-    channel.emit("ready", device=spec.devices[0].name, pid=os.getpid(),
+    channel.emit("ready", device=spec.devices[0].name, pid=os.getpid(), witness=True,
                  devices=[device.name for device in spec.devices])
     channel.flush()
     server.run()

@@ -33,10 +33,13 @@ from targets.backend.disk import (
 )
 from targets.backend.disk.sense import ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB, fixed_sense
 from targets.backend.lies_guest import How, Lie, Lies
+from targets.backend.witness_guest import Witness
 from targets.scst import abi
 from targets.scst.user_guest.answers import Sheet, Slot
 from targets.scst.user_guest.memory import Memory
+from targets.scst.user_guest.outputs import POISON
 from targets.scst.user_guest.registration import errno_name
+from targets.scst.user_guest.rules import SOURCE, Rules, Shared
 from targets.scst.user_guest.wrong import Fields, write_over
 from targets.scst.user_spec import INT32_MAX, OPT, DeviceSpec
 
@@ -103,6 +106,15 @@ DIRECTIONS = {
     int(abi.DataDirection.BIDI): "bidi", int(abi.DataDirection.NONE): "none",
     int(abi.DataDirection.UNKNOWN): "none"}
 
+SESSIONS = frozenset({"ATTACH_SESS", "DETACH_SESS"})
+"""Points at which a session begins and ends."""
+
+BLOCKS = frozenset(map(int, (abi.DeviceType.DISK, abi.DeviceType.ROM, abi.DeviceType.MOD)))
+"""Device types whose READ and WRITE count in logical blocks."""
+
+PARSED = frozenset(map(int, abi.DeviceType))
+"""Device types for which SCST has a parser."""
+
 DPO, FUA = 0x10, 0x08
 QUICK = {
     opcode | flags << 8: opcode in (Opcode.WRITE_10, Opcode.WRITE_16)
@@ -164,14 +176,15 @@ class Device:
     """One registered device: its protocol with the kernel.
 
     ``fd``: its descriptor, -1 once closed. ``ioctl``: fcntl.ioctl, or a stand-in. ``sessions``: the
-    device of each session of the process. ``steps``: whether ``step`` events are emitted. ``held``:
+    device of each session of the process. ``rules``: what the kernel is compared with; ``shared``:
+    with the process's other devices. ``steps``: whether ``step`` events are emitted. ``held``:
     commands that the test holds; ``aside``: commands answered in the background, or by an answer
     that did not end them. ``review`` must follow every change of the observed commands.
     """
 
     def __init__(
         self, spec: DeviceSpec, fd: int, disk: RamDisk, memory: Memory, *, channel: Events,
-        holds: Holds, sessions: dict[int, Device] | None = None,
+        holds: Holds, sessions: dict[int, Device] | None = None, shared: Shared | None = None,
         ioctl: Callable[..., Any] = fcntl.ioctl,
     ) -> None:
         self.name, self.spec, self.fd, self.disk, self.memory = spec.name, spec, fd, disk, memory
@@ -192,6 +205,11 @@ class Device:
         self._lock = threading.RLock()
         self._late = Sheet(memory)
         self._ways: dict[int, bool] = {}
+        kind = spec.option("type")
+        self.rules = Rules(
+            Witness(self.voice, SOURCE), memory, shared or Shared(),
+            block_size=spec.block_size if kind in BLOCKS else 0,
+            foreign=bool(spec.option("sgv_shared")), parsed=kind in PARSED)
         self.use({name: int(spec.option(name)) for name in OPT})
         self.quick = self._make_quick()
         sub = abi.Subcode
@@ -223,6 +241,7 @@ class Device:
         self._reports_end = options["on_free_cmd_type"] == abi.OnFreeCmdType.CALL
         if not self._reports_end:
             self._shown.clear()
+        self.rules.use(options)
         self.review()
 
     def options_in_flux(self) -> None:
@@ -296,10 +315,17 @@ class Device:
 
     def _take(self, command: Buffer, slot: Slot) -> bool:
         handle, subcode = header.unpack_from(command)
+        if subcode not in self._table:
+            self.rules.unknown(handle, subcode)
+            return False
         point, show, answer = self._table[subcode]
         if not (self.steps or self._holding or self.lies.armed or self.background):
+            self.rules.overlook()
+            if point in SESSIONS:
+                self.rules.received(point, handle, subcode, command, slot.preply)
             answer(command, slot)
             return True
+        self.rules.received(point, handle, subcode, command, slot.preply)
         shown = show(command)
         if self.steps:
             beside = self._calibration.sample() if subcode == EXEC else {}
@@ -315,6 +341,7 @@ class Device:
         status = answer(command, slot)
         if self._lie is not None and self._drops(command, slot):
             return False
+        self.rules.answered(handle)
         if self.background and subcode == EXEC and shown.direction != "read" and status == GOOD:
             self._answer_in_background(slot)
         if self.steps:
@@ -352,6 +379,7 @@ class Device:
             status = answer(command, slot)
             if self._lie is not None and self._drops(command, slot):
                 return
+            self.rules.answered(handle)
         self._step(point, "answered", handle, show(command), status=status)
         self._give(slot)
         self._late.settle()
@@ -373,11 +401,13 @@ class Device:
             status = answer(command, slot)
             self._lie = None
         write_over(slot, fields if as_handle is None else {**fields, "cmd_h": as_handle})
+        self._provoke(handle, as_handle, fields)
         self.held.pop(handle, None)
         self.aside.pop(handle, None)
         errors = [self._give(slot) for _ in range(times)]
         self._late.settle()
         if self._ends(handle, slot, errors):
+            self.rules.answered(handle)
             self._step(point, "answered", handle, show(command), status=status)
         else:
             self.aside[handle] = command
@@ -385,6 +415,14 @@ class Device:
                         fields=dict(fields), errors=errors)
         self.voice.flush()
         return {"handle": handle, "errors": errors}
+
+    def _provoke(self, handle: int, as_handle: int | None, fields: Fields) -> None:
+        """Note that what follows from a wrong answer is no breach of the kernel's."""
+        pbuf = fields.get("pbuf")
+        with self._lock:
+            self.rules.provoke(handle, pbuf if isinstance(pbuf, int) else None)
+            if as_handle is not None:
+                self.rules.provoke(as_handle)
 
     def _handed_out(self, handle: int | None) -> bytes:
         if self.fd < 0:
@@ -418,6 +456,7 @@ class Device:
             handle, subcode = header.unpack_from(command)
             point, show, _ = self._table[subcode]
             self._step(point, "answered", handle, show(command), status=GOOD)
+            self.rules.provoke(handle)
             self._give(slot)
         return False
 
@@ -455,6 +494,8 @@ class Device:
         self.held.clear()
         self.aside.clear()
         self.dropped.clear()
+        with self._lock:
+            self.rules.forget()
         for session in [key for key, device in self.sessions.items() if device is self]:
             del self.sessions[session]
 
@@ -463,17 +504,18 @@ class Device:
     def _show_exec(self, command: Buffer) -> Shown:
         lba, size, pbuf, direction = exec_shown.unpack_from(command)
         return self._keep_shown(command, Shown(
-            command[CDB_AT], DIRECTIONS[direction], None if lba < 0 else lba, size, pbuf))
+            command[CDB_AT], DIRECTIONS.get(direction, "none"), None if lba < 0 else lba, size,
+            pbuf))
 
     def _show_alloc(self, command: Buffer) -> Shown:
         size, direction = alloc_shown.unpack_from(command)
         return self._keep_shown(command, Shown(
-            command[CDB_AT], DIRECTIONS[direction], None, size))
+            command[CDB_AT], DIRECTIONS.get(direction, "none"), None, size))
 
     def _show_parse(self, command: Buffer) -> Shown:
         lba, size, direction = parse_shown.unpack_from(command)
         return self._keep_shown(command, Shown(
-            command[CDB_AT], DIRECTIONS[direction], None if lba < 0 else lba, size))
+            command[CDB_AT], DIRECTIONS.get(direction, "none"), None if lba < 0 else lba, size))
 
     def _keep_shown(self, command: Buffer, shown: Shown) -> Shown:
         if self._reports_end:  # ON_FREE_CMD does not contain the command
@@ -526,6 +568,7 @@ class Device:
         if lent and not got:
             self.memory.give(lent)
             pbuf = lent = 0
+        self.rules.lent(handle, lent)
         if lent and self._is_loan(direction):
             self._loans[handle] = Loan(lent, session)
         exec_reply.pack_into(slot.reply, 0, handle, subcode, got, pbuf, COMPLETED,
@@ -557,8 +600,10 @@ class Device:
         return GOOD
 
     def _extended_cdb(self, handle: int, length: int) -> bytes:
-        room = ctypes.create_string_buffer(length - abi.SCST_MAX_CDB_SIZE)
+        size = length - abi.SCST_MAX_CDB_SIZE
+        room = ctypes.create_string_buffer(bytes([POISON]) * size, size)
         self.ioctl(self.fd, abi.GET_EXTENDED_CDB, ext_cdb.pack(handle, ctypes.addressof(room)))
+        self.rules.extended(handle, room.raw)
         return room.raw
 
     def _alloc_mem(self, command: Buffer, slot: Slot) -> None:
@@ -567,6 +612,7 @@ class Device:
             pbuf = self.memory.take(length, self)
         except MemoryError:
             pbuf = 0  # the kernel answers the initiator with BUSY
+        self.rules.lent(handle, pbuf)
         if pbuf and self._is_loan(direction):
             self._loans[handle] = Loan(pbuf, session)
         alloc_reply.pack_into(slot.reply, 0, handle, subcode, pbuf)
@@ -593,9 +639,8 @@ class Device:
         handle, subcode, pbuf = cached_command.unpack_from(command)
         try:
             self.memory.give(pbuf)
-        except KeyError:  # not ours: a pool shared with another process
-            self.voice.emit("refused", handle=handle, error=f"no buffer at {pbuf:#x}")
-            self.voice.flush()
+        except KeyError:
+            self.rules.not_lent("ON_CACHED_MEM_FREE", handle, pbuf)
         result_reply.pack_into(slot.reply, 0, handle, subcode, 0)
 
     def _spend(self, handle: int, slot: Slot) -> None:

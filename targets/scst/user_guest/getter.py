@@ -25,6 +25,7 @@ from targets.backend.disk import Buffer
 from targets.scst import abi
 from targets.scst.user_guest.answers import REPLY_SIZE, Sheet
 from targets.scst.user_guest.device import Device, header
+from targets.scst.user_guest.outputs import GET_SIZE, POISONED, SHORT
 
 CALL_OUT = signal.SIGUSR1
 """Interrupts the ioctl. ``main`` sets a handler that does nothing."""
@@ -38,12 +39,13 @@ BATCH = 16
 PREPLY_AT = abi.GetCmd.preply.offset
 preply = struct.Struct("=Q")
 
-GET_SIZE = ctypes.sizeof(abi.GetCmd)
 preplies = abi.packing((0, abi.GetMulti, ("preplies",)))
 counts = struct.Struct("=hhh")  # replies_cnt, replies_done, cmds_cnt
 COUNTS_AT = abi.GetMulti.replies_cnt.offset
 CMDS_AT = abi.GetMulti.cmds.offset
 COMMANDS_AT = [CMDS_AT + number * GET_SIZE for number in range(BATCH)]
+POISONED_BATCH = memoryview(POISONED * BATCH)
+"""All output fields of REPLY_AND_GET_MULTI's subcommands, before a call."""
 
 Call = Callable[[], int]
 
@@ -86,6 +88,7 @@ class Getter:
         self._room = device.memory.view(self._page) if multi else memoryview(b"")
         if multi:
             preplies.pack_into(self._room, 0, self._sheet.address)
+            self._room[CMDS_AT:CMDS_AT + len(POISONED_BATCH)] = POISONED_BATCH
         self._fetch = ioctl(device.fd, abi.REPLY_AND_GET_MULTI, self._page)
         self._thread = threading.Thread(
             target=self._run, name=f"{device.name} getter", daemon=True)
@@ -136,6 +139,7 @@ class Getter:
         slot, address, put = sheet.slots[0], sheet.address, preply.pack_into
         replies, request = sheet.replies, abi.REPLY_AND_GET_CMD
         while not self._leaving:
+            get[:] = POISONED
             put(get, PREPLY_AT, address if self._answered else 0)
             try:
                 ioctl(fd, request, get, True)
@@ -152,26 +156,34 @@ class Getter:
         quick, replies, slots, spent = device.quick, sheet.replies, sheet.slots, sheet.spent
         put, look = counts.pack_into, counts.unpack_from
         while not self._leaving:
-            put(room, COUNTS_AT, self._answered, 0, BATCH)
+            put(room, COUNTS_AT, self._answered, SHORT, BATCH)
             if fetch() < 0:
-                _, given, _ = look(room, COUNTS_AT)
-                return self._trouble(last_error(), self._answered, given)
+                error = last_error()
+                _, done, fetched = look(room, COUNTS_AT)
+                return self._trouble(error, self._answered, done, fetched)
             if spent:
                 sheet.settle()
-            _, _, fetched = look(room, COUNTS_AT)
+            _, done, fetched = look(room, COUNTS_AT)
+            if done != self._answered or not 0 <= fetched <= BATCH:
+                fetched = device.rules.counts(self._answered, done, fetched, BATCH)
             answered = 0
             for at in COMMANDS_AT[:fetched]:
                 if quick(room, at, replies, answered * REPLY_SIZE) or device.take(
                         room[at:at + GET_SIZE], slots[answered]):
                     answered += 1
             self._answered = answered
+            room[CMDS_AT:CMDS_AT + fetched * GET_SIZE] = POISONED_BATCH[:fetched * GET_SIZE]
         return True
 
-    def _trouble(self, error: OSError, count: int, given: int = 0) -> bool:
+    def _trouble(self, error: OSError, count: int, given: int = 0, fetched: int = 0) -> bool:
         """Handle the failure of an ioctl with ``count`` replies, ``given`` of them accepted.
 
-        Returns whether to try again at once.
+        ``fetched``: the number of subcommands that it returned all the same. Returns whether to try
+        again at once.
         """
+        if self.multi and error.errno not in GONE and (count or error.errno in WAITED):
+            given = self._device.rules.accepted(
+                count, given, fetched, all_of_them=error.errno in WAITED)
         if error.errno in WAITED:  # the replies had been accepted, and no command came
             self._done()
             if not self._leaving and error.errno != errno.EINTR:

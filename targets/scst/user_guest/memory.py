@@ -73,6 +73,10 @@ class Memory:
         free += range(base + total - size, base - 1, -size)
         return free
 
+    def lent(self, address: int) -> bool:
+        """Return whether the buffer at an address is lent out."""
+        return address in self._taken
+
     def view(self, address: int) -> memoryview:
         """Return the buffer at an address. Raises KeyError when none begins there."""
         return self.views[address]

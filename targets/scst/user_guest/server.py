@@ -22,7 +22,9 @@ from targets.scst.user_guest.device import Device, WriteSame
 from targets.scst.user_guest.getter import Getters
 from targets.scst.user_guest.memory import Memory
 from targets.scst.user_guest.operation import Operation, Work, alone, together
+from targets.scst.user_guest.outputs import poison
 from targets.scst.user_guest.registration import RegistrationError, register
+from targets.scst.user_guest.rules import Shared
 from targets.scst.user_spec import OPT, DeviceSpec, raw_options
 
 FLUSH_AFTER_MS = 5
@@ -58,6 +60,8 @@ class Server:
         self._memory = Memory()
         self._holds = Holds(channel)
         self._sessions: dict[int, Device] = {}
+        self._shared = Shared()
+        self._continued = False
         self._served: dict[str, Served] = {}
         self._leaving = False
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -81,7 +85,8 @@ class Server:
                        without=NOT_IN_SCST if standard else ())
         descriptor = self._register_device(spec, self._version_string)
         device = Device(spec, descriptor, disk, self._memory, channel=self._channel,
-                        holds=self._holds, sessions=self._sessions, ioctl=self._ioctl)
+                        holds=self._holds, sessions=self._sessions, shared=self._shared,
+                        ioctl=self._ioctl)
         getters = Getters(device)
         self._served[spec.name] = Served(device, getters)
         getters.set(spec.threads)
@@ -99,11 +104,22 @@ class Server:
             for descriptor, _ in ready:
                 if descriptor == self._bell:
                     os.eventfd_read(self._bell)
+                    self._report_continuation()
                 else:
                     self._serve_test()
             if not ready:
                 self._channel.flush_idle()
         self._channel.flush()
+
+    def note_continuation(self, *_: object) -> None:
+        """Note that the process was continued: the handler of SIGCONT."""
+        self._continued = True
+        os.eventfd_write(self._bell, 1)
+
+    def _report_continuation(self) -> None:
+        if self._continued:
+            self._continued = False
+            self._channel.emit("continued", signal=signal.SIGCONT.name)
 
     def _serve_test(self) -> None:
         try:
@@ -297,7 +313,9 @@ def _close(served: Served) -> None:
 
 def _options(device: Device) -> abi.Opt:
     options = abi.Opt()
+    poison(options)
     device.ioctl(device.fd, abi.GET_OPTIONS, options)
+    device.rules.options(options)
     return options
 
 
@@ -327,6 +345,7 @@ def _prealloc(device: Device, size: int, count: int, clustered: bool) -> dict[st
         except OSError:
             device.memory.abandon(address)
             raise
+        device.rules.preallocated(request.out.cmd_h, address)
         handles.append(request.out.cmd_h)
     return {"handles": handles}
 

@@ -51,7 +51,7 @@ def check(history: History) -> Check:
     if scenario is None:
         return Check(NAME, Verdict.UNKNOWN, "the history has no scenario event")
     consoles = [_console(history, scenario.data["id"], machine) for machine in machines(history)]
-    log, marked = "".join(log for log, _ in consoles), all(marked for _, marked in consoles)
+    log, marked = "".join(log for log, *_ in consoles), all(begun for _, begun, _ in consoles)
     found = reports(history)
     titles = list(Counter(report.title for report in found))
     panicked = history.first("harness", "panicked")
@@ -71,27 +71,33 @@ def check(history: History) -> Check:
         signatures = [*map(signature, found), *([SILENT_PANIC] if PANICKED in titles else [])]
         return Check(NAME, Verdict.FAIL, "; ".join(titles), _quote(found), figures,
                      list(dict.fromkeys(signatures)))
-    return _without_report(log, list(history.select("console", "dropped")), figures)
+    dropped = list(history.select("console", "dropped"))
+    return _without_report(log, dropped, all(ended for *_, ended in consoles), figures)
 
 
 def _without_report(
-    log: str, dropped: Sequence[Event], figures: dict[str, Figure],
+    log: str, dropped: Sequence[Event], ended: bool, figures: dict[str, Figure],
 ) -> Check:
-    """Return PASS, or UNKNOWN when a part of the console was not read."""
+    """Return PASS, or UNKNOWN when a part of the console was not read.
+
+    ``ended``: whether the console has the mark of the scenario's end.
+    """
     lines = log.count("\n") + sum(event.data["lines"] for event in dropped)
     reason = f"{lines} console lines, no report"
-    if unread := _unread(log, dropped):
+    if unread := _unread(log, dropped, ended):
         return Check(NAME, Verdict.UNKNOWN, f"{reason}, but {unread}", (), figures)
     return Check(NAME, Verdict.PASS, reason, (), figures)
 
 
-def _unread(log: str, dropped: Sequence[Event]) -> str:
+def _unread(log: str, dropped: Sequence[Event], ended: bool) -> str:
     """Return in words the part of the console that nobody has read, or ""."""
     reports = sum(event.data.get("reports", 0) for event in dropped)
     if reports:
         return f"{reports} lines that open one were not recorded"
     messages = sum(int(found[1]) for found in PRINTK_DROPPED.finditer(log))
-    return f"the kernel dropped {messages} messages before they were printed" if messages else ""
+    if messages:
+        return f"the kernel dropped {messages} messages before they were printed"
+    return "" if ended else "the console was followed to no mark of the scenario's end"
 
 
 def _fatal(report: Report) -> bool:
@@ -132,8 +138,8 @@ def signature(report: Report) -> Signature:
     return Signature.of(str(report.kind), report.title, report.frame, *frames)
 
 
-def _console(history: History, scenario: str, machine: str | None) -> tuple[str, bool]:
-    """Return the console from the scenario's first mark to its last, and whether it is marked.
+def _console(history: History, scenario: str, machine: str | None) -> tuple[str, bool, bool]:
+    """Return the console from the scenario's first mark to its last, and whether it has either.
 
     Without the first mark, all of it. The range goes by marks and not by times: printk's clock
     (local_clock) is not exactly CLOCK_MONOTONIC, and a message written into the middle of a line
@@ -148,7 +154,8 @@ def _console(history: History, scenario: str, machine: str | None) -> tuple[str,
         (at for at, line in enumerate(lines) if at > begin and end_mark(scenario) in line),
         len(lines),
     )
-    return "".join(line + "\n" for line in lines[begin:end]), first is not None
+    kept = "".join(line + "\n" for line in lines[begin:end])
+    return kept, first is not None, end < len(lines)
 
 
 def _quote(reports: list[Report]) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -219,15 +221,15 @@ def test_the_death_of_an_agent_ends_its_scenario(tmp_path: Path) -> None:
     assert "its agent has died" in judgement.reason
 
 
-FLOOD = 60_000
-"""Lines: a debug build of SCST wrote as many in one scenario."""
+FLOOD = 30_000
+"""Lines: more than a console's watcher records."""
 
 
 @pytest.mark.parametrize(("last", "verdict", "reason"), [
-    ("nothing more", Verdict.PASS, "60002 console lines, no report"),
+    ("nothing more", Verdict.PASS, "30002 console lines, no report"),
     ("BUG: unable to handle page fault for address: ffffc90000000000", Verdict.FAIL, "page fault"),
     ("** 17 printk messages dropped **", Verdict.UNKNOWN,
-     "60002 console lines, no report, but the kernel dropped 17 messages before they were printed"),
+     "30002 console lines, no report, but the kernel dropped 17 messages before they were printed"),
 ])
 def test_a_flooded_console_is_read_to_its_end(
     fake: FakeMachine, tmp_path: Path, last: str, verdict: Verdict, reason: str,
@@ -243,6 +245,62 @@ def test_a_flooded_console_is_read_to_its_end(
     (health,) = (check for check in ScenarioRecord(tmp_path / "record").load().checks
                  if check.name == "kernel_health")
     assert (health.verdict, health.reason) == (verdict, reason)
+
+
+@dataclass
+class Backlog:
+    """A console on which lines come for a while before the mark of a scenario's end.
+
+    ``lines``: their number; the mark never comes if it is None.
+    """
+
+    fake: FakeMachine
+    lines: int | None
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def write(self, path: str, text: str) -> None:
+        """Write to a file of the machine's; before the end mark write the backlog, in a thread."""
+        if text.endswith(" ends\n"):
+            threading.Thread(target=self._flood, args=[text.strip()]).start()
+        elif path == "/dev/kmsg":
+            self.fake.write_console(text.strip())
+
+    def _flood(self, mark: str) -> None:
+        for number in count():
+            if number == self.lines:
+                self.fake.write_console(mark)
+                return
+            self.fake.write_console(f"dev_vdisk: Unjamming dev {number}")
+            if self.over.wait(self.fake.ladder.silence / 10):
+                return
+
+
+@pytest.mark.parametrize(("lines", "health", "reason"), [
+    (15, Verdict.PASS, "16 console lines, no report"),
+    (None, Verdict.UNKNOWN, "but the console was followed to no mark of the scenario's end"),
+])
+def test_a_console_is_followed_for_as_long_as_its_backlog_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int | None, health: Verdict,
+    reason: str,
+) -> None:
+    """The end mark comes after more seconds than a silent console gets, or it never comes."""
+    monkeypatch.setattr("fixtures.run_scenario.BACKLOG", 1500)
+    with FakeMachine(tmp_path / "guest.console") as fake:
+        backlog = Backlog(fake, lines)
+
+        def refused(machine: Any) -> None:
+            fake.verbs["write"] = backlog.write
+            raise TargetFailedError("refused")
+
+        run(fake, tmp_path, refused)
+        backlog.over.set()
+    record = ScenarioRecord(tmp_path / "record")
+    (found,) = (check for check in record.load().checks if check.name == "kernel_health")
+    assert found.verdict is health
+    assert reason in found.reason
+    errors = [event.data["message"] for event in
+              History.load(record.history).select("harness", "error")]
+    assert any("does not end" in error for error in errors) is (lines is None)
 
 
 @pytest.mark.parametrize("stage", [FakeMachine.fall_silent, FakeMachine.vanish])

@@ -314,5 +314,8 @@ class FaultContext(Protocol):
     def keep(self) -> None:
         """Keep the held commands, and all further ones, for the scenario's time (Plan.keeps)."""
 
+    def sleep(self, seconds: float) -> None:
+        """Sleep. Raises MachineLostError as soon as a machine of the scenario is lost."""
+
     def observed(self, operation: str, *, ended: bool) -> None:
         """Record whether an operation has ended, immediately before commands are released."""

@@ -19,7 +19,6 @@ from fixtures.workload.commands import Command
 from fixtures.workload.pdus import LOGIN
 from fixtures.workload.stamps import LIGHT
 from inject.point import NOTHING_HELD
-from inject.waiting import wait_until
 from inject.wire import COMMANDS
 from suites.commands.cases import (
     ACA,
@@ -155,7 +154,7 @@ def issue_each(ctx: ScenarioContext, lun: Lun, listed: Sequence[Command]) -> Non
         before = len(sessions.commands)
         sessions.issue(SESSION, [each])
         ctx.must(sessions.wait_issued(before + 1, bound), "nothing was issued")
-        if not wait_until(partial(sessions.answers.__contains__, sessions.commands[-1]), bound):
+        if not ctx.wait_until(partial(sessions.answers.__contains__, sessions.commands[-1]), bound):
             sessions.drop(SESSION)
             sessions.wait_nexus(SESSION, "dropped", bound)
     initiators.end()

@@ -219,7 +219,8 @@ class _Maker:
             "reports": _reports(judgement),
         }
         if judgement.known:
-            detail["known"] = [text(judgement.known.id, 80), text(judgement.known.link)]
+            detail["known"] = [text(judgement.known.id, 80), text(judgement.known.link),
+                               *map(text, judgement.matched)]
         if judgement.verdict is Verdict.FAIL:
             detail["cause"] = text(report.cause(judgement, stuck, waiters, facts), 1000)
         if first and judgement.verdict is not Verdict.PASS:

@@ -82,7 +82,7 @@ def test_all_of_an_entry_is_read(issues: tuple[KnownIssue, ...]) -> None:
         "scst_usr_cleanupd spins when two devices share a pool", "scst",
         (Pattern("threads", ("spinning",), ("scst_usr_cleanu*",)),),
         (Pattern("kernel_health", ("soft lockup",), ("sgv_*", "soft lockup in *")),),
-        ("3.10.*", "83745c0*"), ("6.1.*",), ("scst-*-shared-*",),
+        versions=("3.10.*", "83745c0*"), kernels=("6.1.*",), expected=("scst-*-shared-*",),
     ),)
 
 

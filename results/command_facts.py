@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Facts about commands that are no failure by themselves, but tell one defect from its like.
+
+Two defects may make the same thread spin, or leave the same WRITE without an answer. They differ in
+the commands: where each was when its backend ended, whose buffer it used, how the kernel lists it
+afterwards, and what became of the function that aborted it. An entry of the known issues names the
+facts that its defect needs, and those that it excludes (results.known_issues).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from results.history import Event, History
+from results.rounds import rounds
+from results.timeline import Timeline
+from results.verdict import Signature
+
+NAME = "commands"
+"""The name under which patterns of known issues refer to these facts, as to a check."""
+
+HELD = "held"
+BACKGROUND = "background"
+LEFT = "left"
+UNANSWERED = "unanswered"
+
+KINDS: Mapping[str, str] = {
+    HELD: "a backend had received the command and not answered it when its record ended",
+    BACKGROUND: "the same, after an answer with SCST_EXEC_REPLY_BACKGROUND",
+    LEFT: "the kernel lists the command after the scenario's failure",
+    UNANSWERED: "an initiator that waits for the command's answer has received none",
+}
+"""The kinds of facts."""
+
+REJECTED = "FUNC_REJECTED"
+"""The response of a task management function that is not carried out (RFC 7143 11.6.1)."""
+
+STATES: Mapping[int, str] = {
+    0: "NEW", 1: "PARSING", 2: "BUF_ALLOCING", 3: "EXECING", 4: "ON_FREEING",
+    5: "ON_CACHE_FREEING", 6: "EXT_COPY_REMAPPING", 7: "ON_FREE_SKIPPED",
+    8: "TM_RECEIVED_EXECING", 9: "TM_DONE_EXECING", 0x20: "ATTACH_SESS", 0x21: "DETACH_SESS",
+}
+"""UCMD_STATE_* of scst_user.c, which lists a command's state as a number."""
+
+FLAGS: Mapping[str, tuple[str, str]] = {
+    "sent_to_user": ("not sent", "sent"), "seen_by_user": ("not seen", "seen"),
+    "aborted": ("not aborted", "aborted"), "jammed": ("not jammed", "jammed"),
+    "cmd": ("without a SCSI command", "with a SCSI command"),
+}
+"""The anchors of a listed command's flags, for 0 and 1. ``jammed``: the kernel ended it for a
+backend that is gone."""
+
+Key = tuple[str, int]
+"""A device's name, "" where a backend has only one, and a command's handle."""
+
+
+def facts(history: History) -> tuple[Signature, ...]:
+    """Return the facts, each once: their kind is one of ``KINDS``."""
+    found = [*_of_backend(history), *_of_kernel(history), *_of_initiator(history)]
+    return tuple(dict.fromkeys(found))
+
+
+def _of_backend(history: History) -> Iterator[Signature]:
+    """Yield the commands that the backends had not answered, with the owner of their buffers.
+
+    A buffer belongs to the device whose command was the last to get memory for it (ALLOC_MEM).
+    """
+    kept: dict[Key, Event] = {}
+    allotted: set[Key] = set()
+    owners: dict[int, str] = {}
+    background = {_key(event) for event in history.select("backend", "misanswered")
+                  if event.data["fields"].get("reply_type") == "BACKGROUND"}
+    for event in history.select("backend", "step"):
+        key, data = _key(event), event.data
+        if data["action"] == "answered":
+            kept.pop(key, None)
+            if data["point"] == "ALLOC_MEM":
+                allotted.add(key)
+            continue
+        kept[key] = event
+        if data.get("pbuf") and key in allotted:
+            allotted.discard(key)
+            owners[data["pbuf"]] = key[0]
+    fired = Timeline.of(history).fired
+    for key, event in kept.items():
+        yield _kept(event, owners, fired, BACKGROUND if key in background else HELD)
+
+
+def _kept(event: Event, owners: Mapping[int, str], fired: float | None, kind: str) -> Signature:
+    device, owner = _key(event)[0], owners.get(event.data.get("pbuf") or 0)
+    when = None if fired is None else (
+        "received before the fault" if event.time < fired else "received after the fault")
+    return Signature.of(
+        kind, f"at {event.data['point']}", event.data["direction"],
+        f"device {device}" if device else None, when,
+        None if owner is None else "its device's buffer" if owner == device
+        else f"a buffer of {owner}")
+
+
+def _key(event: Event) -> Key:
+    return str(event.data.get("device", "")), int(event.data["handle"])
+
+
+def _of_kernel(history: History) -> Iterator[Signature]:
+    for event in history.select("target", "commands"):
+        for command in event.data["commands"]:
+            yield listed(event.data["device"], command)
+
+
+def listed(device: str, command: Mapping[str, Any]) -> Signature:
+    """Return the fact about a command that scst_user lists (event ``target commands``)."""
+    state = int(command["state"])
+    return Signature.of(
+        LEFT, f"device {device}", STATES.get(state, f"state {state:#x}"), f"ref {command['ref']}",
+        *(words[bool(command[flag])] for flag, words in FLAGS.items()))
+
+
+def _of_initiator(history: History) -> Iterator[Signature]:
+    for part in rounds(history) or [history]:
+        responses = {event.data["number"]: event.data.get("response")
+                     for event in part.select("workload", "response")}
+        rejected = {event.data.get("session") for event in part.select("workload", "function")
+                    if responses.get(event.data["number"]) == REJECTED}
+        issued = {event.data["number"]: event for event in part.select("workload", "command")}
+        for answer in part.select("workload", "answer"):
+            command = issued.get(answer.data["number"])
+            if command and answer.data.get("error") == UNANSWERED:
+                yield Signature.of(
+                    UNANSWERED, str(command.data["name"]),
+                    "its session's function was rejected"
+                    if command.data.get("session") in rejected
+                    else "no function of its session was rejected")

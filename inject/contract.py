@@ -52,7 +52,7 @@ class Backend(Protocol):
     def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
         """Wait until ``seen`` would return ``count`` events, or the backend has gone.
 
-        Returns whether there are as many.
+        Returns whether there are ``count``.
         """
 
     def hold(
@@ -80,7 +80,7 @@ class Backend(Protocol):
     ) -> None:
         """Carry the next ``count`` matching READs and WRITEs out wrongly.
 
-        ``how``: a kind of targets.backend.lies_guest.
+        ``how``: a kind of targets.backend.misbehaviour_guest.
         """
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:

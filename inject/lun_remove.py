@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from inject.contract import FaultContext
 from inject.fault import ANYTHING, Expected, Held, Needs
-from inject.outcomes import ends_well
+from inject.outcomes import LOST_WAY, NEXUS_LOST, ends_well
 from inject.point import State
 from inject.traits import TargetTraits
 from inject.waiting import wait_until
@@ -34,9 +34,15 @@ class LunRemove:
     def expected(
         self, state: State, traits: TargetTraits, direction: str = "none",
     ) -> Expected:
-        """Return GOOD: the removal waits for the commands, which the backend answers."""
-        return replace(ends_well(state, WAITED_FOR, errors=None),
-                       waits=traits.waits_in(self.name, state))
+        """Return GOOD: the removal waits for the commands, which the backend answers.
+
+        Where sessions must end before it, the answers find no session any more.
+        """
+        found = ends_well(state, WAITED_FOR, errors=None)
+        if traits.luns.removal_ends_sessions:
+            found = replace(found, outcomes=(*found.outcomes, *LOST_WAY),
+                            clause=f"{found.clause}; {NEXUS_LOST}")
+        return replace(found, waits=traits.waits_in(self.name, state))
 
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Begin the removal, see it wait, release the commands, wait until it ends.

@@ -29,10 +29,11 @@ ONCE = "SAM-5, Send Command Complete: a command ends once, with the first of its
 class Misbehaviour:
     """``count`` commands carried out wrongly; then the backend behaves correctly again.
 
-    ``how``: a kind of targets.backend.lies_guest. ``medium``: for a misdirected read, the file of
-    the LUN whose data are returned; None: the data of another WRITE. ``clause``: the clause that
-    the misbehaviour violates, and that leaves the target no other end of the command. ``errors``:
-    errno names with which I/O may fail afterwards: none, as the initiator receives GOOD.
+    ``how``: a kind of targets.backend.misbehaviour_guest. ``medium``: for a misdirected read, the
+    file of the LUN whose data are returned; None: the data of another WRITE. ``clause``: the clause
+    that the misbehaviour violates, and that leaves the target no other end of the command.
+    ``errors``: errno names with which I/O may fail afterwards: none, as the initiator receives
+    GOOD.
     """
 
     how: str

@@ -157,8 +157,8 @@ class Partition:
 USUAL = (4.0, 6.0)
 """Seconds: noop_interval + noop_timeout (2 s each); the same with replacement (2 s)."""
 
-PATIENT = (4.0, 24.0)
-MORE_PATIENT = (4.0, 124.0)
+LONG_REPLACEMENT = (4.0, 24.0)
+LONGEST_REPLACEMENT = (4.0, 124.0)
 """The same with a ``replacement`` of 20 s, and of 120 s."""
 
 MARGIN = 10.0
@@ -169,13 +169,14 @@ TRIES = 6
 """Multiple of a command's timer within which the midlayer retries it: SD_MAX_RETRIES
 (drivers/scsi/sd.h) and one (scsi_cmd_runtime_exceeced, drivers/scsi/scsi_lib.c)."""
 
-OUTLASTING = Partition("outlasting", How.SILENT, 70.0, MORE_PATIENT, outlasts_target=True)
+OUTLASTING = Partition("outlasting", How.SILENT, 70.0, LONGEST_REPLACEMENT, outlasts_target=True)
 """Heals when both sides have lost the session, and the initiator still tries to replace it. Its
 length and timers are the least of any target's (``Partition.at``)."""
 
 PARTITIONS: dict[str, Partition] = {each.name: each for each in (*(
     Partition(when, how, seconds, timers) for how in How for when, seconds, timers in (
-        ("blip", 1.5, USUAL), ("replaced", 7.0, PATIENT), ("late", 9.0, USUAL))), OUTLASTING)}
+        ("blip", 1.5, USUAL), ("replaced", 7.0, LONG_REPLACEMENT), ("late", 9.0, USUAL))),
+    OUTLASTING)}
 """The partitions by name.
 
 They heal before the initiator drops the connection ("blip"); while it tries to replace the session

@@ -93,7 +93,7 @@ SCSI: tuple[TargetOperation, ...] = (
 )
 """Failures that only a SCSI disk has: for a device whose disk is one."""
 
-LYING: tuple[TargetOperation, ...] = tuple(
+WRONG_DATA: tuple[TargetOperation, ...] = tuple(
     TargetOperation(name, name, further=STORAGE, seconds=FAILING_SECONDS, errors=())
     for name in ("storage-drop-writes", "storage-corrupt-writes"))
 
@@ -109,4 +109,4 @@ TEARDOWNS: tuple[TargetOperation, ...] = tuple(
 FAILING_DISK_TEARDOWNS: tuple[Combined, ...] = tuple(
     Combined(disk_fault, teardown) for disk_fault in AROUND for teardown in TEARDOWNS)
 
-FAULTS: tuple[Fault, ...] = (*ERRORS, *STALLS, *SCSI, *LYING, *FAILING_DISK_TEARDOWNS)
+FAULTS: tuple[Fault, ...] = (*ERRORS, *STALLS, *SCSI, *WRONG_DATA, *FAILING_DISK_TEARDOWNS)

@@ -14,6 +14,7 @@ from typing import Any
 
 from results.history import Event, History
 from results.rounds import rounds
+from results.standstill import NONE
 from results.timeline import Timeline
 from results.verdict import Signature
 
@@ -28,7 +29,7 @@ UNANSWERED = "unanswered"
 KINDS: Mapping[str, str] = {
     HELD: "a backend had received the command and not answered it when its record ended",
     BACKGROUND: "the same, after an answer with SCST_EXEC_REPLY_BACKGROUND",
-    LEFT: "the kernel lists the command after the scenario's failure",
+    LEFT: "the command was in the memory of the stalled guest (only with debug symbols)",
     UNANSWERED: "an initiator that waits for the command's answer has received none",
 }
 """The kinds of facts."""
@@ -36,20 +37,16 @@ KINDS: Mapping[str, str] = {
 REJECTED = "FUNC_REJECTED"
 """The response of a task management function that is not carried out (RFC 7143 11.6.1)."""
 
-STATES: Mapping[int, str] = {
-    0: "NEW", 1: "PARSING", 2: "BUF_ALLOCING", 3: "EXECING", 4: "ON_FREEING",
-    5: "ON_CACHE_FREEING", 6: "EXT_COPY_REMAPPING", 7: "ON_FREE_SKIPPED",
-    8: "TM_RECEIVED_EXECING", 9: "TM_DONE_EXECING", 0x20: "ATTACH_SESS", 0x21: "DETACH_SESS",
-}
-"""UCMD_STATE_* of scst_user.c, which lists a command's state as a number."""
-
 FLAGS: Mapping[str, tuple[str, str]] = {
     "sent_to_user": ("not sent", "sent"), "seen_by_user": ("not seen", "seen"),
     "aborted": ("not aborted", "aborted"), "jammed": ("not jammed", "jammed"),
     "cmd": ("without a SCSI command", "with a SCSI command"),
 }
-"""The anchors of a listed command's flags, for 0 and 1. ``jammed``: the kernel ended it for a
+"""The anchors of a stuck command's flags, not set and set. ``jammed``: the kernel ended it for a
 backend that is gone."""
+
+SCST_USER = "scst_user"
+"""The kind of a row on a command of scst_user (harness evidence, stuck)."""
 
 Key = tuple[str, int]
 """A device's name, "" where a backend has only one, and a command's handle."""
@@ -103,17 +100,17 @@ def _key(event: Event) -> Key:
 
 
 def _of_kernel(history: History) -> Iterator[Signature]:
-    for event in history.select("target", "commands"):
-        for command in event.data["commands"]:
-            yield listed(event.data["device"], command)
+    taken = history.last("harness", "evidence")
+    for row in taken.data.get("stuck", ()) if taken else ():
+        if row.get("kind") == SCST_USER:
+            yield left(row)
 
 
-def listed(device: str, command: Mapping[str, Any]) -> Signature:
-    """Return the fact about a command that scst_user lists (event ``target commands``)."""
-    state = int(command["state"])
+def left(row: Mapping[str, Any]) -> Signature:
+    """Return the fact about a command of scst_user that was read from a stalled guest's memory."""
     return Signature.of(
-        LEFT, f"device {device}", STATES.get(state, f"state {state:#x}"), f"ref {command['ref']}",
-        *(words[bool(command[flag])] for flag, words in FLAGS.items()))
+        LEFT, f"device {row['device']}", str(row["state"]), f"ref {row['ref']}",
+        *(words[row[flag] not in NONE] for flag, words in FLAGS.items()))
 
 
 def _of_initiator(history: History) -> Iterator[Signature]:

@@ -198,6 +198,9 @@ class EvidenceData(TypedDict):
     files: Annotated[list[str], "paths relative to the scenario's folder"]
     missing: Annotated[list[str], "missing evidence, the reason, and the command that gets it"]
     seconds: Annotated[dict[str, float], "duration of each part in s, by name"]
+    stuck: NotRequired[Annotated[list[dict[str, Any]], "the target's commands that have not ended, "
+                                                       "at most 20"]]
+    waiters: NotRequired[Annotated[list[dict[str, Any]], "tasks in state D, at most 20"]]
 
 
 @kind("harness", "program", allow_more=True)
@@ -288,6 +291,7 @@ class ExpectData(TypedDict, total=False):
     """The permitted consequences of a fault."""
 
     errors: Annotated[list[str] | None, "names of the errnos with which I/O may fail; absent: any"]
+    # the grace, by the name that it has in recorded histories
     patience: Annotated[float, "s that are added to the command bound"]
     commands: Annotated[list[str], "how the commands at the point may end"]
     functions: Annotated[list[Any], "responses that a task management function may have: a name, "

@@ -71,7 +71,7 @@ CACHE_KIB = 128 << 10
 """Maximum of SQLite's page cache in KiB. Names come in any order: with the default of 2 MiB each
 page of their index would be written again and again."""
 
-PATIENCE = 60.0
+LOCK_TIMEOUT = 60.0
 """Seconds to wait for another program that writes the index."""
 
 UNJUDGED = "the run ended, or was killed, before it was judged"
@@ -201,7 +201,7 @@ def _made(path: Path, results: Path) -> Engine:
 
 
 def _engine(address: str, *pragmas: str) -> Engine:
-    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": PATIENCE})
+    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": LOCK_TIMEOUT})
 
     # pysqlite begins no transaction before a SELECT (SQLAlchemy's documentation, SQLite,
     # "Serializable isolation"): two programs would then both find a run missing, and both add it.
@@ -395,7 +395,8 @@ def _judgement(record: Mapping[str, Any], there: bool) -> dict[str, Any]:
     return {
         "verdict": verdict, "outcome": _text(record, "outcome") or verdict,
         "decided_by": decided, "known": _text(_object(record, "known"), "id"),
-        "reason": None if verdict == Verdict.PASS else next(map(str, reasons), None),
+        "reason": None if verdict == Verdict.PASS else _text(
+            _object(record, "headline"), "cause") or next(map(str, reasons), None),
         **{name: _number(_object(figures, name).get("value")) for name in FIGURES},
     }
 

@@ -4,6 +4,7 @@
 ::
 
     {"scenario": id, "verdict": "FAIL", "decided_by": "ledger",
+     "headline": {"check": "ledger", "cause": ..., "consequences": [...]},
      "outcome": "KNOWN", "known": {"id": ..., "link": ..., "matched": [...]},
      "checks": [{"name": ..., "verdict": ..., "reason": ..., "evidence": [...],
                  "signatures": [{"kind": "open", "anchors": ["write"]}]}],
@@ -38,6 +39,7 @@ from results.checkers import (
     teardown,
     threads,
 )
+from results.headline import Headline, headline
 from results.history import History
 from results.known_issues import KnownIssue
 from results.rounds import in_rounds
@@ -65,10 +67,8 @@ CHECKERS: Mapping[str, Checker] = {
         allocations,
     )
 }
-"""In the order in which they name the cause: of several with the scenario's verdict the first
-decides. ``machine`` never returns FAIL. Then: a kernel report, because it names a function;
-wrong data before a missing reply; a command's wrong end before lateness; the ladder's bounds;
-leftover resources, which explain a module that cannot be unloaded."""
+"""In the order in which a verdict lists them. Of several with UNKNOWN the first decides; of several
+with FAIL the earliest cause does (``results.headline``). ``machine`` never returns FAIL."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,14 @@ class Judgement:
     restore until the verdict. ``known``: the known issue that explains a FAIL, or that was expected
     when the verdict is PASS (``results.known_issues.apply``). ``matched``: the evidence by which a
     FAIL is recognised as that issue, in words. ``facts``: facts about the commands that tell one
-    issue from its like (``results.command_facts``).
+    issue from its like (``results.command_facts``). ``headline``: of a FAIL.
     """
 
     scenario: str
     checks: tuple[Check, ...]
     measured: Mapping[str, Figure] = field(default_factory=dict)
     known: KnownIssue | None = None
+    headline: Headline | None = None
     matched: tuple[str, ...] = ()
     facts: tuple[Signature, ...] = ()
 
@@ -103,14 +104,32 @@ class Judgement:
 
     @property
     def decided_by(self) -> Check | None:
-        """The first check whose verdict is the scenario's."""
-        return deciding(self.checks)
+        """The check that found the cause of a FAIL; else the first with the scenario's verdict."""
+        named = self.headline.check if self.headline else None
+        return next((check for check in self.checks
+                     if check.name == named and check.verdict is Verdict.FAIL),
+                    deciding(self.checks))
+
+    @property
+    def cause(self) -> str:
+        """One sentence: the earliest cause of a FAIL; else the deciding check's reason."""
+        check = self.decided_by
+        if check is None:
+            return "nothing was checked"
+        led = self.headline and check.verdict is Verdict.FAIL and check.name == self.headline.check
+        return self.headline.cause if self.headline and led else check.reason
+
+    @property
+    def consequences(self) -> tuple[str, ...]:
+        """The other findings of a FAIL, each as "check: sentence"."""
+        failed = self.headline and self.verdict is Verdict.FAIL
+        return self.headline.consequences if self.headline and failed else ()
 
     @property
     def reason(self) -> str:
-        """One line: the deciding check and its reason."""
+        """One line: the deciding check and the cause."""
         check = self.decided_by
-        return f"{check.name}: {check.reason}" if check else "nothing was checked"
+        return f"{check.name}: {self.cause}" if check else self.cause
 
     @property
     def recognised(self) -> str:
@@ -132,6 +151,7 @@ class Judgement:
             "known": {"id": self.known.id, "link": self.known.link,
                       "matched": list(self.matched)} if self.known else None,
             "decided_by": self.decided_by.name if self.decided_by else None,
+            "headline": self.headline.to_json() if self.headline else None,
             "checks": [
                 {"name": check.name, "verdict": str(check.verdict), "reason": check.reason,
                  "evidence": list(check.evidence),
@@ -166,6 +186,7 @@ class Judgement:
         known = record.get("known")
         return cls(record["scenario"], tuple(checks),
                    known=KnownIssue(known["id"], known["link"]) if known else None,
+                   headline=Headline.from_json(record.get("headline")),
                    matched=tuple(known.get("matched", ())) if known else ())
 
 
@@ -174,7 +195,18 @@ def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judge
     scenario = history.first("harness", "scenario")
     name = str(scenario.data.get("id", "?")) if scenario else "?"
     found = (_run(key, check, history) for key, check in checkers.items())
-    return Judgement(name, tuple(check for check in found if check), facts=_facts(history))
+    checks = tuple(check for check in found if check)
+    return Judgement(name, checks, headline=_headline(checks, history),
+                     facts=_facts(history))
+
+
+def _headline(checks: Sequence[Check], history: History) -> Headline | None:
+    try:
+        return headline(checks, history)
+    except Exception as error:  # as a checker's: it must not hide the verdict
+        first = deciding(checks)
+        return None if first is None else Headline(first.name, first.reason, (
+            f"no headline: {type(error).__name__}: {error}",))
 
 
 def interrupted(scenario: str, reason: str) -> Judgement:

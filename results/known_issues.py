@@ -89,13 +89,13 @@ class KnownIssue:
     addition, and mean nothing alone. ``evidence``: patterns of facts about commands
     (results.command_facts) that the issue needs. ``absent``: patterns of facts that it excludes:
     with one of them the signature has another cause. ``versions``, ``kernels``: fnmatch patterns of
-    the affected versions of the target and releases of the kernel (none: all). ``expected``: patterns of the
-    scenarios that are expected to show it. ``only``: patterns of the scenarios in which the
-    signature means this issue; elsewhere the same signature may have another cause (none: any
-    scenario). ``link``: an address or a commit. ``wild``: the issue overwrites memory of others, so
-    anything may fail. It then has no signature: in the scenarios of ``only``, a kernel report of a
-    kind in ``OVERWRITTEN_MEMORY`` shows it, and explains the failures of the checkers in
-    ``MAY_FOLLOW``.
+    the affected versions of the target and releases of the kernel (none: all). ``expected``:
+    patterns of the scenarios that are expected to show it. ``only``: patterns of the scenarios in
+    which the signature means this issue; elsewhere the same signature may have another cause (none:
+    any scenario). ``link``: an address or a commit. ``wild``: the issue overwrites memory of
+    others, so anything may fail. It then has no signature: in the scenarios of ``only``, a kernel
+    report of a kind in ``OVERWRITTEN_MEMORY`` shows it, and explains the failures of the checkers
+    in ``MAY_FOLLOW``.
     """
 
     id: str
@@ -280,8 +280,8 @@ def _refuse_reports(also: Iterable[Pattern], where: str) -> None:
                 kinds := sorted(OVERWRITTEN_MEMORY.intersection(pattern.kinds))):
             raise WrongUsageError(
                 f"{where} has a {kinds[0]} report ({', '.join(pattern.anchors)}): a report of bad "
-                "memory is a consequence of no issue; name it in a signature, if need be in an entry "
-                "of its own")
+                "memory is a consequence of no issue; name it in a signature, if need be in an "
+                "entry of its own")
 
 
 def _facts(entry: Mapping[str, Any], name: str, where: str) -> tuple[Pattern, ...]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The report of one scenario: plain text from which a kernel developer can continue.
 
-Its first line names the cause as far as it was observed: the spinning or waiting tasks, and the
-commands that they wait for.
+Its first line is the earliest cause in the evidence (results.headline): a command that nobody
+answered, a spinning or waiting task. The consequences follow.
 """
 
 from __future__ import annotations
@@ -10,40 +10,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from results.block_io import account
-from results.checkers import kernel_health, teardown, threads
-from results.checkers.teardown import stack_of
+from results.checkers import threads
+from results.headline import headline
 from results.history import Event, History
 from results.judge import Judgement
-from results.kernel_log import Kind
-from results.kernel_log.frames import is_machinery
-from results.kernel_log.titles import COMM_MAX
-from results.target_facts import NO_FACTS, TargetFacts, facts_of
+from results.standstill import Row, blocked, evidence_of, quoted, shown_opcode
 from results.timeline import Timeline
 from results.verdict import Verdict
 
-STALLS = frozenset({
-    Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.HUNG_TASK, Kind.RCU_STALL, Kind.WORKQUEUE_LOCKUP,
-})
-"""Kinds of reports that only show a stall; reports of other kinds may show its cause."""
-
 LINES_MAX = 40
 """Lines of each list; history.jsonl and console.log contain all of them."""
-
-NONE = (None, "", 0, "0", "0x0", "NULL")
-"""Possible values in a table for a NULL pointer or a flag that is not set."""
-
-Row = Mapping[str, Any]
-"""A row of a table read from the guest's memory (fixtures.evidence).
-
-A stuck command of scst_user has handle, state, ref, sent_to_user, cmd; one of LIO tag, opcode,
-state, transport_state, refcount and perhaps waiters (names of tasks). Rows with neither handle nor
-tag (rings) are shown, but not named in the cause. A waiter has task, pid, state, waits_in, stack,
-modules.
-"""
 
 
 def text(
@@ -58,7 +38,9 @@ def text(
     files beside the report. ``command``: the command line that runs the scenario again, where one
     is known.
     """
+    first, *consequences = cause(judgement, history, stuck, waiters)
     sections = (
+        ("Consequences", consequences),
         ("Verdict", _verdict(judgement)),
         ("Stuck commands", list(_tables(stuck))),
         ("Spinning and blocked tasks", list(standing(judgement, waiters))),
@@ -69,7 +51,7 @@ def text(
         ("Files", list(files)),
         ("Missing evidence", list(missing)),
     )
-    parts = [cause(judgement, stuck, waiters, facts_of(history))]
+    parts = [first]
     for title, lines in sections:
         if lines:
             parts.append("\n".join([title, *(f"  {line}".rstrip() for line in lines)]))
@@ -77,143 +59,14 @@ def text(
 
 
 def cause(
-    judgement: Judgement, stuck: Sequence[Row] = (), waiters: Sequence[Row] = (),
-    facts: TargetFacts = NO_FACTS,
-) -> str:
-    """Return one line: the kernel's reports, the spinning or waiting tasks and their commands."""
+    judgement: Judgement, history: History, stuck: Sequence[Row] | None = None,
+    waiters: Sequence[Row] | None = None,
+) -> list[str]:
+    """Return the earliest cause of a FAIL, then its consequences; else the verdict's reason."""
     if judgement.verdict is not Verdict.FAIL:
-        return f"{judgement.verdict}: {judgement.reason}"
-    broken = [each["title"] for each in quoted(judgement) if each["kind"] not in STALLS]
-    stall = [replace(task, facts=facts)
-             for task in (*_spinning(judgement), *_waiting(judgement, waiters))]
-    commands = [row for row in stuck if "handle" in row or "tag" in row]
-    words = [*Counter(broken), *_sentences(stall, commands)]
-    if not broken and not stall:
-        words.insert(0, judgement.reason)
-    return "; ".join(words)
-
-
-@dataclass(frozen=True)
-class Standstill:
-    """A task that makes no progress.
-
-    ``where``: the most informative function of its stack, or "". ``modules``: the modules in its
-    stack.
-    """
-
-    comm: str
-    spins: bool
-    where: str = ""
-    modules: frozenset[str] = frozenset()
-    facts: TargetFacts = NO_FACTS
-
-    @property
-    def name(self) -> str:
-        """The task's full name if the kernel truncated it and it is known, otherwise its comm."""
-        known = (name for name in self.facts.long_names if name[:COMM_MAX] == self.short)
-        return next(known, self.comm)
-
-    @property
-    def short(self) -> str:
-        """The comm as the console shows it; /proc shows more of a kernel thread's."""
-        return self.comm[:COMM_MAX]
-
-    @property
-    def family(self) -> str:
-        """Common prefix of the names of threads that work together: "scst_usr"."""
-        return self.short.rpartition("_")[0]
-
-    def waits_for(self, row: Row) -> bool:
-        """Return whether the task is known to wait for a stuck command."""
-        if "handle" in row:
-            return self.name == self.facts.cleaner
-        names = [str(each) for each in row.get("waiters") or ()]
-        named = any(name in {self.comm, self.short} or name.startswith(f"{self.short}:")
-                    for name in names)
-        return named or (not self.spins and not self.modules.isdisjoint(self.facts.command_modules))
-
-
-def _spinning(judgement: Judgement) -> list[Standstill]:
-    """Return the spinning tasks, by the samples or, where these had ended, by the console."""
-    comms = [str(each["spinning"]["comm"]) for each in _evidence(judgement, threads.NAME)
-             if "spinning" in each]
-    comms += [str(each["task"]) for each in quoted(judgement)
-              if each["task"] and each["kind"] in {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP}]
-    tasks = {comm[:COMM_MAX]: Standstill(comm, spins=True) for comm in reversed(comms)}
-    return list(tasks.values())[::-1]
-
-
-def _waiting(judgement: Judgement, waiters: Sequence[Row]) -> list[Standstill]:
-    """Return the tasks in D state, by the samples, the console and the guest's memory.
-
-    Of those in the guest's memory only tasks with a module in their stack count: others wait for a
-    disk, or for no event.
-    """
-    found: dict[str, Standstill] = {}
-    for task in _blocked(judgement):
-        named = (frame for frame in stack_of(task) if not is_machinery(frame))
-        sampled = Standstill(str(task["comm"]), False, next(named, ""), _modules(task))
-        found.setdefault(sampled.short, sampled)
-    for each in quoted(judgement):
-        if each["task"] and each["kind"] == Kind.HUNG_TASK:
-            hung = Standstill(str(each["task"]), False, each["frame"] or "")
-            found.setdefault(hung.short, hung)
-    for row in waiters:
-        if row["state"] == "D" and row["modules"]:
-            seen = Standstill(str(row["task"]), False, str(row["waits_in"]))
-            known = found.get(seen.short, seen)
-            found[seen.short] = replace(known, modules=known.modules | frozenset(row["modules"]))
-    spinning = {task.short for task in _spinning(judgement)}
-    return [task for task in found.values() if task.short not in spinning]
-
-
-def _modules(task: Mapping[str, Any]) -> frozenset[str]:
-    """Return the modules of a sampled stack, whose frames end with "[module]"."""
-    frames = [str(frame) for frame in task.get("stack") or ()]
-    return frozenset(frame.rpartition("[")[2][:-1] for frame in frames if frame.endswith("]"))
-
-
-def _sentences(tasks: Sequence[Standstill], stuck: Sequence[Row]) -> Iterator[str]:
-    listed: list[Row] = []
-    families = {task.family for task in tasks if task.spins and task.family}
-    for task in tasks:
-        rows = [row for row in stuck if task.waits_for(row)]
-        what = "it" if rows and all(row in listed for row in rows) else _commands(rows)
-        listed += rows
-        if task.spins:
-            yield f"{task.name} spins"
-            if what:
-                yield f"it waits for {what}"
-        elif task.family in families:
-            yield f"{task.name} waits for it in D"
-        else:
-            where = f" in {task.where}" if task.where else ""
-            yield f"{task.name} waits in D{where}" + (f" for {what}" if what else "")
-    if rest := [row for row in stuck if row not in listed]:
-        yield f"stuck: {_commands(rest)}"
-
-
-def _commands(rows: Sequence[Row]) -> str:
-    """Return a description of stuck commands, the first with its state; "" for none."""
-    if not rows:
-        return ""
-    row = rows[0]
-    if "handle" in row:
-        kind, name = "ucmd", f"h={row['handle']}"
-        sent = "not sent" if row.get("sent_to_user") in NONE else "sent"
-        cmd = "no cmd" if row.get("cmd") in NONE else f"cmd {row['cmd']}"
-        state = f"state {row.get('state')}, ref {row.get('ref')}, {sent}, {cmd}"
-    else:
-        kind, name = "se_cmd", f"tag={row.get('tag')}"
-        state = (f"opcode {_cell(row, 'opcode')}, state {row.get('state')}, transport state "
-                 f"{_cell(row, 'transport_state')}, refcount {row.get('refcount')}")
-    if len(rows) > 1:
-        return f"{len(rows)} {kind}s, first {name}: {state}"
-    return f"{kind} {name}: {state}"
-
-
-def _opcode(opcode: object) -> str:
-    return f"{opcode:#04x}" if isinstance(opcode, int) else str(opcode)
+        return [f"{judgement.verdict}: {judgement.reason}"]
+    found = headline(judgement.checks, history, stuck, waiters)
+    return [found.cause, *found.consequences] if found else [judgement.reason]
 
 
 def _verdict(judgement: Judgement) -> list[str]:
@@ -258,18 +111,18 @@ def _cell(row: Row, column: str) -> str:
         return ", ".join(map(str, value)) or "-"
     if value is None:
         return "-"
-    return _opcode(value) if column == "opcode" else str(value)
+    return shown_opcode(value) if column == "opcode" else str(value)
 
 
 def standing(judgement: Judgement, waiters: Sequence[Row] = ()) -> Iterator[str]:
     """Yield lines on the tasks that spin, or wait in D state, with their stacks."""
-    for each in _evidence(judgement, threads.NAME):
+    for each in evidence_of(judgement.checks, threads.NAME):
         if "spinning" in each:
             spin = each["spinning"]
             yield (f"{spin['comm']}:{spin['pid']} spins: {spin['share']:.0%} of a CPU for "
                    f"{spin['seconds']:.1f} s")
             yield from (f"    {frame}" for frame in spin["stack"])
-    for task in _blocked(judgement):
+    for task in blocked(judgement.checks):
         yield f"{task['comm']}:{task['pid']} in D state"
         frames = task.get("stack") or [task.get("wchan") or "its stack is not known"]
         yield from (f"    {frame}" for frame in frames)
@@ -280,7 +133,7 @@ def standing(judgement: Judgement, waiters: Sequence[Row] = ()) -> Iterator[str]
 
 
 def _reports(judgement: Judgement) -> Iterator[str]:
-    reports = quoted(judgement)
+    reports = quoted(judgement.checks)
     times = Counter(each["title"] for each in reports)
     first = {each["title"]: each for each in reversed(reports)}
     for title, number in times.items():
@@ -311,7 +164,7 @@ def in_flight(history: History) -> Iterator[str]:
     for event in list(unanswered.values())[:LINES_MAX]:
         data = event.data
         yield (f"the backend did not answer {data['point']}, handle {data['handle']}, opcode "
-               f"{_opcode(data['opcode'])}: {data['action']} at {event.time:.3f} s")
+               f"{shown_opcode(data['opcode'])}: {data['action']} at {event.time:.3f} s")
     if len(unanswered) > LINES_MAX:
         yield f"... and {len(unanswered) - LINES_MAX} more"
 
@@ -378,7 +231,7 @@ def moments(judgement: Judgement, history: History) -> list[Moment]:
         Moment(event.time, event.source, WORDS[event.source, event.kind](event.data))
         for event in history.events if (event.source, event.kind) in WORDS
     ]
-    shown += [Moment(each["time"], "console", each["title"]) for each in quoted(judgement)
+    shown += [Moment(each["time"], "console", each["title"]) for each in quoted(judgement.checks)
               if each["time"] is not None]
     origin = zero(Timeline.of(history)) if history.events else 0.0
     for check in judgement.checks:
@@ -431,22 +284,3 @@ def _replay(history: History, command: str | None) -> Iterator[str]:
                    f"--seed {data['seed']} -k {data['id']}")
     if command is not None:
         yield command
-
-
-def _evidence(judgement: Judgement, name: str) -> list[Mapping[str, Any]]:
-    return [
-        each for check in judgement.checks if check.name == name
-        for each in check.evidence if isinstance(each, Mapping)
-    ]
-
-
-def quoted(judgement: Judgement) -> list[Mapping[str, Any]]:
-    """Return the kernel's reports as the judgement quotes them (checkers.kernel_health)."""
-    return [each for each in _evidence(judgement, kernel_health.NAME) if "title" in each]
-
-
-def _blocked(judgement: Judgement) -> list[Mapping[str, Any]]:
-    """Return the tasks in D state, each once: of the threads check and of the teardown check."""
-    tasks = [each["blocked"] for each in _evidence(judgement, threads.NAME) if "blocked" in each]
-    tasks += [each for each in _evidence(judgement, teardown.NAME) if "comm" in each]
-    return list({(task["pid"], task["comm"]): task for task in reversed(tasks)}.values())[::-1]

@@ -108,8 +108,9 @@ def expected(history: History) -> Mapping[str, Any]:
 def command_bound(history: History) -> float:
     """Return the bound of a command in seconds: the ladder's rung plus the fault's extension.
 
-    The extension (``armed``'s expect.patience) is for faults whose commands only the initiator's
-    timers and error handling end. Raises KeyError or TypeError when no ladder was recorded.
+    The extension (``armed``'s expect.patience, the name in recorded histories) is for faults whose
+    commands only the initiator's timers and error handling end. Raises KeyError or TypeError when
+    no ladder was recorded.
     """
     return ladder(history).command + float(expected(history).get("patience") or 0.0)
 

@@ -21,15 +21,15 @@ DEBUG = "/sys/kernel/debug"
 SLAB = "/sys/kernel/slab"
 
 PERCENT = 30
-"""Percentage of failing allocations, chosen at random. With every third one failing, an operation
-with three allocations would never succeed (should_fail_ex, lib/fault-inject.c, continues its count
-after a failure)."""
+"""Percentage of failing allocations, chosen at random, not every third: the kernel counts on after
+a failure (should_fail_ex, lib/fault-inject.c), so an operation with three allocations would fail
+for ever."""
 
 STACKS = 8
 """Number of stacks that the kernel prints: each is some 2 KB on a serial console."""
 
 MANY = 1 << 20
-"""Start value of the counter ``times``, which counts down: more than a scenario has."""
+"""Value of ``times``, the number of allocations that may fail: more than a scenario has."""
 
 COMMON: Mapping[str, object] = {
     "interval": 1, "space": 0, "times": MANY, "verbose": 2,

@@ -36,7 +36,7 @@ FOR_EVER = 600_000
 """Milliseconds for which dm-delay holds: until its map is replaced."""
 
 SLOW = 1000
-"""Milliseconds by which a slow disk is late: less than any timer of the initiator."""
+"""Milliseconds by which a slow disk is late: less than the initiator's shortest timer (2 s)."""
 
 WELL = "linear {below} 0"
 
@@ -82,9 +82,9 @@ class Counts:
 class DiskFailure:
     """A map of the disk that makes it fail; None: the disk is suspended with its old map.
 
-    ``met``: returns the number of I/Os that have met the failure, from the front's counts at its
-    beginning and now. ``opts``: value of scsi_debug's ``opts`` for failures of a SCSI disk; the map
-    stays as it is.
+    ``met(before, now)``: the number of I/Os that have met the failure; the arguments are the
+    front's counts when it began and at present. ``opts``: value of scsi_debug's ``opts`` for
+    failures of a SCSI disk; the map stays as it is.
     """
 
     map: str | None
@@ -271,8 +271,8 @@ class Failing:
 
 
 PARTS = ("", "-gate", "-disk", "-dead")
-"""Suffixes of the devices' names, from the front downwards; the last is the device that an
-unreadable disk reads from."""
+"""Suffixes of the devices' names, from the front downwards; the last is a device on which every
+I/O fails: an unreadable disk sends READs to it."""
 
 MAKE = f"""
 make() {{{{
@@ -315,11 +315,9 @@ for loop in $(losetup -j {{medium}} -n -O NAME); do losetup -d $loop; done
 
 
 def prepare(machine: Machine, device: Device, deadline: float) -> None:
-    """Make the storage that must exist before a deployment and outlive it.
+    """Make the storage that must exist before a deployment and outlive it: scsi_debug's SCSI disk.
 
-    That is a SCSI disk, to which SCST attaches.
-
-    Raises TargetFailedError.
+    Does nothing for other storage. Raises TargetFailedError.
     """
     if device.disk == SCSI_DEBUG:
         run(machine, _below(device), deadline)

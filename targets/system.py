@@ -40,8 +40,8 @@ commands and an order of the test took longer than the order's deadline."""
 CPUS = "/sys/devices/system/cpu"
 
 FIRST_FAILURE = 1.0
-"""Seconds to wait for the first failed allocation of a target under I/O: less than the timers of
-the initiator (4 s) and TCMU (2 s, targets.lio.target)."""
+"""Seconds to wait for the first failed allocation. A target that allocates for I/O does so within
+this time. Shorter than the timers of the initiator (4 s) and TCMU (2 s, targets.lio.target)."""
 
 STEP_SECONDS = 3600
 """Seconds by which the clock jumps: more than any timer of target or initiator."""

@@ -27,16 +27,16 @@ class Device:
     documentation (``cmd_time_out`` for TCMU; ``on_free_cmd_type`` and ``memory_reuse_type`` for
     scst_user; ``bstype``, and our own ``backing``, for tgt); an unknown one raises WrongUsageError.
 
-    ``handler``: on SCST a device handler, by its name in sysfs; on LIO "iblock" for a block device.
-    The default, "scst_user", means the target's own backend on every target. ``disk``: the storage
-    of a block device below such a handler (targets.storage.BELOW). ``threads``: number of
-    scst_user's threads that fetch commands; ``multi``: whether each fetches several at a time.
-    ``siblings``: devices of the same backend process, each exported as the next LUN of the same
-    target. ``targets``: number of targets that export it, each with the same LUNs. ``luns``:
-    further LUNs of the device under test itself. ``group``: the initiator group that has the LUNs,
-    "" for LUNs that every initiator sees. ``session``: keys that those targets negotiate with an
-    initiator (RFC 7143), and their timeouts in seconds, by the names of iSCSI-SCST's README; a key
-    that the target does not have is refused.
+    ``handler``: on SCST a device handler, by its name in sysfs; on LIO "iblock" for a block device;
+    tgt ignores it. The default, "scst_user", means the target's own backend on every target.
+    ``disk``: the storage of a block device below such a handler (targets.storage.BELOW).
+    ``threads``: number of scst_user's threads that fetch commands; ``multi``: whether each fetches
+    several at a time. ``siblings``: devices of the same backend process, each exported as the next
+    LUN of the same target. ``targets``: number of targets that export it, each with the same LUNs.
+    ``luns``: further LUNs of the device under test itself. ``group``: the initiator group that has
+    the LUNs, "" for LUNs that every initiator sees. ``session``: keys that those targets negotiate
+    with an initiator (RFC 7143), and their timeouts in seconds, by the names of iSCSI-SCST's
+    README; a key that the target does not have is refused.
     """
 
     name: str = "stf0"
@@ -134,8 +134,8 @@ class Deployment(DeployedDevice, Protocol):
     def views(self) -> Mapping[str, str | Sequence[str]]:
         """Return the target's view of itself, as evidence of a stall.
 
-        By name: a text, or the files on the machine that hold it, as glob patterns. A part whose
-        reading may block has a name of its own.
+        By name: a text, or the files on the machine that hold it, as glob patterns. Files
+        whose reading may block get a name of their own: those of one name are read in turn.
         """
 
     def unfetched(self) -> int:

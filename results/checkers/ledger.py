@@ -241,13 +241,15 @@ def _open(
         f"{len(book.open)} of {len(book.ios)} never ended, first: {oldest.describe()}, "
         f"open for {oldest.seconds(until):.1f} s"
     )
+    overdue = timeline.fired is not None and waited > command_bound(history)
+    if overdue:
+        words += f", allowed are {command_bound(history):g} s"
     if jobs:
         words += f"; stuck with them: {', '.join(jobs)}"
     words += cited(ENDS)
     # After an error the remaining steps are skipped and the trace is no longer read.
     ran_to_end = (timeline.end is not None and timeline.lost is None
                   and history.first("harness", "error") is None)
-    overdue = timeline.fired is not None and waited > command_bound(history)
     if ran_to_end or overdue:
         return Finding(Verdict.FAIL, words, _quote_ios(book.open), _open_signatures(book.open),
                        timeline.since_fault(oldest.issued) + command_bound(history))

@@ -30,12 +30,20 @@ LEFT_OVER = 0.25
 
 @dataclass(frozen=True)
 class Cut:
-    """A cut of the network, from ``event`` until ``mended``, and its effects."""
+    """A cut of the network, from ``event`` until ``mended``, and its effects.
+
+    ``session_lost``: time at which the initiator dropped its connection, or None.
+    """
 
     event: Event
     mended: float
     ios: Sequence[Io]
-    lost_session: bool
+    session_lost: float | None
+
+    @property
+    def lost_session(self) -> bool:
+        """Whether the initiator dropped its connection."""
+        return self.session_lost is not None
 
     @property
     def waiting(self) -> list[Io]:
@@ -82,8 +90,9 @@ def check(history: History) -> Check | None:
         figures["report_bound"] = Figure(bound, "s")
     if found := next(_wrong(cut, bound), None):
         reason, signature, ios = found
+        seen = cut.session_lost if signature.kind == "session lost" else None
         return Check(NAME, Verdict.FAIL, reason, [io.evidence() for io in ios[:EVIDENCE_MAX]],
-                     figures, [signature])
+                     {**figures, **Timeline.of(history).detected(NAME, seen)}, [signature])
     return Check(NAME, Verdict.PASS, _words(cut, bound), (), figures)
 
 
@@ -93,8 +102,9 @@ def _cut(history: History, event: Event) -> Cut:
     return Cut(
         event, mended.time if mended else until,
         [io for io in account(history).ios if io.op in DATA_OPS],
-        any(line.data.get("machine") == INITIATOR and SESSION_LOST in line.data["text"]
-            for line in history.select("console", "line")))
+        next((line.time for line in history.select("console", "line")
+              if line.data.get("machine") == INITIATOR and SESSION_LOST in line.data["text"]),
+             None))
 
 
 def _not_as_recorded(cut: Cut) -> str | None:
@@ -112,8 +122,7 @@ def _wrong(cut: Cut, bound: float | None) -> Iterator[tuple[str, Signature, Sequ
     begin = cut.event.time
     if cut.event.data["keeps_session"] and cut.lost_session:
         yield ("the initiator dropped its connection, although the partition healed before its "
-               "timers", Signature.of("session lost"),
-               ())
+               "timers", Signature.of("session lost"), ())
     if bound is None:
         return
     if not cut.failed:

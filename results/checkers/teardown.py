@@ -15,6 +15,9 @@ from results.verdict import Check, Figure, Signature, Verdict
 
 NAME = "teardown"
 
+IN_D_STATE = "; in D state: "
+"""Separates the reason from the list of waiting tasks."""
+
 FRAMES_SHOWN = 6
 """Functions of a blocked task that a reason names; the evidence has all of them."""
 
@@ -27,7 +30,7 @@ def check(history: History) -> Check:
         return Check(NAME, Verdict.UNKNOWN, "no teardown was begun", (), _figure(None))
     bound = ladder(history).teardown
     blocked = blocked_tasks(history, timeline)
-    waiting = f"; in D state: {', '.join(map(name_task, blocked))}" if blocked else ""
+    waiting = f"{IN_D_STATE}{', '.join(map(name_task, blocked))}" if blocked else ""
     if end is None or not _from_target(end, timeline):
         waited = timeline.seen_until - begin.time
         if waited > bound:

@@ -51,8 +51,9 @@ def _case(each: Recorded) -> ET.Element:
         check = judgement.decided_by
         node = ET.SubElement(case, kind, message=clean(judgement.reason),
                              type=check.name if check else "machine")
-        node.text = "\n".join(clean(f"{found.verdict} {found.name}: {found.reason}")
-                              for found in judgement.checks)
+        node.text = "\n".join(clean(words) for words in (
+            *(f"consequence: {each}" for each in judgement.consequences),
+            *(f"{found.verdict} {found.name}: {found.reason}" for found in judgement.checks)))
     ET.SubElement(case, "system-out").text = "\n".join(attached(
         each.files(), [_known_words(each)] if judgement.known else []))
     return case

@@ -355,14 +355,15 @@ function detail(data, row) {
   const deciding = checks[0] || [row.outcome, row.by, row.why];
   const parts = [element("p", {class: `deciding ${row.outcome}`},
     element("b", null, deciding[1] ? `${row.outcome}, by ${deciding[1]}: ` : `${row.outcome}: `),
-    deciding[2])];
+    data.cause || deciding[2])];
   if (data.known) parts.push(element("p", null, row.outcome === "FIXED"
     ? "Was expected and not seen: " : "Known: ", link(data.known[1], data.known[0]),
     data.known.length > 2 ? `, by ${data.known.slice(2).join("; ")}` : ""));
   for (const words of data.problems || []) parts.push(element("p", {class: "problem"}, words));
   if (data.cut) parts.push(element("p", {class: "note"},
     "The page would be too large with the rest of what passed: see the files."));
-  if (data.cause && data.cause !== `${deciding[1]}: ${deciding[2]}`) parts.push(section("Cause", element("p", null, data.cause)));
+  if (data.consequences) parts.push(section("Consequences",
+    element("ul", null, data.consequences.map((words) => element("li", null, words)))));
   if (data.evidence && data.evidence.length) {
     parts.push(section("What it rests on", element("pre", {class: "folded", tabindex: "0"},
                                                    data.evidence.join("\n"))));

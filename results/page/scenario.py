@@ -23,13 +23,13 @@ from results.judge import Judgement
 from results.kernel_log.frames import FRAME, POINTER
 from results.page import latency
 from results.page.clean import is_script, quoted, script, text
+from results.standstill import quoted as quoted_reports
 from results.store import HISTORY, VERDICT, ScenarioRecord
-from results.target_facts import TargetFacts, facts_of
 from results.timeline import Timeline
 from results.verdict import Check, Verdict
 
 DIGEST = ".page.json"
-FORMAT = 1
+FORMAT = 2
 """Increase it when the page could no longer show an existing digest correctly."""
 
 EVIDENCE = "evidence"
@@ -136,8 +136,8 @@ class _Maker:
         detail = self._try("the time line", lambda: self._of_history(shown, history, passed)) or {}
         stuck, waiters = self._rows(STUCK), self._rows(WAITERS)
         rest = self._try("the evidence", lambda: self._of_evidence(shown, stuck, waiters)) or {}
-        checks = self._try("the checks", lambda: self._of_judgement(
-            shown, stuck, waiters, facts_of(history))) or {}
+        checks = self._try("the checks", lambda: self._of_judgement(shown)) or {}
+        led = self._try("the headline", lambda: self._cause(shown, history, stuck, waiters)) or {}
         scenario = self._try("the scenario's record", lambda: self._scenario(history)) or {}
         row = {
             "id": text(self.folder.name, 255), "outcome": outcome,
@@ -147,9 +147,10 @@ class _Maker:
             "axes": scenario.get("axes", {}),
             "figures": {name: _number(shown.figures[name].value) for name in
                         ("longest_command", "teardown_time", "wall_time") if name in shown.figures},
-            "titles": sorted({text(each["title"], 200) for each in report.quoted(shown)}),
+            "titles": sorted({text(each["title"], 200) for each in quoted_reports(shown.checks)}),
         }
-        detail = {**checks, **rest, **detail, "problems": [text(each) for each in self.problems]}
+        detail = {**checks, **led, **rest, **detail,
+                  "problems": [text(each) for each in self.problems]}
         return Digest(row, scenario.get("replay"),
                       script({name: value for name, value in detail.items() if value}))
 
@@ -194,8 +195,7 @@ class _Maker:
 
     def _why(self, judgement: Judgement | None, outcome: str, history: History) -> str:
         if judgement:
-            check = judgement.decided_by
-            return text(check.reason, 300) if check else "nothing was checked"
+            return text(judgement.cause, 300)
         if outcome == BROKEN:
             return text(next((each for each in self.problems if each.startswith(VERDICT)),
                              f"{VERDICT} cannot be read"), 300)
@@ -205,10 +205,19 @@ class _Maker:
         where = f" in phase {phase.data.get('name')}" if phase else ""
         return text(f"it was begun and not judged: its record ends{where}", 300)
 
-    def _of_judgement(
-        self, judgement: Judgement, stuck: list[dict[str, Any]], waiters: list[dict[str, Any]],
-        facts: TargetFacts,
+    def _cause(
+        self, judgement: Judgement, history: History, stuck: list[dict[str, Any]],
+        waiters: list[dict[str, Any]],
     ) -> dict[str, Any]:
+        """Return cause and consequences; those of a scenario judged before there were headlines."""
+        if judgement.verdict is not Verdict.FAIL:
+            return {}
+        words = [judgement.cause, *judgement.consequences] if judgement.headline else report.cause(
+            judgement, history, stuck, waiters)
+        return {"cause": text(words[0], 1000),
+                "consequences": [text(each, 600) for each in words[1:]]}
+
+    def _of_judgement(self, judgement: Judgement) -> dict[str, Any]:
         first = judgement.decided_by
         checks = sorted(judgement.checks, key=lambda check: check is not first)
         detail: dict[str, Any] = {
@@ -221,8 +230,6 @@ class _Maker:
         if judgement.known:
             detail["known"] = [text(judgement.known.id, 80), text(judgement.known.link),
                                *map(text, judgement.matched)]
-        if judgement.verdict is Verdict.FAIL:
-            detail["cause"] = text(report.cause(judgement, stuck, waiters, facts), 1000)
         if first and judgement.verdict is not Verdict.PASS:
             detail["evidence"] = _excerpts(first)
         return detail
@@ -255,7 +262,7 @@ class _Maker:
         if found := latency.samples(history, timeline):
             detail["chart"] = latency.drawing(history, timeline, found, POINTS[passed])
             detail["chart"]["reports"] = [
-                round(each["time"] - origin, 3) for each in report.quoted(judgement)
+                round(each["time"] - origin, 3) for each in quoted_reports(judgement.checks)
                 if each["time"] is not None][:ROWS_MAX]
             detail["spread"] = latency.distribution(timeline, found)
         return detail
@@ -300,7 +307,7 @@ def axes(scenario: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reports(judgement: Judgement) -> list[dict[str, Any]]:
     """Return the kernel's reports, each title once, with the lines that name it."""
-    found = report.quoted(judgement)
+    found = quoted_reports(judgement.checks)
     first: dict[str, Mapping[str, Any]] = {}
     for each in found:
         first.setdefault(each["title"], each)

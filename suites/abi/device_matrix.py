@@ -62,6 +62,8 @@ RULES: tuple[Rule, ...] = (
     rule("fetching would block before a command is in its state", ("handle", "device"),
          lambda handle, device: device == DeviceState.BLOCKING and (
              handle in LIVE or handle == Handle.FREED)),
+    rule("scst-user-background-abandoned: the command is completed first", ("handle", "then"),
+         lambda handle, then: handle == Handle.BACKGROUND and then != Then.GO_ON),
     rule("the descriptor has been closed", ("device", "then"),
          lambda device, then: device == DeviceState.CLOSING and then != Then.CLOSE),
     rule("with a LUN or another device the module is in use", ("handle", "then"),
@@ -193,7 +195,9 @@ def _unusable(call: Call, pointer: Pointer, handle: Handle, amount: Amount) -> E
     inside = handle in STATES or handle is Handle.NONE
     background = handle is Handle.BACKGROUND and "_reply." in call.field
     counted = call.count and amount not in (Amount.USUAL, Amount.MANY)
-    if call.name in UNSTATED or (call.name, pointer) in LENIENT or background or counted:
+    answered = amount is Amount.MANY and "_reply." in call.field
+    if call.name in UNSTATED or (call.name, pointer) in LENIENT or background or counted \
+            or answered:
         return ANY
     if call.field == "ext_cdb_buffer":
         return Expected(frozenset({"EFAULT"}), why=_efault(call)) if handle in STATES[:4] else \

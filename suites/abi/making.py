@@ -65,11 +65,14 @@ class Report:
 
 def make_calls(
     ctx: ScenarioContext, module: str, batch: Batch, argument: Mapping[str, Any], judge: Judge,
+    *, further: Callable[[ScenarioContext, Report], None] = lambda ctx, report: None,
 ) -> None:
     """Make a batch's calls, and record what was expected of each and what it did.
 
-    ``argument``: of the program, beside the cases. Raises TargetFailedError when the program gives
-    no sign of life, and when a call leaves something behind: further steps would show only that.
+    ``argument``: of the program, beside the cases. ``further``: judges what the program emits
+    beside the events of targets.backend.cases_guest. Raises TargetFailedError when the program
+    gives no sign of life, and when a call leaves something behind: further steps would show only
+    that.
     """
     scale = ctx.ladder.step / 10.0
     bounds = {"arrange": ARRANGE * scale, "call": CALL * scale, "kill": KILL * scale,
@@ -85,6 +88,7 @@ def make_calls(
             reports[event["number"]].events[event["kind"]] = event
     for report in reports.values():
         _judge(ctx, report, judge(report.case))
+        further(ctx, report)
     _judge_arranged(ctx, list(reports.values()))
     stuck = [report.case.words for report in reports.values()
              if report.has("kept") or report.has("unkillable")]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from fixtures.context import ScenarioContext
 from fixtures.scenario import Plan, Selection, scenarios
 from suites.abi import batches, device_matrix
-from suites.abi.batches import Batch, Case
+from suites.abi.batches import Batch
 from suites.abi.making import make_calls
 from targets.scst.interface import REPRODUCERS, avoided, luns_of
 from targets.scst.target import Scst
@@ -29,10 +29,7 @@ def plans(selection: Selection) -> Iterator[Plan]:
     cases = [case for case in batches.numbered(list(device_matrix.MATRIX.cells(selection)))
              if selection.call is not None or not avoided(case.fields)]
     yield from batches.plans(selection, cases, "device", device_matrix.is_alone)
-    if selection.call is None:
-        for name, fields in REPRODUCERS.items():
-            case = Case(0, fields)
-            yield batches.plan("device", name, Batch((case,), device_matrix.is_alone(case)))
+    yield from batches.reproducers(selection, "device", REPRODUCERS, device_matrix.is_alone)
 
 
 @scenarios(plans)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from fixtures.context import ScenarioContext
 from fixtures.scenario import Plan, Selection, scenarios
 from suites.abi import batches, ring_matrix
-from suites.abi.batches import Batch, Case
+from suites.abi.batches import Batch
 from suites.abi.making import make_calls
 from targets.lio.fabric import world_wide_name
 from targets.lio.interface import REPRODUCERS, avoided
@@ -28,9 +28,7 @@ def plans(selection: Selection) -> Iterator[Plan]:
     cases = [case for case in batches.numbered(list(ring_matrix.MATRIX.cells(selection)))
              if selection.call is not None or not avoided(case.fields)]
     yield from batches.plans(selection, cases, "ring")
-    if selection.call is None:
-        for name, fields in REPRODUCERS.items():
-            yield batches.plan("ring", name, Batch((Case(0, fields),)))
+    yield from batches.reproducers(selection, "ring", REPRODUCERS)
 
 
 @scenarios(plans)

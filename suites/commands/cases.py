@@ -203,6 +203,18 @@ LUNS = (
          ("GOOD*", *NO_LUN), "SPC-4 6.6.2: peripheral qualifier 011b"),
     Case(Command("REQUEST SENSE of no LUN", "030000001200", "read", 18, lun=ANOTHER_LUN),
          ("GOOD*", *NO_LUN), "SPC-4 6.39: GOOD, with sense data 05/25/00"),
+    *(Case(Command(f"{name} of no LUN, allocation length 0", cdb, lun=ANOTHER_LUN),
+           ("GOOD", *NO_LUN), "SPC-4 4.2.5.6: an allocation length of 0 is no error")
+      for name, cdb in (("INQUIRY", "120000000000"), ("REQUEST SENSE", "030000000000"),
+                        ("MODE SENSE(6)", "1a003f000000"),
+                        ("READ CAPACITY(16)", "9e10" + 14 * "00"))),
+    Case(Command("READ(10) of no blocks of no LUN", ten(Opcode.READ_10, blocks=0),
+                 lun=ANOTHER_LUN), NO_LUN, NO_UNIT),
+    *(Case(Command(f"{name}, allocation length 0", cdb), GOOD,
+           "SPC-4 4.2.5.6: an allocation length of 0 is no error")
+      for name, cdb in (("INQUIRY", "120000000000"), ("REQUEST SENSE", "030000000000"),
+                        ("MODE SENSE(6)", "1a003f000000"),
+                        ("READ CAPACITY(16)", "9e10" + 14 * "00"))),
     Case(Command("REPORT LUNS", "a00000000000000010000000"[:24], "read", 4096), ("GOOD*",),
          "SPC-4 6.33"),
 )

@@ -23,7 +23,7 @@ from inject.backend_end import KILL
 from inject.combined import Combined
 from inject.contract import How
 from inject.lun_remove import LunRemove
-from inject.partition import PARTITIONS, PATIENT, TRIES, Partition
+from inject.partition import LONG_REPLACEMENT, PARTITIONS, TRIES, Partition
 from inject.point import NOTHING_HELD, Point
 from inject.traits import TargetTraits
 from results.verdict import Verdict
@@ -82,7 +82,7 @@ def around_teardowns(selection: Selection) -> Iterator[Plan]:
 
 def timeouts(partition: Partition) -> Timeouts | None:
     """Return the initiator's timers for a partition; None: the default ones."""
-    if partition.timers != PATIENT and not partition.outlasts_target:
+    if partition.timers != LONG_REPLACEMENT and not partition.outlasts_target:
         return None
     notices, reports = partition.timers
     command = max(Timeouts.command, 1 + ceil(partition.grace / TRIES))

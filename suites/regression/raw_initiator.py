@@ -18,7 +18,7 @@ PORT = 3260
 
 TEST_UNIT_READY = "000000000000"
 UNIT_ATTENTIONS = 4
-"""Maximum number of commands that end with a unit attention in a new session."""
+"""At most this many commands of a new session end with a unit attention."""
 
 
 class RawInitiator:

@@ -25,7 +25,7 @@ from inject.traits import TargetTraits
 from results.ladder import Ladder
 from targets.catalogue import traits_of
 
-IMPATIENT = Ladder(command=0.2, teardown=0.3, silence=0.3, scenario=2.0, step=0.2, boot=0.3)
+SHORT_LADDER = Ladder(command=0.2, teardown=0.3, silence=0.3, scenario=2.0, step=0.2, boot=0.3)
 """Bounds for machines that miss their deadlines on purpose."""
 
 PANIC = ("Kernel panic - not syncing: Fatal exception in interrupt",
@@ -80,7 +80,7 @@ class FakeMachine:
     ladder, alive.
     """
 
-    def __init__(self, console: Path, ladder: Ladder = IMPATIENT) -> None:
+    def __init__(self, console: Path, ladder: Ladder = SHORT_LADDER) -> None:
         self.verbs: dict[str, Callable[..., Any]] = {
             "ping": lambda: "6.1.0-fake", "waiting": list, "listdir": lambda path: [],
             "exists": lambda path: False, "spawn": self._spawn, "send": self._send,
@@ -379,7 +379,7 @@ class FakeSubject:
         medium: str | None = None,
     ) -> None:
         """Record the misbehaviour."""
-        self._do(f"lie {how}")
+        self._do(f"misbehave {how}")
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:
         """Return True: the misbehaviour has occurred."""
@@ -387,7 +387,7 @@ class FakeSubject:
 
     def behave(self, deadline: float) -> None:
         """Record the end of the misbehaviour."""
-        self._do("truth")
+        self._do("behave")
 
     def close(self, deadline: float) -> None:
         """Record the close of the device."""

@@ -176,7 +176,7 @@ def test_a_command_is_kept_in_its_state(monkeypatch: pytest.MonkeyPatch) -> None
     """The scan's INQUIRY is answered; the WRITE stays in EXEC."""
     kernel = ScriptedKernel(command(1, abi.Subcode.EXEC, 0x12), command(2, abi.Subcode.EXEC, 0x2A))
     monkeypatch.setattr("targets.scst.victim_guest.fcntl.ioctl", kernel)
-    victim = Victim(-1)
+    victim = Victim(os.open("/dev/zero", os.O_RDONLY))
     from targets.scst.interface import Handle  # noqa: PLC0415
 
     assert victim.serve(1.0, Handle.EXEC, 0x2A)

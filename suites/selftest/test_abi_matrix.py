@@ -11,7 +11,7 @@ import pytest
 from fixtures.matrix import Matrix
 from fixtures.scenario import Plan, Selection
 from results.errors import WrongUsageError
-from suites.abi import batches, device_matrix, ring_matrix, test_device, test_ring
+from suites.abi import batches, device_matrix, ring_matrix, test_device, test_ring, test_waiting
 from suites.abi.batches import BATCH, Batch, Case
 from suites.abi.making import Expected
 from targets.catalogue import TARGETS
@@ -86,7 +86,25 @@ def test_one_call_can_be_made_again() -> None:
     assert [case.number for case in batch_of(plan).cases] == [3, 4, 5, 9]
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "4-2", "100000", "1,,2"])
+def test_calls_are_cut_into_smaller_batches() -> None:
+    """So the call of a batch that fails as a whole is found: in halves, or one by one."""
+    plans = selected("lio", call="3-9/4")
+    assert [[case.number for case in batch_of(plan).cases] for plan in plans] == [
+        [3, 4, 5, 6], [7, 8, 9]]
+    assert [plan.variant for plan in plans] == ["ring-call3-6", "ring-call7-9"]
+    assert [plan.variant for plan in selected("lio", call="4-5/1")] == [
+        "ring-call4", "ring-call5"]
+
+
+def test_a_kind_chooses_its_matrix() -> None:
+    scst = replace(Selection(TARGETS["scst"].traits), call="wait:2")
+    plan, = test_waiting.plans(scst)
+    assert batch_of(plan).cases[0].words.startswith("call wait:2: way ")
+    assert not list(test_device.plans(scst))
+    assert not list(test_waiting.plans(replace(scst, call="2")))
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "4-2", "100000", "1,,2", "1/0", "1/x", "/2"])
 def test_a_wrong_call_is_refused(text: str) -> None:
     with pytest.raises(WrongUsageError, match="--call"):
         selected("lio", call=text)

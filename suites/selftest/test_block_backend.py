@@ -135,16 +135,17 @@ def test_the_kernel_disconnects(kernel: Kernel, disconnects: bool) -> None:
     assert kernel.order("serving")["result"] is False
 
 
-def test_lies(kernel: Kernel) -> None:
-    assert "disconnects" in kernel.order("lie", how="twice", count=1, direction="write")["error"]
-    kernel.order("lie", how="skip", count=1, direction="write")
+def test_misbehaviours(kernel: Kernel) -> None:
+    twice = kernel.order("misbehave", how="twice", count=1, direction="write")
+    assert "disconnects" in twice["error"]
+    kernel.order("misbehave", how="skip", count=1, direction="write")
     kernel.issue(Type.WRITE, 1, 0, 1, b"x" * BLOCK)
     assert kernel.answer()[0] == 1
     assert bytes(kernel.disk.data[:BLOCK]) == bytes(BLOCK)
-    kernel.order("lie", how="drop", count=1, direction="write")
+    kernel.order("misbehave", how="drop", count=1, direction="write")
     kernel.issue(Type.WRITE, 2, 0, 1, b"y" * BLOCK)
     kernel.wait("lied", how="drop")
-    kernel.order("truth")
+    kernel.order("behave")
     kernel.order("release")
     assert kernel.answer()[0] == 2
     assert bytes(kernel.disk.data[:BLOCK]) == b"y" * BLOCK

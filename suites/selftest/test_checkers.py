@@ -443,22 +443,22 @@ def test_teardown_names_who_is_blocked() -> None:
     assert check.evidence[0]["comm"] == "scst_usr_releas"
 
 
-@pytest.mark.parametrize(("patience", "verdict"), [(0.0, Verdict.FAIL), (2.0, Verdict.PASS)])
-def test_a_teardown_may_be_later_by_what_is_beside_it(patience: float, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("grace", "verdict"), [(0.0, Verdict.FAIL), (2.0, Verdict.PASS)])
+def test_a_teardown_may_be_later_by_what_is_beside_it(grace: float, verdict: Verdict) -> None:
     story = healthy().without("target", "end", operation="teardown")
-    story.changed("harness", "scenario", {}, ladder=asdict(LADDER.extended(patience)))
+    story.changed("harness", "scenario", {}, ladder=asdict(LADDER.extended(grace)))
     seconds = LADDER.teardown + 1.5
     story.at(14.1 + seconds, "target", "end", operation="teardown", seconds=seconds, error=None)
     assert story.verdict("teardown") is verdict
 
 
-def test_a_patient_ladder_is_a_ladder() -> None:
-    patient = LADDER.extended(12.5)
-    assert patient.teardown == LADDER.teardown + 12.5
-    assert patient.hung_task == LADDER.hung_task + 13  # a whole number of seconds
-    waits = [seconds for name, seconds in patient.rungs() if name != "soft lockup"]
+def test_an_extended_ladder_is_a_ladder() -> None:
+    extended = LADDER.extended(12.5)
+    assert extended.teardown == LADDER.teardown + 12.5
+    assert extended.hung_task == LADDER.hung_task + 13  # a whole number of seconds
+    waits = [seconds for name, seconds in extended.rungs() if name != "soft lockup"]
     assert waits == sorted(waits)
-    assert patient.soft_lockup == LADDER.soft_lockup
+    assert extended.soft_lockup == LADDER.soft_lockup
     assert LADDER.extended(0.0) == LADDER
 
 

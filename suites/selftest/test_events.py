@@ -34,7 +34,8 @@ NOT_RECORDED = {"ready"}
 """Kinds of a workload's messages that its host side does not record."""
 
 OF_PROGRAMS = ("fixtures/workload/chain", "targets/backend/cases_guest.py",
-               "targets/lio/interface_guest.py", "targets/scst/interface_guest.py")
+               "targets/lio/interface_guest.py", "targets/scst/interface_guest.py",
+               "targets/scst/waiting_guest.py")
 """Guest modules whose messages become ``program`` events of the harness."""
 
 

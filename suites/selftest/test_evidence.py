@@ -17,7 +17,7 @@ import pytest
 
 from fixtures.evidence.agent_views import collect_agent_views, waiter
 from fixtures.evidence.folder import Evidence, as_text
-from fixtures.evidence.inside import keep_tables, need_to_look, unpacked
+from fixtures.evidence.inside import keep_tables, missing_prerequisites, unpacked
 from fixtures.machine.accel import Accelerator
 from fixtures.machine.agent_guest import stacks
 from fixtures.machine.guest import GuestSpec
@@ -150,7 +150,7 @@ def test_what_is_missing_is_named_with_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    missing = dict(need_to_look(spec(tmp_path)))
+    missing = dict(missing_prerequisites(spec(tmp_path)))
     assert missing == {
         "drgn is not installed": f"{sys.executable} -m pip install drgn",
         "no debug symbols of kernel 6.1.0-fake": "stf symbols 6.1",
@@ -158,7 +158,8 @@ def test_what_is_missing_is_named_with_how_to_get_it(
 
 
 def test_own_kernel_without_vmlinux(tmp_path: Path) -> None:
-    how = [how for what, how in need_to_look(spec(tmp_path, "/my/kernel")) if "symbols" in what]
+    missing = missing_prerequisites(spec(tmp_path, "/my/kernel"))
+    how = [how for what, how in missing if "symbols" in what]
     assert how == ["put the vmlinux of the build, with CONFIG_DEBUG_INFO=y, into /my/kernel"]
 
 

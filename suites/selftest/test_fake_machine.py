@@ -23,7 +23,7 @@ from results.history import History, Recorder
 from results.judge import Judgement
 from results.store import ScenarioRecord
 from results.verdict import Verdict
-from suites.selftest.fakes import IMPATIENT, PANIC, FakeMachine, FakePool
+from suites.selftest.fakes import PANIC, SHORT_LADDER, FakeMachine, FakePool
 from targets.lio.target import Lio
 
 SOON = 5.0
@@ -64,7 +64,7 @@ def test_silence_is_bounded(fake: FakeMachine) -> None:
     began = time.monotonic()
     with pytest.raises(MachineLostError):
         fake.machine.exists("/")
-    assert IMPATIENT.step <= time.monotonic() - began < SOON
+    assert SHORT_LADDER.step <= time.monotonic() - began < SOON
     assert fake.alive  # the connection is still open: the machine can be inspected from outside
 
 
@@ -146,10 +146,10 @@ def test_nobody_is_called_hung_whose_teardown_is_in_time(
     run(fake, tmp_path, refused, fault)
     written = [args["text"] for verb, args in fake.requested
                if verb == "write" and args["path"] == hung_tasks.TIMEOUT]
-    assert written == ([] if more is None else [str(IMPATIENT.hung_task + more)])
+    assert written == ([] if more is None else [str(SHORT_LADDER.hung_task + more)])
     scenario = History.load(tmp_path / "record/history.jsonl").first("harness", "scenario")
     assert scenario is not None
-    assert scenario.data["ladder"]["teardown"] == IMPATIENT.teardown + (more or 0)
+    assert scenario.data["ladder"]["teardown"] == SHORT_LADDER.teardown + (more or 0)
 
 
 def test_what_the_kernel_refuses_is_a_failure(fake: FakeMachine, tmp_path: Path) -> None:

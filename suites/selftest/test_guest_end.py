@@ -32,7 +32,7 @@ def test_a_guest_stops_however_its_monitor_ends(
 ) -> None:
     """A killed QEMU ends its monitor's output in the middle of a message (EOFError)."""
     guest: Any = Guest.__new__(Guest)
-    guest.connection, guest._eye, guest._monitor = Ended(), Ended(), Ended(words)
+    guest.connection, guest._second_monitor, guest._monitor = Ended(), Ended(), Ended(words)
     killed: list[bool] = []
     monkeypatch.setattr(Guest, "_kill", lambda self: killed.append(True))
     guest.stop()

@@ -65,9 +65,9 @@ def test_an_interrupt_is_not_swallowed() -> None:
 def test_verdict_json() -> None:
     record = judge(healthy().history()).to_json()
     assert set(record) == {
-        "scenario", "verdict", "outcome", "known", "decided_by", "checks", "figures",
+        "scenario", "verdict", "outcome", "known", "decided_by", "headline", "checks", "figures",
     }
-    assert (record["outcome"], record["known"]) == ("PASS", None)
+    assert (record["outcome"], record["known"], record["headline"]) == ("PASS", None, None)
     assert (record["scenario"], record["verdict"]) == (SCENARIO, "PASS")
     assert [check["name"] for check in record["checks"]] == [
         name for name in CHECKERS if name not in STATED]

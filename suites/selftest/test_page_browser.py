@@ -218,7 +218,8 @@ def test_a_scenario_that_failed(browser: Browser, tmp_path: Path) -> None:
         [{"handle": 25, "state": "ON_FREEING", "ref": 1, "sent_to_user": 0, "cmd": None}]))
     load(browser, page.write(run.path))
     click(browser, "#list .row > button")
-    assert text(browser, "article > :first-child").startswith("FAIL, by kernel_health: soft lockup")
+    assert text(browser, "article > :first-child").startswith(
+        "FAIL, by kernel_health: ucmd h=25 (state ON_FREEING")
     assert text(browser, "article mark") == "sgv_pool_flush"
     assert "ON_FREEING" in text(browser, "article .wide table:has(th) tbody tr:last-child") or (
         "ON_FREEING" in text(browser, "article"))

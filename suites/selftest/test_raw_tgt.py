@@ -212,7 +212,7 @@ def test_it_sends_the_same_some_times_and_hangs_up(
 
 def test_valid_items_are_answered(tgtd: Tgtd) -> None:
     """The ping after each valid item of the generator is answered."""
-    job = Job(tgtd.portal, IQN, "1/1", 1, 25, patience=2.0, lun=1)
+    job = Job(tgtd.portal, IQN, "1/1", 1, 25, reply_bound=2.0, lun=1)
     stream = next(each for each in (Stream.of("1/1", number, IQN) for number in range(9))
                   if not each.logins)
     sender = Sender(job, stream, threading.Event())
@@ -232,7 +232,7 @@ def test_a_session_that_breaks_can_be_made_anew(
     monkeypatch.setattr("sys.stdin", io.StringIO("{}\nagain\n"))
     broken_guest.main([json.dumps({
         "portal": tgtd.portal, "iqn": IQN, "lun": 1, "moment": moment, "end": end,
-        "sessions": 2, "patience": SOON})])
+        "sessions": 2, "retry_for": SOON})])
     kinds = [kind for kind, _ in events]
     assert kinds == ["there", "ended", "again", "again", "end"]
     kept = True if moment.startswith("data-out") else None

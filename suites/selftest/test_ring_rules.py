@@ -197,7 +197,7 @@ def test_the_backend_reports_it(bench: Bench) -> None:
 
 def test_what_follows_from_a_duplicate_completion_is_provoked(bench: Bench) -> None:
     bench.kernel.collect = lambda: None  # type: ignore[method-assign]
-    bench.order("lie", how="twice", count=1, direction="write")
+    bench.order("misbehave", how="twice", count=1, direction="write")
     bench.run()
     bench.kernel.command(4, write10(0), pages=(0,))
     bench.kernel.command(5, write10(0), pages=(1,))

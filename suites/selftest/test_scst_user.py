@@ -518,7 +518,7 @@ def test_without_steps_commands_are_only_answered(bench: Bench, steps: bool) -> 
     assert len(bench.events("step")) == 2 * steps
 
 
-@pytest.mark.parametrize("watch", ["steps", "hold", "lie", "background"])
+@pytest.mark.parametrize("watch", ["steps", "hold", "misbehave", "background"])
 def test_what_is_watched_does_not_go_the_quick_way(bench: Bench, watch: str) -> None:
     pbuf = bench.memory.take(BLOCK)
     bench.steps(False)
@@ -527,8 +527,8 @@ def test_what_is_watched_does_not_go_the_quick_way(bench: Bench, watch: str) -> 
         bench.steps(True)
     elif watch == "hold":
         bench.hold("PARSE", 1)
-    elif watch == "lie":
-        bench.device.lie(how="skip", count=1)
+    elif watch == "misbehave":
+        bench.device.misbehave(how="skip", count=1)
     else:
         bench.device.background = True
         bench.device.review()

@@ -420,7 +420,7 @@ def test_a_buffer_of_a_wrong_answer_is_provoked(bench: Bench) -> None:
 
 
 def test_a_duplicate_completion_is_provoked(bench: Bench) -> None:
-    bench.device.lie(how="twice", count=1)
+    bench.device.misbehave(how="twice", count=1)
     bench.work(read(1, 0, 1), read(1, 0, 1))
     assert breaches(bench) == []
     assert bench.events("lied") == []

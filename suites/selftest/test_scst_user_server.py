@@ -268,7 +268,7 @@ def test_close_calls_the_threads_out_of_the_kernel(stage: Stage) -> None:
 def test_a_close_that_does_not_end_is_no_obstacle(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operation, "PATIENCE", 0.05)
+    monkeypatch.setattr(operation, "ANSWER_WITHIN", 0.05)
     stage.call("steps", on=False)
     stuck = stage.kernels["stf0"].slow[abi.REPLY_AND_GET_CMD] = threading.Event()
     stage.kernels["stf0"].stage(read(1, 0, 1))  # its thread returns, and blocks again
@@ -294,7 +294,7 @@ def test_what_may_block(
     assert kernel.done == [request_]
     assert stage.seen(kind)["device"] == "stf1"
     stage.events.clear()
-    monkeypatch.setattr(operation, "PATIENCE", 0.05)
+    monkeypatch.setattr(operation, "ANSWER_WITHIN", 0.05)
     blocked = kernel.slow[request_] = threading.Event()
     assert stage.call(do, device="stf1") == {"done": False}
     assert stage.call("serving", device="stf1") is True
@@ -398,11 +398,12 @@ def test_a_forked_child_sleeps(stage: Stage) -> None:
 def test_what_the_test_orders_about_answers(stage: Stage) -> None:
     stage.call("write_same", by="kernel", device="stf1")
     stage.call("background", on=True, device="stf1")
-    stage.call("lie", how="skip", count=1, device="stf1")
+    stage.call("misbehave", how="skip", count=1, device="stf1")
     device = stage.device("stf1")
-    assert (device.write_same, device.background, device.lies.armed) == ("kernel", True, True)
-    stage.call("truth", device="stf1")
-    assert not device.lies.armed
+    assert (device.write_same, device.background) == ("kernel", True)
+    assert device.misbehaviours.armed
+    stage.call("behave", device="stf1")
+    assert not device.misbehaviours.armed
     assert not stage.device("stf0").background
     with pytest.raises(ValueError, match="'nobody' is not a valid WriteSame"):
         stage.call("write_same", by="nobody")

@@ -138,7 +138,7 @@ class Bench:
         self.disk = os.open(path, os.O_RDWR)
         self.job = Job(**{
             "path": str(path), "identity": OWNER.identity, "seed": 7, "offset": 1 << 18,
-            "blocks": 16, "block_size": SIZE, "logical": SECTOR, "threads": 4, "rate": 4000.0,
+            "blocks": 16, "sizes": [SIZE], "logical": SECTOR, "threads": 4, "rate": 4000.0,
             **job})
         self.events: list[Event] = []
         self.stamping = self.again()
@@ -196,6 +196,37 @@ def test_it_stays_in_its_region(bench: Bench) -> None:
     assert not any(medium[:begin])
     assert not any(medium[end:])
     assert any(medium[begin:end])
+
+
+MIXED = [SECTOR, 8192, 2048, 1 << 18]
+
+
+def test_blocks_of_all_sizes_lie_side_by_side(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "disk", sizes=MIXED, blocks=6)
+    assert [bench.job.size(block) for block in range(6)] == [*MIXED, SECTOR, 8192]
+    assert bench.job.places() == [(1 << 18) + before for before in (
+        0, 512, 8704, 10752, 272896, 273408)]
+    assert replace(bench.job, logical=4096).places()[:4] == [
+        (1 << 18) + before for before in (0, 4096, 12288, 16384)]
+    bench.load(600)
+    medium = os.pread(bench.disk, 1 << 20, 0)
+    end = (1 << 18) + 273408 + 8192
+    assert not any(medium[:1 << 18])
+    assert not any(medium[end:])
+    assert {event.data["block"] for event in bench.events} == set(range(6))
+    assert bench.judge().verdict is Verdict.PASS
+    os.close(bench.disk)
+
+
+def test_a_large_block_that_is_shifted_by_a_sector_is_found(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "disk", sizes=MIXED, blocks=4)
+    bench.load(600)
+    place, size = bench.job.places()[3], bench.job.size(3)
+    data = os.pread(bench.disk, size, place)
+    os.pwrite(bench.disk, data[:1 << 16] + data[(1 << 16) - SECTOR:-SECTOR], place)
+    check = bench.judge()
+    assert (check.verdict, check.reason.partition(":")[0]) == (Verdict.FAIL, "foreign")
+    os.close(bench.disk)
 
 
 def test_versions_increase_and_one_write_at_a_time_is_out(bench: Bench) -> None:

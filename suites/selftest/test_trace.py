@@ -76,6 +76,13 @@ def test_an_io_is_issued_and_completes(disk: Disks) -> None:
     assert disk.ledger.open_since(99.0) == 0
 
 
+def test_ends_are_counted_by_their_part_of_the_disk(disk: Disks) -> None:
+    for sector in (0, (8 << 11) - 8, 8 << 11):
+        disk.issue(sector)
+        disk.complete(sector)
+    assert [disk.ledger.ended_below(mib << 20) for mib in (0, 1, 8, 9)] == [0, 1, 2, 3]
+
+
 def test_no_good_bytes_before_an_error_are_no_end(disk: Disks) -> None:
     disk.issue(8)
     disk.complete(8, 0)

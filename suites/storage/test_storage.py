@@ -23,7 +23,7 @@ from inject.fault import Fault
 from inject.lun_remove import LunRemove
 from inject.point import NOTHING_HELD, Point, State
 from inject.release import Release
-from inject.storage import ERRORS, FAILING_DISK_TEARDOWNS, LYING, MEDIUM, SCSI, STALLS
+from inject.storage import ERRORS, FAILING_DISK_TEARDOWNS, MEDIUM, SCSI, STALLS, WRONG_DATA
 from inject.traits import TargetTraits
 from results.verdict import Verdict
 from targets.storage import SCSI_DEBUG
@@ -115,7 +115,7 @@ def test_disk_at_fault(ctx: ScenarioContext) -> None:
 
 
 @pytest.mark.parametrize(("fault", "decides"), [
-    *(pytest.param(fault, "integrity", id=fault.name) for fault in LYING),
+    *(pytest.param(fault, "integrity", id=fault.name) for fault in WRONG_DATA),
     # Errors of the disk are allowed only by the fault's own expectation.
     pytest.param(replace(ERRORS[0], errors=()), "ledger", id="storage-error-unexpected"),
 ])

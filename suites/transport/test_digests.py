@@ -38,7 +38,7 @@ def test_wrong_digests(ctx: ScenarioContext) -> None:
         address = lun.deployment.address
         program = ctx.program("raw initiator", MODULE, {  # a session for each case
             "portal": address.portal, "iqn": address.iqn, "lun": address.lun,
-            "patience": ANSWER_WITHIN})
+            "reaction_bound": ANSWER_WITHIN})
         program.wait_event("end", CASE * len(ALLOWED))
         seen = {str(each["case"]): each for each in program.events_of("digest")}
         for case, rule in ALLOWED.items():

@@ -3,11 +3,11 @@
 
 Runs in the guest; stdlib only. For a target without a protocol for user-space backends, such as
 tgt, that opens a block device. Executes the commands of targets.backend.control_guest and
-targets.backend.lies_guest, except the duplicate completion "twice": the kernel disconnects a server
-that answers a request twice. There is one point, EXEC: the target is executing the command, and its
-READ or WRITE of the block device has not been answered. The SCSI command itself cannot be seen
-here: ``opcode`` is READ(10)'s or WRITE(10)'s. The target itself answers commands without data of
-the medium (INQUIRY, TEST UNIT READY ...); this program does not receive them.
+targets.backend.misbehaviour_guest, except the duplicate completion "twice": the kernel disconnects
+a server that answers a request twice. There is one point, EXEC: the target is executing the
+command, and its READ or WRITE of the block device has not been answered. The SCSI command itself
+cannot be seen here: ``opcode`` is READ(10)'s or WRITE(10)'s. The target itself answers commands
+without data of the medium (INQUIRY, TEST UNIT READY ...); this program does not receive them.
 
 Events besides those of control_guest and witness_guest: ``gone`` (reason): the kernel has
 disconnected.
@@ -23,7 +23,7 @@ from typing import Any
 from targets.backend.control_guest import Channel
 from targets.backend.disk import GOOD, Access, Opcode, RamDisk
 from targets.backend.execution_guest import Execution, Task
-from targets.backend.lies_guest import How, Lie
+from targets.backend.misbehaviour_guest import How, Misbehaviour
 from targets.backend.nbd_guest import SOURCE, Connection, NbdDevice, Request, Type
 from targets.backend.witness_guest import Witness
 
@@ -43,7 +43,8 @@ class Server:
         self._poll = select.poll()
         self._exiting = False
         self._orders: dict[str, Callable[..., Any]] = {
-            **self._execution.orders, "lie": self.lie, "release": self._execution.release,
+            **self._execution.orders, "misbehave": self.misbehave,
+            "release": self._execution.release,
             "close": self.close, "exit": self.exit, "serving": self.serving,
         }
 
@@ -79,15 +80,15 @@ class Server:
         self._execution.receive(request, access, opcode=OPCODES[request.kind], direction=way,
                                 lba=lba, length=access.length)
 
-    def _carry_out(self, task: Task[Request], lie: Lie | None) -> None:
-        access, request, lies = task.access, task.what, self._execution.lies
+    def _carry_out(self, task: Task[Request], order: Misbehaviour | None) -> None:
+        access, request, misbehaviours = task.access, task.what, self._execution.misbehaviours
         assert access is not None
         data: bytes | memoryview = b""
         if request.kind is Type.READ:
-            data = lies.source(lie, access)
-        elif lie is None or lie.how is not How.SKIP:
+            data = misbehaviours.source(order, access)
+        elif order is None or order.how is not How.SKIP:
             self._disk.data[access.offset:access.end] = request.data
-            lies.spoil(lie, access)
+            misbehaviours.spoil(order, access)
         try:
             self._connection.answer(request, data)
         except OSError as error:  # the kernel has disconnected; the next receive reports that
@@ -95,11 +96,11 @@ class Server:
         else:
             self._execution.step("answered", task.facts, status=GOOD)
 
-    def lie(self, how: str, **of: Any) -> None:
+    def misbehave(self, how: str, **of: Any) -> None:
         """Accept an order to misbehave. Raises ValueError for a duplicate completion."""
         if how == How.TWICE:
             raise ValueError("the kernel disconnects a server that answers a request twice")
-        self._execution.lies.order(how, **of)
+        self._execution.misbehaviours.order(how, **of)
 
     def close(self) -> None:
         """Disconnect the device; held commands fail."""

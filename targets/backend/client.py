@@ -110,7 +110,7 @@ class BackendProcess:
     def wait_seen(self, kind: str, deadline: float, count: int = 1, **data: Any) -> bool:
         """Wait until ``seen`` would return ``count`` events, or the backend has gone.
 
-        Returns whether there are as many.
+        Returns whether there are ``count``.
         """
         with self._changed:
             self._wait(lambda: len(self.seen(kind, **data)) >= count or self._gone(), deadline)
@@ -146,9 +146,9 @@ class BackendProcess:
     ) -> None:
         """Make the backend carry the next ``count`` matching commands out wrongly.
 
-        ``how``: a kind of targets.backend.lies_guest.
+        ``how``: a kind of targets.backend.misbehaviour_guest.
         """
-        self.call("lie", deadline=deadline, how=how, count=count, direction=direction,
+        self.call("misbehave", deadline=deadline, how=how, count=count, direction=direction,
                   medium=medium)
 
     def wait_misbehaved(self, count: int, deadline: float) -> bool:
@@ -158,7 +158,7 @@ class BackendProcess:
 
     def behave(self, deadline: float) -> None:
         """Make the backend carry commands out correctly again."""
-        self.call("truth", deadline=deadline)
+        self.call("behave", deadline=deadline)
 
     def serving(self, deadline: float) -> bool:
         """Return whether the backend answers and its devices are open."""

@@ -59,8 +59,8 @@ class Events(Protocol):
 class Channel:
     """Events out on one descriptor, commands in on another; never blocks on reading.
 
-    Events and replies may come from any thread; one thread reads commands. ``bell`` is called when
-    there are events to flush, and not again before ``flush_idle``; ``rung``: whether it was.
+    Events and replies may come from any thread; one thread reads commands. ``bell`` is called at
+    the first event after each ``flush_idle``; ``rung``: whether it has been called since.
     """
 
     def __init__(self, fd_in: int = 0, fd_out: int = 1) -> None:

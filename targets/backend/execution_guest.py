@@ -3,7 +3,7 @@
 
 Runs in the guest; stdlib only. The type of a command (``what``) is the backend's own; this module
 holds it or lets it through (targets.backend.control_guest), and has it carried out correctly or
-wrongly (targets.backend.lies_guest).
+wrongly (targets.backend.misbehaviour_guest).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from targets.backend.calibration_guest import Calibration
 from targets.backend.control_guest import Channel, Holds
 from targets.backend.disk import Access, RamDisk
-from targets.backend.lies_guest import How, Lie, Lies
+from targets.backend.misbehaviour_guest import How, Misbehaviour, Misbehaviours
 
 POINT = "EXEC"
 
@@ -40,9 +40,10 @@ class Execution(Generic[What]):
     """The commands received. ``carry_out``: carries one out, and answers it."""
 
     def __init__(
-        self, channel: Channel, disk: RamDisk, carry_out: Callable[[Task[What], Lie | None], None]
+        self, channel: Channel, disk: RamDisk,
+        carry_out: Callable[[Task[What], Misbehaviour | None], None],
     ) -> None:
-        self.lies = Lies(channel, disk)
+        self.misbehaviours = Misbehaviours(channel, disk)
         self._channel = channel
         self._carry_out = carry_out
         self._holds = Holds(channel)
@@ -51,7 +52,8 @@ class Execution(Generic[What]):
         self._handles = itertools.count(1)
         self._calibration = Calibration()
         self.orders: dict[str, Callable[..., Any]] = {
-            "hold": self._holds.order, "lie": self.lies.order, "truth": self.lies.stop}
+            "hold": self._holds.order, "misbehave": self.misbehaviours.order,
+            "behave": self.misbehaviours.stop}
         """Handlers of all orders except ``release``, after which a backend may have more to do."""
 
     @property
@@ -80,22 +82,22 @@ class Execution(Generic[What]):
         self._channel.emit("step", point=POINT, action=action, **more, **facts)
 
     def _execute(self, task: Task[What]) -> None:
-        lie = None
-        if self.lies.armed:
-            lie = self.lies.pick(task.handle, task.facts["opcode"], task.access)
-        if lie is not None and lie.how is How.DROP:
+        order = None
+        if self.misbehaviours.armed:
+            order = self.misbehaviours.pick(task.handle, task.facts["opcode"], task.access)
+        if order is not None and order.how is How.DROP:
             self._dropped.append(task)
         else:
-            self._carry_out(task, lie)
+            self._carry_out(task, order)
 
     def release(self) -> int:
         """Carry held commands out, oldest first; return their number.
 
-        Dropped commands are carried out first, if no order to drop commands is left.
+        Dropped commands are carried out first, if no order to misbehave is left.
         """
         held = [self._held.pop(handle, None) for handle in self._holds.release()]
         dropped: list[Task[What]] = []
-        if not self.lies.armed:
+        if not self.misbehaviours.armed:
             dropped, self._dropped = self._dropped, dropped
         tasks = [task for task in (*dropped, *held) if task is not None]
         for task in tasks:

@@ -121,6 +121,9 @@ CALLS: tuple[Call, ...] = (
 
 BY_NAME = {call.name: call for call in CALLS}
 
+DEVICE_FIRST = "device-first"
+"""The value of a case's field "tidy": the SCSI device is deleted before the LUN."""
+
 ACTIONS = ("block_dev", "reset_ring")
 """Attributes in the directory ``action``; the others are in ``attrib``."""
 
@@ -132,8 +135,11 @@ def avoided(case: Mapping[str, str]) -> bool:
 
 REPRODUCERS: Mapping[str, Mapping[str, str]] = {
     "empty-pad": {"call": "entry.pad", "value": "zero", "commands": "one", "then": "complete"},
+    "device-deleted": {"call": "attribute.emulate_write_cache", "value": "same", "commands": "one",
+                       "then": "go-on", "tidy": DEVICE_FIRST},
 }
-"""Calls that the kernel does not survive, each in a scenario of its own, by their names in ids."""
+"""Calls that the kernel does not survive or pays for with a leak, each in a scenario of its own, by
+their names in ids."""
 
 AVOIDED: tuple[Mapping[str, frozenset[str]], ...] = (
     {"call": frozenset({"entry.pad"}), "then": frozenset({"complete"}),

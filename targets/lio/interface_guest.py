@@ -28,7 +28,7 @@ from typing import Any
 from targets.backend import bsg_guest, cases_guest
 from targets.backend.cases_guest import emit
 from targets.lio import netlink_guest
-from targets.lio.interface import ACTIONS, BY_NAME, Call, Commands, Then, Value
+from targets.lio.interface import ACTIONS, BY_NAME, DEVICE_FIRST, Call, Commands, Then, Value
 from targets.lio.ring_guest import (
     CMD_TAIL,
     CMDR_OFF,
@@ -105,11 +105,13 @@ class Tcmu:
     def tidy(self, case: Mapping[str, Any]) -> None:
         """Remove LUN and backstore of the case; tcm_loop removes the SCSI device with the LUN.
 
-        If the SCSI device is removed first, tcm_loop counts the LUN for ever, and never frees the
-        nexus (tcm_loop_port_unlink, tcm_loop.c).
+        If the SCSI device is removed first, as with DEVICE_FIRST, tcm_loop counts the LUN for ever,
+        and never frees the nexus (known issue lio-loop-device-deleted).
         """
         with Path(LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+        if case.get("tidy") == DEVICE_FIRST:
+            bsg_guest.delete(self._address)
         with suppress(FileNotFoundError):
             (Path(self._lun) / "backstore").unlink()
         for directory in (self._lun, f"{HBA}/abi{case['number']}"):

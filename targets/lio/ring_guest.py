@@ -123,8 +123,8 @@ class Ring:
     def pointers(self) -> dict[str, int]:
         """Return the ring's pointers.
 
-        They are the kernel's next entry, the end of the answered entries, and the end of the read
-        ones.
+        ``cmd_head``: the kernel writes there next; ``cmd_tail``, ``read``: entries up to there are
+        answered or read; ``size``: bytes of the ring.
         """
         return {"cmd_head": self._words[CMD_HEAD // 4], "cmd_tail": self._words[CMD_TAIL // 4],
                 "read": self._next, "size": self._size}

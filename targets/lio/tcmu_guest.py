@@ -2,8 +2,8 @@
 """A TCMU backend: serves a RAM disk over a uio device of target_core_user.
 
 Runs in the guest; stdlib only. Executes the commands of targets.backend.control_guest and
-targets.backend.lies_guest; TCMU has one point, EXEC: the command has been read from the ring and
-not been answered. Besides the events listed there it emits
+targets.backend.misbehaviour_guest; TCMU has one point, EXEC: the command has been read from the
+ring and not been answered. Besides the events of these two modules it emits
 
 - ``tmr``: function, handles (of held commands) and aborted (number of commands): a task
   management request reported by TCMU; held commands stay held.
@@ -37,7 +37,7 @@ from targets.backend.disk.sense import (
     fixed_sense,
 )
 from targets.backend.execution_guest import Execution, Task
-from targets.backend.lies_guest import How, Lie
+from targets.backend.misbehaviour_guest import How, Misbehaviour
 from targets.backend.witness_guest import Witness
 from targets.lio.ring_guest import TMR_NAMES, BrokenRingError, Command, Ring, TaskManagement
 from targets.lio.ring_rules_guest import SOURCE
@@ -194,7 +194,7 @@ class Server:
                                     lba=extent(cdb)[0],
                                     length=sum(length for _, length in command.iov))
 
-    def _carry_out(self, task: Task[Command], lie: Lie | None) -> None:
+    def _carry_out(self, task: Task[Command], order: Misbehaviour | None) -> None:
         assert self._uio is not None
         try:
             if self._given_up(task):
@@ -204,9 +204,9 @@ class Server:
             if task.access is None:
                 status = self._control(self._uio.ring, task.what)
             else:
-                status = self._transfer(self._uio.ring, task.what, task.access, lie)
+                status = self._transfer(self._uio.ring, task.what, task.access, order)
             self._execution.step("answered", task.facts, status=status)
-            if lie is not None and lie.how is How.TWICE:
+            if order is not None and order.how is How.TWICE:
                 self._answer_again(self._uio.ring, task)
         except BrokenRingError as error:
             if not self._entries_short:
@@ -223,7 +223,9 @@ class Server:
         held = time.monotonic() - task.since
         return bool(self._time_out) and held > self._time_out - ABOUT_TO
 
-    def _transfer(self, ring: Ring, command: Command, access: Access, lie: Lie | None) -> int:
+    def _transfer(
+        self, ring: Ring, command: Command, access: Access, order: Misbehaviour | None,
+    ) -> int:
         """Move a READ's or WRITE's data, and answer it.
 
         LIO passes a CDB on with a buffer of the initiator's expected length, and does not compare
@@ -235,16 +237,16 @@ class Server:
             ring.complete(command.cmd_id, CHECK_CONDITION, bad_length().sense)
             return CHECK_CONDITION
         if access.direction == "read":
-            data = self._execution.lies.source(lie, access)
+            data = self._execution.misbehaviours.source(order, access)
             if room > access.length:  # the pages still hold the data of earlier commands
                 data = memoryview(bytes(data).ljust(room, b"\0"))
             self._scatter(ring, command, data)
             ring.complete(command.cmd_id, GOOD, b"",
                           access.length if room > access.length else None)
             return GOOD
-        if lie is None or lie.how is not How.SKIP:
+        if order is None or order.how is not How.SKIP:
             self._gather(ring, command, access)
-            self._execution.lies.spoil(lie, access)
+            self._execution.misbehaviours.spoil(order, access)
         ring.complete(command.cmd_id, GOOD)
         return GOOD
 

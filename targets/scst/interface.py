@@ -210,10 +210,17 @@ REPRODUCERS: Mapping[str, Mapping[str, str]] = {
     "empty-name": _case("REGISTER_DEVICE.name", amount="zero", device="before"),
     "background-write-same": _case("REPLY_CMD.exec_reply.reply_type", handle="BACKGROUND",
                                    amount="limit"),
+    "block-size-negative": _case("REGISTER_DEVICE.block_size", amount="negative", device="before"),
+    "sense-closed": _case("REPLY_CMD.exec_reply.psense_buffer", handle="EXEC",
+                          pointer="unmapped"),
+    "close-killed": _case("GET_OPTIONS.arg", device="closing", then="kill"),
     "negative-length": _case("REPLY_CMD.exec_reply.pbuf", handle="EXEC", amount="negative"),
 }
 """Calls that crash SCST or harm it otherwise, each in a scenario of its own, by their names in ids.
 """
+
+ENDS = frozenset(Then) - {Then.GO_ON}
+"""Ends of a process that answers no further command."""
 
 GET_EXTENDED_CDB = frozenset({"GET_EXTENDED_CDB.arg", "GET_EXTENDED_CDB.ext_cdb_buffer"})
 
@@ -228,6 +235,13 @@ AVOIDED: tuple[Mapping[str, frozenset[str]], ...] = (
      "amount": frozenset({"negative", "least", "huge"})},
     {"call": frozenset({"REGISTER_DEVICE.name"}), "amount": frozenset({"zero"})},
     {"call": frozenset({"REPLY_CMD.exec_reply.reply_type"}), "handle": frozenset({"BACKGROUND"})},
+    {"call": frozenset({"REGISTER_DEVICE.block_size"}),
+     "amount": frozenset({"negative", "least", "huge", "over"})},
+    {"call": frozenset({"REPLY_CMD.exec_reply.psense_buffer"}), "handle": frozenset({"EXEC"}),
+     "pointer": frozenset(map(str, Pointer)) - {"good", "unaligned", "read-only"},
+     "then": ENDS},
+    {"call": frozenset({"REPLY_CMD.exec_reply.psense_buffer"}), "handle": frozenset({"EXEC"}),
+     "amount": frozenset({"zero"}), "then": ENDS},
     {"call": frozenset({"REPLY_CMD.exec_reply.pbuf"}),
      "amount": frozenset({"negative", "least"})},
 )

@@ -199,14 +199,17 @@ class Process:
 
     def _make(self, victim: Victim, call: Callable[[int], str]) -> None:
         """Make the call, emit its result, and do what comes then."""
+        closing = threading.Thread(target=os.close, args=(self.fd,))
         if self.state is DeviceState.CLOSING:
-            threading.Thread(target=os.close, args=(self.fd,)).start()
+            closing.start()
         began = time.monotonic()
         many = FEW if self.call.ioctl == "REGISTER_DEVICE" else MANY
         errors = [call(self.fd) for _ in range(many if self.amount is Amount.MANY else 1)]
         emit("done", number=self.number, errors=list(dict.fromkeys(errors)),
              seconds=round(time.monotonic() - began, 5))
-        if self.state is not DeviceState.CLOSING:
+        if self.state is DeviceState.CLOSING and self.then is not Then.KILL:
+            closing.join()
+        else:
             FOLLOW[self.then](self, victim, call)
 
     def again(self, call: Callable[[int], str], fd: int) -> None:
@@ -215,6 +218,8 @@ class Process:
 
 
 def _go_on(process: Process, victim: Victim, call: Callable[[int], str]) -> None:
+    if process.handle is Handle.BACKGROUND:
+        victim.complete()
     victim.goes_on(SERVED)
     os.close(process.fd)
 

@@ -54,7 +54,7 @@ class OperationContext:
             "free": str(FREE_LUN), "dev": f"{DEVICES}/{self.device}", "device": self.device,
             "handler": f"{HANDLERS}/{self.handler}", "spare": SPARE,
             "session": export.session or "", "initiator": self.initiator(),
-            "second": self.second_lun(), "patience": str(max(1, int(self.ladder.teardown))),
+            "second": self.second_lun(), "suspended": str(max(1, int(self.ladder.teardown))),
         }
 
     def second_lun(self) -> str:
@@ -266,7 +266,7 @@ KINDS: tuple[Kind, ...] = (
     Order("session-close", "{target}/sessions/{initiator}/force_close", "1"),
     Order("session-delete", "{driver}/mgmt", "del_session {name} {session}",
           drivers=("scst_local",), ends_device=True),
-    Order("suspend", "{scst}/suspend", "{patience}", ("{scst}/suspend", "-1")),
+    Order("suspend", "{scst}/suspend", "{suspended}", ("{scst}/suspend", "-1")),
     Order("resume", "{scst}/suspend", "-1"),
     Order("device-block", "{dev}/block", "1", ("{dev}/block", "0")),
     Order("device-unblock", "{dev}/block", "0"),

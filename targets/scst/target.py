@@ -44,7 +44,7 @@ MODULE_ARGUMENTS = {"scst_local": ["add_default_tgt=0"]}
 one's SCSI host would outlive it."""
 
 REFERENCES = "/sys/module/scst_user/refcnt"
-"""Counts registered devices. A device's reference is put last of all, by the thread
+"""Counts registered devices. A device's reference is dropped last, by the thread
 scst_usr_released (dev_user_exit_dev, scst_user.c); ``devices/NAME`` is removed long before,
 possibly while the kernel still waits for commands."""
 

@@ -64,8 +64,8 @@ class Given:
     def done(self) -> bool:
         """Whether the order has ended.
 
-        Sends it again, once per refusal even when several threads read this, if it was refused with
-        the message ``insists``.
+        Reading this property sends an order again that was refused with the message ``insists``,
+        once per refusal, even when several threads read it.
         """
         with self._looking:
             if self._answer is None and self._pending.done:

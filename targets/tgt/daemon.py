@@ -17,10 +17,10 @@ PID_FILE = "/run/tgtd.pid"
 LOG = "/run/tgtd.log"
 
 SPARE_PORTAL = "127.0.0.1:3261"
-"""Portal of the daemon itself: without one tgtd would listen on every address (iscsi_tcp_init,
-usr/iscsi/iscsi_tcp.c). Initiators use another portal, made once there is a target: an initiator
-that logs in again earlier finds a closed port and retries, instead of a response that there is no
-such target."""
+"""Portal that the daemon is started with; no initiator uses it. Without it tgtd would listen on
+every address (iscsi_tcp_init, usr/iscsi/iscsi_tcp.c). The initiators' portal is made once there is
+a target: an initiator that logs in again earlier finds a closed port and retries, instead of a
+response that there is no such target."""
 
 EXIT_FILE = "/run/tgtd.exit"
 """File in which the shell records the daemon's end: its status, or 128 plus the signal."""

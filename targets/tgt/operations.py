@@ -10,7 +10,9 @@ lun-delete-in-use       refused, "this logical unit is still active"
 lun-delete              executed at the first moment without a command, which under I/O may never
                         come: so sessions are ended first, as tgt-admin does
 target-delete-in-use    refused, "this target is still active", as long as there is a session
-target-delete-force     refused like the LUN's, with any session; executed at such a moment
+target-delete-force     refused, "this logical unit is still active", while a command is in
+                        progress, with or without sessions; executed at the first moment without
+                        one
 connection-delete       executed at once; the connection lasts until the commands have ended
 target-offline          executed at once; the commands end with GOOD. Commands that come while it is
                         offline are never answered, not even when it is ready again: the

@@ -3,8 +3,8 @@
 
 Runs in the guest; stdlib only. Its argument is targets.scst.user_spec's JSON: one device or
 several; the first is the device under test. Beside the commands of targets.backend.control_guest
-and targets.backend.lies_guest it takes those below. All take ``device``, a name; without it hold,
-release and close mean all devices, the others the first.
+and targets.backend.misbehaviour_guest it takes those below. All take ``device``, a name; without it
+hold, release and close mean all devices, the others the first.
 
 ================  ============================================================================
 do                arguments and effect

@@ -32,7 +32,7 @@ from targets.backend.disk import (
     extent,
 )
 from targets.backend.disk.sense import ILLEGAL_REQUEST, INVALID_FIELD_IN_CDB, fixed_sense
-from targets.backend.lies_guest import How, Lie, Lies
+from targets.backend.misbehaviour_guest import How, Misbehaviour, Misbehaviours
 from targets.backend.witness_guest import Witness
 from targets.scst import abi
 from targets.scst.user_guest.answers import Sheet, Slot
@@ -193,13 +193,13 @@ class Device:
         self.steps = True
         self.background = False
         self.write_same = WriteSame.SELF
-        self.lies = Lies(self.voice, disk)
+        self.misbehaviours = Misbehaviours(self.voice, disk)
         self._calibration = Calibration()
         self.held: dict[int, bytes] = {}
         self.aside: dict[int, bytes] = {}
         self.dropped: list[bytes] = []
         self._holding = False
-        self._lie: Lie | None = None  # misbehaviour of the command being carried out
+        self._misbehaviour: Misbehaviour | None = None  # of the command being carried out
         self._loans: dict[int, Loan] = {}
         self._shown: dict[int, Shown] = {}
         self._lock = threading.RLock()
@@ -253,21 +253,21 @@ class Device:
         """Recompute whether commands are observed; if so no command takes the quick path."""
         self._holding = self.holds.wanted(self.name)
         self._ways.clear()
-        if not (self.steps or self._holding or self.lies.armed or self.background):
+        if not (self.steps or self._holding or self.misbehaviours.armed or self.background):
             self._ways.update({
                 head: writes for head, writes in QUICK.items()
                 if self._reports_end or (WRITE if writes else READ) in self._cached})
 
-    def lie(self, **order: Any) -> None:
+    def misbehave(self, **order: Any) -> None:
         """Start a misbehaviour by an order."""
         with self._lock:
-            self.lies.order(**order)
+            self.misbehaviours.order(**order)
         self.review()
 
-    def truth(self) -> None:
+    def behave(self) -> None:
         """End the misbehaviour."""
         with self._lock:
-            self.lies.stop()
+            self.misbehaviours.stop()
         self.review()
 
     # the quick path
@@ -319,7 +319,7 @@ class Device:
             self.rules.unknown(handle, subcode)
             return False
         point, show, answer = self._table[subcode]
-        if not (self.steps or self._holding or self.lies.armed or self.background):
+        if not (self.steps or self._holding or self.misbehaviours.armed or self.background):
             self.rules.overlook()
             if point in SESSIONS:
                 self.rules.received(point, handle, subcode, command, slot.preply)
@@ -339,7 +339,7 @@ class Device:
             self.voice.flush()
             return False
         status = answer(command, slot)
-        if self._lie is not None and self._drops(command, slot):
+        if self._misbehaviour is not None and self._drops(command, slot):
             return False
         self.rules.answered(handle)
         if self.background and subcode == EXEC and shown.direction != "read" and status == GOOD:
@@ -358,9 +358,9 @@ class Device:
     def release(self) -> None:
         """Answer held commands, oldest first, and those aside.
 
-        Dropped commands are answered first, once none is to be dropped any more.
+        Dropped commands are answered first, if no order to misbehave is left.
         """
-        while self.dropped and not self.lies.armed:
+        while self.dropped and not self.misbehaviours.armed:
             self._answer_late(self.dropped.pop(0))
         with self._lock:  # a command that is just being held is stored in a moment
             commands = [*self.held.values(), *self.aside.values()]
@@ -377,7 +377,7 @@ class Device:
         slot = self._late.slots[0]
         with self._lock:
             status = answer(command, slot)
-            if self._lie is not None and self._drops(command, slot):
+            if self._misbehaviour is not None and self._drops(command, slot):
                 return
             self.rules.answered(handle)
         self._step(point, "answered", handle, show(command), status=status)
@@ -399,7 +399,7 @@ class Device:
         slot = self._late.slots[0]
         with self._lock:
             status = answer(command, slot)
-            self._lie = None
+            self._misbehaviour = None
         write_over(slot, fields if as_handle is None else {**fields, "cmd_h": as_handle})
         self._provoke(handle, as_handle, fields)
         self.held.pop(handle, None)
@@ -448,11 +448,11 @@ class Device:
 
         Returns whether the answer was dropped.
         """
-        lie, self._lie = self._lie, None
-        if lie is not None and lie.how is How.DROP:
+        order, self._misbehaviour = self._misbehaviour, None
+        if order is not None and order.how is How.DROP:
             self.dropped.append(bytes(command))
             return True
-        if lie is not None and lie.how is How.TWICE:
+        if order is not None and order.how is How.TWICE:
             handle, subcode = header.unpack_from(command)
             point, show, _ = self._table[subcode]
             self._step(point, "answered", handle, show(command), status=GOOD)
@@ -541,8 +541,9 @@ class Device:
         if cdb_length > abi.SCST_MAX_CDB_SIZE:
             cdb += self._extended_cdb(handle, cdb_length)
         access = self.disk.decode(cdb)
-        lie = self._lie = self.lies.pick(handle, cdb[0], access) if self.lies.armed else None
-        if lie is not None and lie.how is How.DROP:
+        order = self._misbehaviour = (
+            self.misbehaviours.pick(handle, cdb[0], access) if self.misbehaviours.armed else None)
+        if order is not None and order.how is How.DROP:
             return GOOD  # not sent to the initiator
         if self.write_same is not WriteSame.SELF and cdb[0] in WRITE_SAMES:
             return self._leave_write_same(handle, cdb, slot)
@@ -561,10 +562,10 @@ class Device:
             pass  # no blocks to move
         elif direction == READ:
             got = min(access.length, length)
-            self.memory.view(pbuf)[:got] = self.lies.source(lie, access)[:got]
-        elif lie is None or lie.how is not How.SKIP:
+            self.memory.view(pbuf)[:got] = self.misbehaviours.source(order, access)[:got]
+        elif order is None or order.how is not How.SKIP:
             self.disk.data[access.offset:access.end] = self.memory.view(pbuf)[:access.length]
-            self.lies.spoil(lie, access)
+            self.misbehaviours.spoil(order, access)
         if lent and not got:
             self.memory.give(lent)
             pbuf = lent = 0

@@ -14,7 +14,7 @@ from typing import Any
 from targets.backend.control_guest import Later, Reply
 from targets.scst.user_guest.registration import RegistrationError, errno_name
 
-PATIENCE = 1.0
+ANSWER_WITHIN = 1.0
 """Seconds after which the test gets the reply that an operation has not ended yet."""
 
 Work = Callable[[], Mapping[str, Any] | None]
@@ -24,8 +24,8 @@ Outcome = Mapping[str, Any]
 class Operation:
     """An operation that has begun. ``report`` gets its outcome as soon as there is one.
 
-    The outcome is the result of ``work``, error (an errno's name, the text of another error, or
-    None) and seconds; words, if there are any.
+    The outcome has the keys that ``work`` returns, ``error`` (an errno's name, the text of another
+    error, or None), ``seconds``, and ``words`` if the error has a text.
     """
 
     def __init__(self, work: Work, report: Callable[[Outcome], None]) -> None:
@@ -58,9 +58,9 @@ class Operation:
 
 
 def alone(begin: Callable[[], Operation]) -> Later:
-    """Begin one operation; the result is its outcome, or ``done``: false after PATIENCE."""
+    """Begin one operation; the result is its outcome, or ``done``: false after ANSWER_WITHIN."""
     def follow(reply: Reply) -> None:
-        operation, until = begin(), time.monotonic() + PATIENCE
+        operation, until = begin(), time.monotonic() + ANSWER_WITHIN
         _aside(lambda: reply(operation.wait(until)))
     return Later(follow)
 
@@ -68,7 +68,7 @@ def alone(begin: Callable[[], Operation]) -> Later:
 def together(begin: Callable[[], Mapping[str, Operation]]) -> Later:
     """Begin several operations; the result has ``devices``: their outcomes by device name."""
     def follow(reply: Reply) -> None:
-        operations, until = begin(), time.monotonic() + PATIENCE
+        operations, until = begin(), time.monotonic() + ANSWER_WITHIN
 
         def answer() -> None:
             outcomes = {name: each.wait(until) for name, each in operations.items()}

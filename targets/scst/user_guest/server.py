@@ -69,7 +69,7 @@ class Server:
         self._handlers: dict[str, Callable[..., Any]] = {
             "hold": self._hold, "release": self._release, "close": self._close,
             "exit": self._exit, "serving": self._serving, "steps": self._steps,
-            "lie": self._lie, "truth": self._truth, "answer": self._answer,
+            "misbehave": self._misbehave, "behave": self._behave, "answer": self._answer,
             "background": self._background, "write_same": self._write_same,
             "flush_cache": self._flush_cache, "capacity_changed": self._capacity_changed,
             "prealloc": self._prealloc, "set_options": self._set_options,
@@ -174,11 +174,11 @@ class Server:
         served.device.steps = on
         served.device.review()
 
-    def _lie(self, device: str | None = None, **order: Any) -> None:
-        self._named(device).device.lie(**order)
+    def _misbehave(self, device: str | None = None, **order: Any) -> None:
+        self._named(device).device.misbehave(**order)
 
-    def _truth(self, device: str | None = None) -> None:
-        self._named(device).device.truth()
+    def _behave(self, device: str | None = None) -> None:
+        self._named(device).device.behave()
 
     def _background(self, on: bool, device: str | None = None) -> None:
         served = self._named(device)

@@ -4,17 +4,19 @@
 Runs in the guest; stdlib only. Shared by the backends; each calls ``pick`` when it carries a READ
 or WRITE out. Commands of the test, in addition to those of targets.backend.control_guest:
 
-=======  =====================================================================
-do       arguments and effect
-=======  =====================================================================
-lie      how (a How), count, opcodes (list or null: any), direction (write, read or
-         null: any), medium (misread only: the file of another LUN): carry the
-         next ``count`` matching READs and WRITEs out wrongly, in this way
-truth    carry commands out correctly again
-=======  =====================================================================
+=========  ===================================================================
+do         arguments and effect
+=========  ===================================================================
+misbehave  how (a How), count, opcodes (list or null: any), direction (write,
+           read or null: any), medium (misread only: the file of another LUN):
+           carry the next ``count`` matching READs and WRITEs out wrongly, in
+           this way
+behave     carry commands out correctly again
+=========  ===================================================================
 
-Every command carried out wrongly is an event ``lied``: how, handle, opcode, direction, lba, bytes.
-A ``release`` after ``truth`` carries a dropped command out after all, so that the device can be
+Every command carried out wrongly is an event ``lied`` (the name in recorded histories): how,
+handle, opcode, direction, lba, bytes.
+A ``release`` after ``behave`` carries a dropped command out after all, so that the device can be
 removed.
 """
 
@@ -47,10 +49,10 @@ CORRUPT_AT = 300
 
 
 @dataclass
-class Lie:
+class Misbehaviour:
     """One order to carry ``count`` commands out wrongly.
 
-    ``carried_out``: number of these so far.
+    ``done``: number of commands already carried out wrongly for it.
     """
 
     how: How
@@ -58,18 +60,18 @@ class Lie:
     opcodes: frozenset[int] | None
     direction: str | None
     medium: str | None
-    carried_out: int = 0
+    done: int = 0
 
     def matches(self, opcode: int, direction: str) -> bool:
         """Return whether the order applies to a command."""
         return (
-            self.carried_out < self.count
+            self.done < self.count
             and (self.opcodes is None or opcode in self.opcodes)
             and (self.direction is None or direction == self.direction)
         )
 
 
-class Lies:
+class Misbehaviours:
     """The orders to misbehave, and their effects on the disk.
 
     ``armed``: whether there are any orders.
@@ -79,75 +81,75 @@ class Lies:
         self.armed = False
         self._channel = channel
         self._disk = disk
-        self._orders: list[Lie] = []
+        self._orders: list[Misbehaviour] = []
         self._written: Access | None = None
 
     def order(
         self, how: str, count: int, opcodes: list[int] | None = None,
         direction: str | None = None, medium: str | None = None,
     ) -> None:
-        """Accept an order: the handler of the ``lie`` command."""
+        """Accept an order: the handler of the ``misbehave`` command."""
         way = How(how)
         only = "write" if way in WRITES else "read" if way is How.MISREAD else direction
         if direction not in (None, only):
             raise ValueError(f"{how} is done to a {only} only")
-        self._orders.append(Lie(
+        self._orders.append(Misbehaviour(
             way, count, None if opcodes is None else frozenset(opcodes), only, medium))
         self.armed = True
 
     def stop(self) -> None:
-        """Forget all orders: the handler of the ``truth`` command."""
+        """Forget all orders: the handler of the ``behave`` command."""
         self._orders.clear()
         self._written = None
         self.armed = False
 
-    def pick(self, handle: int, opcode: int, access: Access | None) -> Lie | None:
+    def pick(self, handle: int, opcode: int, access: Access | None) -> Misbehaviour | None:
         """Return the order that applies to a command, and count the command.
 
         None: carry the command out correctly.
         """
         if access is None or not access.length:
             return None
-        for lie in self._orders:
-            if lie.matches(opcode, access.direction) and self._possible(lie, access):
-                lie.carried_out += 1
+        for order in self._orders:
+            if order.matches(opcode, access.direction) and self._possible(order, access):
+                order.done += 1
                 self._channel.emit(
-                    "lied", how=lie.how, handle=handle, opcode=opcode,
+                    "lied", how=order.how, handle=handle, opcode=opcode,
                     direction=access.direction, lba=access.lba, bytes=access.length)
                 self._channel.flush()
-                return lie
+                return order
         if access.direction == "write":
             self._written = access
         return None
 
-    def _possible(self, lie: Lie, access: Access) -> bool:
+    def _possible(self, order: Misbehaviour, access: Access) -> bool:
         """Return whether the order can be met: some need another WRITE of the same length."""
-        if lie.how not in (How.SWAP, How.MISREAD) or lie.medium is not None:
+        if order.how not in (How.SWAP, How.MISREAD) or order.medium is not None:
             return True
         other = self._written
         return other is not None and other.length == access.length and (
             other.end <= access.offset or access.end <= other.offset)
 
-    def spoil(self, lie: Lie | None, access: Access) -> None:
+    def spoil(self, order: Misbehaviour | None, access: Access) -> None:
         """Apply an order's effect to the medium once a WRITE's data are there."""
-        if lie is None:
+        if order is None:
             return
         data = self._disk.data
-        if lie.how is How.CORRUPT:
+        if order.how is How.CORRUPT:
             data[access.offset + CORRUPT_AT % access.length] ^= 0xFF
-        elif lie.how is How.SWAP:
+        elif order.how is How.SWAP:
             other = self._written
             assert other is not None
             mine = bytes(data[access.offset:access.end])
             data[access.offset:access.end] = data[other.offset:other.end]
             data[other.offset:other.end] = mine
 
-    def source(self, lie: Lie | None, access: Access) -> memoryview:
+    def source(self, order: Misbehaviour | None, access: Access) -> memoryview:
         """Return the data that a READ returns."""
-        if lie is None or lie.how is not How.MISREAD:
+        if order is None or order.how is not How.MISREAD:
             return self._disk.data[access.offset:access.end]
-        if lie.medium is not None:
-            with Path(lie.medium).open("rb") as other_lun:
+        if order.medium is not None:
+            with Path(order.medium).open("rb") as other_lun:
                 other_lun.seek(access.offset)
                 return memoryview(other_lun.read(access.length).ljust(access.length, b"\0"))
         assert self._written is not None

@@ -20,7 +20,7 @@ from suites.selftest import test_tcmu as tcmu
 from suites.selftest.fakes import FakeSubject
 from targets.backend.control_guest import Channel
 from targets.backend.disk import Access, RamDisk
-from targets.backend.lies_guest import How, Lies
+from targets.backend.misbehaviour_guest import How, Misbehaviours
 from targets.lio.ring_guest import Ring
 from targets.scst.abi import Subcode
 
@@ -37,7 +37,7 @@ class Bench:
         commands, self.orders = os.pipe()
         self._events, events = os.pipe()
         os.set_blocking(self._events, False)
-        self.lies = Lies(Channel(commands, events), self.disk)
+        self.misbehaviours = Misbehaviours(Channel(commands, events), self.disk)
         self._descriptors = [commands, self.orders, self._events, events]
         self.versions = [0] * 16
         for block in range(16):
@@ -46,19 +46,21 @@ class Bench:
     def write(self, block: int) -> How | None:
         """Write a block's next version as the backends do; return the misbehaviour or None."""
         access = Access("write", block * 8, block * BLOCK, BLOCK)
-        lie = self.lies.pick(block, WRITE_10, access) if self.lies.armed else None
+        armed = self.misbehaviours.armed
+        order = self.misbehaviours.pick(block, WRITE_10, access) if armed else None
         self.versions[block] += 1
-        if lie is None or lie.how not in (How.SKIP, How.DROP):
+        if order is None or order.how not in (How.SKIP, How.DROP):
             self.disk.data[access.offset:access.end] = encode(
                 OWNER, block, self.versions[block], BLOCK)
-            self.lies.spoil(lie, access)
-        return None if lie is None else lie.how
+            self.misbehaviours.spoil(order, access)
+        return None if order is None else order.how
 
     def read(self, block: int) -> dict[str, Any]:
         """Read a block; return the stamp found in it."""
         access = Access("read", block * 8, block * BLOCK, BLOCK)
-        lie = self.lies.pick(block, READ_10, access) if self.lies.armed else None
-        return examine(bytes(self.lies.source(lie, access)), OWNER, block, 512)
+        armed = self.misbehaviours.armed
+        order = self.misbehaviours.pick(block, READ_10, access) if armed else None
+        return examine(bytes(self.misbehaviours.source(order, access)), OWNER, block, 512)
 
     def wrong(self) -> dict[int, dict[str, Any]]:
         """Return the blocks that differ from their last write."""
@@ -96,7 +98,7 @@ def test_the_truth_is_the_rule(bench: Bench) -> None:
 
 
 def test_corrupt_changes_one_block_once(bench: Bench) -> None:
-    bench.lies.order("corrupt", 1)
+    bench.misbehaviours.order("corrupt", 1)
     assert bench.read(4)["version"] == 1
     assert [bench.write(block) for block in (4, 5)] == [How.CORRUPT, None]
     wrong = bench.wrong()
@@ -110,7 +112,7 @@ def test_corrupt_changes_one_block_once(bench: Bench) -> None:
 
 
 def test_swap_takes_an_earlier_write_of_another_block(bench: Bench) -> None:
-    bench.lies.order("swap", 1)
+    bench.misbehaviours.order("swap", 1)
     assert [bench.write(block) for block in (4, 4, 9, 10)] == [None, None, How.SWAP, None]
     wrong = bench.wrong()
     assert list(wrong) == [4, 9]
@@ -119,7 +121,7 @@ def test_swap_takes_an_earlier_write_of_another_block(bench: Bench) -> None:
 
 
 def test_misread_gives_an_earlier_writes_data(bench: Bench) -> None:
-    bench.lies.order("misread", 1)
+    bench.misbehaviours.order("misread", 1)
     assert bench.read(6)["version"] == 1  # no write has occurred since the order
     bench.write(3)
     assert bench.read(3)["version"] == 2
@@ -131,36 +133,36 @@ def test_misread_gives_an_earlier_writes_data(bench: Bench) -> None:
 def test_misread_gives_another_luns_data(bench: Bench, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_bytes(b"".join(encode(Owner("other", 7), block, 5, BLOCK) for block in range(8)))
-    bench.lies.order("misread", 2, medium=str(other))
+    bench.misbehaviours.order("misread", 2, medium=str(other))
     assert bench.read(6)["foreign"] == "sector 0 of block 6, version 5, of other (seed 7)"
     assert bench.read(9)["version"] is None  # beyond that LUN's end
     assert bench.read(6)["version"] == 1
 
 
 def test_skip_keeps_the_old_version(bench: Bench) -> None:
-    bench.lies.order("skip", 2)
+    bench.misbehaviours.order("skip", 2)
     assert [bench.write(block) for block in (2, 3, 4)] == [How.SKIP, How.SKIP, None]
     assert {block: held["version"] for block, held in bench.wrong().items()} == {2: 1, 3: 1}
 
 
 def test_only_what_matches_is_lied_to(bench: Bench) -> None:
-    bench.lies.order("drop", 1, opcodes=[WRITE_10], direction="write")
-    pick = bench.lies.pick
+    bench.misbehaviours.order("drop", 1, opcodes=[WRITE_10], direction="write")
+    pick = bench.misbehaviours.pick
     assert pick(1, VERIFY_10, None) is None
     assert pick(2, WRITE_10, Access("write", 0, 0, 0)) is None
     assert pick(3, READ_10, Access("read", 0, 0, 512)) is None
     assert pick(4, 0x8A, Access("write", 0, 0, 512)) is None
-    lie = pick(5, WRITE_10, Access("write", 0, 0, 512))
-    assert lie is not None
-    assert (lie.how, lie.carried_out) == (How.DROP, 1)
+    order = pick(5, WRITE_10, Access("write", 0, 0, 512))
+    assert order is not None
+    assert (order.how, order.done) == (How.DROP, 1)
     assert pick(6, WRITE_10, Access("write", 0, 0, 512)) is None
 
 
 def test_the_truth_again(bench: Bench) -> None:
-    bench.lies.order("skip", 5)
+    bench.misbehaviours.order("skip", 5)
     bench.write(2)
-    bench.lies.stop()
-    assert not bench.lies.armed
+    bench.misbehaviours.stop()
+    assert not bench.misbehaviours.armed
     assert bench.write(3) is None
     assert list(bench.wrong()) == [2]
 
@@ -169,24 +171,24 @@ def test_the_truth_again(bench: Bench) -> None:
     ("fib", None), ("corrupt", "read"), ("swap", "read"), ("skip", "read"), ("misread", "write")])
 def test_orders_that_cannot_be(bench: Bench, how: str, direction: str | None) -> None:
     with pytest.raises(ValueError, match=how):
-        bench.lies.order(how, 1, direction=direction)
-    assert not bench.lies.armed
+        bench.misbehaviours.order(how, 1, direction=direction)
+    assert not bench.misbehaviours.armed
 
 
 # faults
 
 
-@pytest.mark.parametrize("lie", MISBEHAVIOURS, ids=lambda lie: lie.name)
-def test_a_lie_is_told_with_the_held_commands_and_ends(lie: Misbehaviour) -> None:
-    assert FAULTS[lie.name] is lie
-    assert lie.how in set(How)
+@pytest.mark.parametrize("fault", MISBEHAVIOURS, ids=lambda fault: fault.name)
+def test_misbehaviour_begins_with_the_held_commands_and_ends(fault: Misbehaviour) -> None:
+    assert FAULTS[fault.name] is fault
+    assert fault.how in set(How)
     subject = FakeSubject()
-    lie.fire(subject, 5.0)
-    lie.undo(subject, 5.0)
-    assert subject.done == [f"lie {lie.how}", "release", "truth"]
+    fault.fire(subject, 5.0)
+    fault.undo(subject, 5.0)
+    assert subject.done == [f"misbehave {fault.how}", "release", "behave"]
 
 
-def test_a_lie_that_nobody_hears(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_misbehaviour_without_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = FakeSubject()
     monkeypatch.setattr(subject, "wait_misbehaved", lambda count, deadline: False)
     with pytest.raises(TargetFailedError, match="fewer than 1 commands of its kind in 5 s"):
@@ -211,7 +213,7 @@ def stage(uio: tcmu.Bench, how: str, **order: Any) -> list[dict[str, Any]]:
         uio.kernel.page(page)[:] = bytes([cmd_id]) * tcmu.PAGE
         uio.kernel.command(cmd_id, tcmu.write10(page + 4), pages=(page,))
     uio.run()
-    uio.order("lie", how=how, count=1, **order)
+    uio.order("misbehave", how=how, count=1, **order)
     uio.order("release")
     return uio.run()
 
@@ -258,7 +260,7 @@ def test_tcmu_drops_until_the_next_release(uio: tcmu.Bench) -> None:
     uio.run()
     assert set(uio.kernel.answers) == {12, 13}
     assert not uio.disk.data[4 * tcmu.PAGE]
-    uio.order("truth")
+    uio.order("behave")
     uio.order("release")
     assert answered(uio.run()) == [1]
     assert set(uio.kernel.answers) == {11, 12, 13}
@@ -313,7 +315,7 @@ def test_scst_lies_about_writes(
     device: scst.Bench, how: str, first: int, second: int, steps: bool
 ) -> None:
     device.steps(steps)
-    device.device.lie(how=how, count=1)
+    device.device.misbehave(how=how, count=1)
     replied = [*write(device, 11, 4), *write(device, 12, 5)]
     assert [(reply.cmd_h, reply.exec_reply.status) for reply in replied] == [(11, 0), (12, 0)]
     data = device.disk.data
@@ -322,7 +324,7 @@ def test_scst_lies_about_writes(
 
 
 def test_scst_misreads(device: scst.Bench) -> None:
-    device.device.lie(how="misread", count=1)
+    device.device.misbehave(how="misread", count=1)
     write(device, 11, 4)
     replied, = device.work(scst.read(12, 9, 1))
     assert device.memory.view(replied.exec_reply.pbuf)[0] == 11
@@ -331,14 +333,14 @@ def test_scst_misreads(device: scst.Bench) -> None:
 
 
 def test_scst_drops_until_the_next_release(device: scst.Bench) -> None:
-    device.device.lie(how="drop", count=1)
+    device.device.misbehave(how="drop", count=1)
     assert write(device, 11, 4) == []
     assert [reply.cmd_h for reply in write(device, 12, 5)] == [12]
     assert not device.disk.data[4 * scst.BLOCK]
     exec_steps = [(event["action"], event["handle"]) for event in device.events("step")
                   if event["point"] == "EXEC"]
     assert exec_steps == [("received", 11), ("received", 12), ("answered", 12)]
-    device.device.truth()
+    device.device.behave()
     device.device.release()
     assert device.kernel.replies[-1].cmd_h == 11
     assert device.disk.data[4 * scst.BLOCK] == 11
@@ -347,12 +349,12 @@ def test_scst_drops_until_the_next_release(device: scst.Bench) -> None:
 def test_scst_drops_a_held_command(device: scst.Bench) -> None:
     device.hold("EXEC", 1)
     write(device, 11, 4)
-    device.device.lie(how="drop", count=1)
+    device.device.misbehave(how="drop", count=1)
     before = len(device.kernel.replies)
     device.device.release()
     device.device.release()
     assert len(device.kernel.replies) == before
-    device.device.truth()
+    device.device.behave()
     device.device.release()
     assert device.kernel.replies[-1].cmd_h == 11
 
@@ -362,7 +364,7 @@ def test_scst_answers_twice(device: scst.Bench, held: bool) -> None:
     if held:
         device.hold("EXEC", 1)
         write(device, 11, 4)
-    device.device.lie(how="twice", count=1)
+    device.device.misbehave(how="twice", count=1)
     before = len(device.kernel.replies)
     if held:
         device.device.release()

@@ -9,13 +9,13 @@ facts that its defect needs, and those that it excludes (results.known_issues).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from results.history import Event, History
 from results.rounds import rounds
 from results.standstill import NONE
-from results.timeline import Timeline
+from results.timeline import Timeline, phase
 from results.verdict import Signature
 
 NAME = "commands"
@@ -25,12 +25,16 @@ HELD = "held"
 BACKGROUND = "background"
 LEFT = "left"
 UNANSWERED = "unanswered"
+FUNCTION = "function"
+REFUSED = "refused"
 
 KINDS: Mapping[str, str] = {
     HELD: "a backend had received the command and not answered it when its record ended",
     BACKGROUND: "the same, after an answer with SCST_EXEC_REPLY_BACKGROUND",
     LEFT: "the command was in the memory of the stalled guest (only with debug symbols)",
     UNANSWERED: "an initiator that waits for the command's answer has received none",
+    FUNCTION: "a task management function, with its response, \"lost\" or \"unanswered\"",
+    REFUSED: "the kernel refused a backend's answer, with this errno",
 }
 """The kinds of facts."""
 
@@ -82,6 +86,8 @@ def _of_backend(history: History) -> Iterator[Signature]:
     fired = Timeline.of(history).fired
     for key, event in kept.items():
         yield _kept(event, owners, fired, BACKGROUND if key in background else HELD)
+    for event in history.select("backend", "refused"):
+        yield Signature.of(REFUSED, str(event.data["error"]))
 
 
 def _kept(event: Event, owners: Mapping[int, str], fired: float | None, kind: str) -> Signature:
@@ -115,16 +121,33 @@ def left(row: Mapping[str, Any]) -> Signature:
 
 def _of_initiator(history: History) -> Iterator[Signature]:
     for part in rounds(history) or [history]:
-        responses = {event.data["number"]: event.data.get("response")
-                     for event in part.select("workload", "response")}
-        rejected = {event.data.get("session") for event in part.select("workload", "function")
-                    if responses.get(event.data["number"]) == REJECTED}
-        issued = {event.data["number"]: event for event in part.select("workload", "command")}
-        for answer in part.select("workload", "answer"):
-            command = issued.get(answer.data["number"])
-            if command and answer.data.get("error") == UNANSWERED:
-                yield Signature.of(
-                    UNANSWERED, str(command.data["name"]),
-                    "its session's function was rejected"
-                    if command.data.get("session") in rejected
-                    else "no function of its session was rejected")
+        fault = phase(part, "fault")
+        responses = {event.data["number"]: event for event in part.select("workload", "response")}
+        functions = [(event, responses.get(event.data["number"]))
+                     for event in part.select("workload", "function")]
+        for function, response in functions:
+            yield answered(function, response, fault)
+        rejected = {function.data.get("session") for function, response in functions
+                    if response and response.data.get("response") == REJECTED}
+        yield from _without_answer(part, rejected)
+
+
+def answered(function: Event, response: Event | None, fault: float | None) -> Signature:
+    """Return the fact about a task management function. ``fault``: s, when the fault began."""
+    data: Mapping[str, Any] = response.data if response else {}
+    when = None if fault is None or response is None else (
+        "before the fault" if response.time < fault else "not before the fault")
+    return Signature.of(FUNCTION, str(function.data["name"]),
+                        data.get("response") or data.get("error") or UNANSWERED, when)
+
+
+def _without_answer(part: History, rejected: Set[object]) -> Iterator[Signature]:
+    issued = {event.data["number"]: event for event in part.select("workload", "command")}
+    for answer in part.select("workload", "answer"):
+        command = issued.get(answer.data["number"])
+        if command and answer.data.get("error") == UNANSWERED:
+            yield Signature.of(
+                UNANSWERED, str(command.data["name"]),
+                "its session's function was rejected"
+                if command.data.get("session") in rejected
+                else "no function of its session was rejected")

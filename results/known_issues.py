@@ -43,8 +43,12 @@ OVERWRITTEN_MEMORY = frozenset(map(str, (
     Kind.PAGE_FAULT, Kind.NULL_DEREFERENCE, Kind.GENERAL_PROTECTION, Kind.OOPS, Kind.BUG,
     Kind.LIST_CORRUPTION, Kind.SLAB_CORRUPTION, Kind.REFCOUNT, Kind.BAD_PAGE, Kind.PANIC,
     Kind.KASAN, Kind.KFENCE)))
-"""Kinds of reports of a kernel whose memory was overwritten. Only an entry whose own signature
-names such a report explains it; it is the consequence of no other issue."""
+"""Kinds of reports of a kernel whose memory was overwritten."""
+
+OWN_SIGNATURE_ONLY = OVERWRITTEN_MEMORY | frozenset(map(str, (
+    Kind.KMSAN, Kind.USERCOPY, Kind.MEMORY_LEAK)))
+"""Kinds of reports of bad memory. Only an entry whose own signature names such a report explains
+it; it is the consequence (``also``) of no issue."""
 
 MAY_FOLLOW = frozenset((
     kernel_health.NAME, threads.NAME, ledger.NAME, deadline.NAME, integrity.NAME, teardown.NAME,
@@ -277,7 +281,7 @@ def _refuse_reports(also: Iterable[Pattern], where: str) -> None:
     """Raise WrongUsageError for a consequence that may be another defect's own report."""
     for pattern in also:
         if pattern.check == kernel_health.NAME and (
-                kinds := sorted(OVERWRITTEN_MEMORY.intersection(pattern.kinds))):
+                kinds := sorted(OWN_SIGNATURE_ONLY.intersection(pattern.kinds))):
             raise WrongUsageError(
                 f"{where} has a {kinds[0]} report ({', '.join(pattern.anchors)}): a report of bad "
                 "memory is a consequence of no issue; name it in a signature, if need be in an "

@@ -179,6 +179,15 @@ CASES = (
                  function("TARGET_COLD_RESET", "FUNC_COMPLETE", FAULT - 1),
              "no reset": [],
          }),
+    Case("tgt-functions-forgotten", "tgt-6.1-iscsi-lun-reset-16-first-exec-write1-backend-kill",
+         [("task_management", Signature("response", ("LUN_RESET", "unanswered")))],
+         [*function("LUN_RESET", None, FAULT + 5),
+          *function("LUN_RESET", "FUNC_COMPLETE", FAULT + 1, number=3)],
+         {"no function is answered": [*function("LUN_RESET", None, FAULT + 5),
+                                      *function("LUN_RESET", None, FAULT + 5, number=3)],
+          "all are rejected, or not answered": [
+              *function("LUN_RESET", None, FAULT + 5),
+              *function("LUN_RESET", "FUNC_REJECTED", FAULT + 1, number=3)]}),
     Case("lio-no-lun-says-no-task", "lio-6.1-iscsi-lun-reset-second-exec-write1-backend-kill",
          [("task_management", Signature("response", ("LUN_RESET", "TASK_DOES_NOT_EXIST")))],
          function("LUN_RESET", "TASK_DOES_NOT_EXIST", FAULT + 0.02), {
@@ -225,7 +234,8 @@ WIDE = (
 
 POOLS, POINTS = ("private", "shared"), ("parse", "exec", "background", "on-free-cmd")
 FAULTS = ("backend-kill", "backend-close", "backend-stop", "lun-delete", "session-close")
-FUNCTIONS = ("abort-task", "abort-task-set", "lun-reset", "target-warm-reset", "target-cold-reset")
+FUNCTIONS = ("abort-task", "abort-task-set", "lun-reset", "target-warm-reset", "target-cold-reset",
+             "abort-task-16", "lun-reset-16", "all-of-the-target")
 WIDE_FROM = 2
 """Number of scenarios from which an entry's symptom needs evidence."""
 

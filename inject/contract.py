@@ -57,12 +57,12 @@ class Backend(Protocol):
 
     def hold(
         self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
-        direction: str | None = None, device: str | None = None, least: int = 0,
+        direction: str | None = None, device: str | None = None, lbas: Sequence[int] | None = None,
     ) -> None:
         """Hold the next ``count`` matching commands at ``point``.
 
-        ``device``: name of one of the backend's devices; None: any. ``least``: fewest bytes of data
-        of a matching command.
+        ``device``: name of one of the backend's devices; None: any. ``lbas``: the first LBA that a
+        matching command may begin at, and one past the last; None: any.
         """
 
     def wait_held(self, count: int, deadline: float) -> bool:

@@ -5,7 +5,7 @@
 
     {"scenario": id, "verdict": "FAIL", "decided_by": "ledger",
      "headline": {"check": "ledger", "cause": ..., "consequences": [...]},
-     "outcome": "KNOWN", "known": {"id": ..., "link": ...},
+     "outcome": "KNOWN", "known": {"id": ..., "link": ..., "matched": [...]},
      "checks": [{"name": ..., "verdict": ..., "reason": ..., "evidence": [...],
                  "signatures": [{"kind": "open", "anchors": ["write"]}]}],
      "figures": {"longest_command": {"value": 5.2, "unit": "s"}, ...}}
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from results import command_facts
 from results.checkers import (
     allocations,
     deadline,
@@ -77,7 +78,9 @@ class Judgement:
 
     ``measured``: figures that no history contains, such as the host's ``wall_time`` from before the
     restore until the verdict. ``known``: the known issue that explains a FAIL, or that was expected
-    when the verdict is PASS (``results.known_issues.apply``). ``headline``: of a FAIL.
+    when the verdict is PASS (``results.known_issues.apply``). ``matched``: the evidence by which a
+    FAIL is recognised as that issue, in words. ``facts``: facts about the commands that tell one
+    issue from its like (``results.command_facts``). ``headline``: of a FAIL.
     """
 
     scenario: str
@@ -85,6 +88,8 @@ class Judgement:
     measured: Mapping[str, Figure] = field(default_factory=dict)
     known: KnownIssue | None = None
     headline: Headline | None = None
+    matched: tuple[str, ...] = ()
+    facts: tuple[Signature, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -128,6 +133,11 @@ class Judgement:
         return f"{check.name}: {self.cause}" if check else self.cause
 
     @property
+    def recognised(self) -> str:
+        """The evidence of the known issue, to be appended to its name; "" where there is none."""
+        return f", by {'; '.join(self.matched)}" if self.matched else ""
+
+    @property
     def figures(self) -> dict[str, Figure]:
         """The figures of all checks, and the harness's measurements."""
         checked = {name: figure for check in self.checks for name, figure in check.figures.items()}
@@ -139,7 +149,8 @@ class Judgement:
             "scenario": self.scenario,
             "verdict": str(self.verdict),
             "outcome": str(self.outcome),
-            "known": {"id": self.known.id, "link": self.known.link} if self.known else None,
+            "known": {"id": self.known.id, "link": self.known.link,
+                      "matched": list(self.matched)} if self.known else None,
             "decided_by": self.decided_by.name if self.decided_by else None,
             "headline": self.headline.to_json() if self.headline else None,
             "checks": [
@@ -176,7 +187,8 @@ class Judgement:
         known = record.get("known")
         return cls(record["scenario"], tuple(checks),
                    known=KnownIssue(known["id"], known["link"]) if known else None,
-                   headline=Headline.from_json(record.get("headline")))
+                   headline=Headline.from_json(record.get("headline")),
+                   matched=tuple(known.get("matched", ())) if known else ())
 
 
 def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judgement:
@@ -185,7 +197,8 @@ def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judge
     name = str(scenario.data.get("id", "?")) if scenario else "?"
     found = (_run(key, check, history) for key, check in checkers.items())
     checks = tuple(check for check in found if check)
-    return Judgement(name, checks, headline=_headline(checks, history))
+    return Judgement(name, checks, headline=_headline(checks, history),
+                     facts=_facts(history))
 
 
 def _headline(checks: Sequence[Check], history: History) -> Headline | None:
@@ -208,6 +221,14 @@ def _run(name: str, check: Checker, history: History) -> Check | None:
     except Exception as error:  # any error: it must not become a PASS or hide the other checks
         return Check(name, Verdict.UNKNOWN, f"the checker crashed: {type(error).__name__}: {error}",
                      _where(error))
+
+
+def _facts(history: History) -> tuple[Signature, ...]:
+    """Return the facts about the commands; none where the record is not what it should be."""
+    try:
+        return command_facts.facts(history)
+    except (KeyError, TypeError, ValueError):  # no fact: then no known issue that needs one
+        return ()
 
 
 def _where(error: BaseException) -> Sequence[str]:

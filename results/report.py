@@ -73,6 +73,7 @@ def _verdict(judgement: Judgement) -> list[str]:
     lines = [f"{judgement.scenario}: {judgement.outcome}"]
     if judgement.known:
         lines[0] += f", {judgement.known.id} ({judgement.known.link})"
+        lines += [f"recognised by {words}" for words in judgement.matched]
     wide = max((len(check.name) for check in judgement.checks), default=0)
     return lines + [
         f"{check.verdict:<7}  {check.name:<{wide}}  {check.reason}" for check in judgement.checks

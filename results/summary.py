@@ -81,7 +81,7 @@ def _table(judgements: Sequence[Judgement]) -> Table:
 def _why(judgement: Judgement) -> str:
     issue = judgement.known
     if judgement.outcome is Outcome.KNOWN and issue:
-        return f"{issue.id} ({issue.link}); {judgement.reason}"
+        return f"{issue.id} ({issue.link}){judgement.recognised}; {judgement.reason}"
     if judgement.outcome is Outcome.FIXED and issue:
         return f"{issue.id} ({issue.link}) was expected and not seen"
     return "" if judgement.outcome is Outcome.PASS else judgement.reason

@@ -61,7 +61,8 @@ def _case(each: Recorded) -> ET.Element:
 
 def _known_words(each: Recorded) -> str:
     known = each.judgement.known
-    return f"{each.judgement.outcome}: {known.id} ({known.link})" if known else ""
+    return (f"{each.judgement.outcome}: {known.id} ({known.link}){each.judgement.recognised}"
+            if known else "")
 
 
 def _target(each: Recorded) -> str:

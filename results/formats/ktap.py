@@ -39,7 +39,7 @@ def _lines(run: Run, found: list[Recorded]) -> Iterator[str]:
 
 def _directive(each: Recorded) -> str:
     judgement = each.judgement
-    known = judgement.known.id if judgement.known else ""
+    known = f"{judgement.known.id}{judgement.recognised}" if judgement.known else ""
     words = {Outcome.KNOWN: f"XFAIL {known}", Outcome.FIXED: f"FIXED {known}",
              Outcome.UNKNOWN: f"ERROR {judgement.reason}", Outcome.FAIL: judgement.reason}
     found = words.get(judgement.outcome)

@@ -42,7 +42,7 @@ def _table(outcome: Outcome, found: Sequence[Recorded]) -> Iterator[str]:
     for each in found[:LISTED_MAX]:
         check = each.judgement.decided_by
         known = each.judgement.known
-        why = f"{known.id}, {known.link}: " if known else ""
+        why = f"{known.id}, {known.link}{each.judgement.recognised}: " if known else ""
         why += each.judgement.reason.partition(": ")[2]
         yield (f"| {escaped(each.name)} | {escaped(check.name if check else '-')} | "
                f"{escaped(why[:WORDS_MAX])} |")

@@ -357,7 +357,8 @@ function detail(data, row) {
     element("b", null, deciding[1] ? `${row.outcome}, by ${deciding[1]}: ` : `${row.outcome}: `),
     data.cause || deciding[2])];
   if (data.known) parts.push(element("p", null, row.outcome === "FIXED"
-    ? "Was expected and not seen: " : "Known: ", link(data.known[1], data.known[0])));
+    ? "Was expected and not seen: " : "Known: ", link(data.known[1], data.known[0]),
+    data.known.length > 2 ? `, by ${data.known.slice(2).join("; ")}` : ""));
   for (const words of data.problems || []) parts.push(element("p", {class: "problem"}, words));
   if (data.cut) parts.push(element("p", {class: "note"},
     "The page would be too large with the rest of what passed: see the files."));

@@ -228,7 +228,8 @@ class _Maker:
             "reports": _reports(judgement),
         }
         if judgement.known:
-            detail["known"] = [text(judgement.known.id, 80), text(judgement.known.link)]
+            detail["known"] = [text(judgement.known.id, 80), text(judgement.known.link),
+                               *map(text, judgement.matched)]
         if first and judgement.verdict is not Verdict.PASS:
             detail["evidence"] = _excerpts(first)
         return detail

@@ -29,7 +29,9 @@ def verdict(scenario: str, outcome: str, **figures: float) -> dict[str, Any]:
     word = {"KNOWN": "FAIL", "FIXED": "PASS"}.get(outcome, outcome)
     return {
         "scenario": scenario, "verdict": word, "outcome": outcome, "decided_by": "ledger",
-        "known": {"id": "issue", "link": "x"} if outcome in {"KNOWN", "FIXED"} else None,
+        "known": {"id": "issue", "link": "x", "matched": [
+            "ledger: open (read)", "held: at EXEC"] if outcome == "KNOWN" else [],
+        } if outcome in {"KNOWN", "FIXED"} else None,
         "checks": [{"name": "ledger", "verdict": word, "reason": "3 I/Os never ended",
                     "evidence": [], "signatures": []}],
         "figures": {name: {"value": value, "unit": "s"} for name, value in figures.items()}}

@@ -56,7 +56,7 @@ def test_a_guest_is_booted_for_each_command_line(monkeypatch: pytest.MonkeyPatch
     booted: list[tuple[str, ...]] = []
 
     class Booted:
-        alive = True
+        restorable = True
 
         def __init__(self) -> None:
             self.uses = 0

@@ -56,7 +56,7 @@ rebuilt."""
 FIGURES = (
     "service_p25", "latency_before_p50", "latency_before_p99", "latency_during_p50",
     "latency_during_max", "latency_after_p50", "latency_after_p99", "longest_command",
-    "teardown_time", "wall_time", SPIN, IN_SPINS, WAIT,
+    "teardown_time", "bystander_max", "wall_time", SPIN, IN_SPINS, WAIT,
 )
 """The figures of verdict.json by which runs are compared; all but UNITLESS are in seconds."""
 
@@ -90,6 +90,7 @@ runs = Table(
     Column("version", String),
     Column("accelerator", String),
     Column("host", String),
+    Column("cpus", Integer),
     Column("append", String, nullable=False),
     Column("seed", BigInteger),
 )
@@ -330,6 +331,7 @@ class _Writer:
             or None,
             "accelerator": _text(_object(record, "accelerator"), "name"),
             "host": _text(host, "name"),
+            "cpus": _whole(host.get("cpus")),
             "append": _text(_object(record, "options"), "append") or "",
             "seed": _whole(record.get("seed")),
         }

@@ -8,6 +8,8 @@
      "outcome": "KNOWN", "known": {"id": ..., "link": ...},
      "checks": [{"name": ..., "verdict": ..., "reason": ..., "evidence": [...],
                  "signatures": [{"kind": "open", "anchors": ["write"]}]}],
+     "slow": [{"figure": "teardown_time", "measure": "teardown", "value": 5.4, "usual": 0.4,
+               "most": 0.6, "runs": 8}],
      "figures": {"longest_command": {"value": 5.2, "unit": "s"}, ...}}
 """
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from results.checkers import (
@@ -47,6 +49,7 @@ from results.verdict import (
     Figure,
     Outcome,
     Signature,
+    Slow,
     Verdict,
     compose,
     deciding,
@@ -76,7 +79,8 @@ class Judgement:
 
     ``measured``: figures that no history contains, such as the host's ``wall_time`` from before the
     restore until the verdict. ``known``: the known issue that explains a FAIL, or that was expected
-    when the verdict is PASS (``results.known_issues.apply``). ``headline``: of a FAIL.
+    when the verdict is PASS (``results.known_issues.apply``). ``headline``: of a FAIL. ``slow``:
+    times far outside the scenario's past, which change no verdict.
     """
 
     scenario: str
@@ -84,6 +88,7 @@ class Judgement:
     measured: Mapping[str, Figure] = field(default_factory=dict)
     known: KnownIssue | None = None
     headline: Headline | None = None
+    slow: tuple[Slow, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -148,6 +153,7 @@ class Judgement:
                                 for each in check.signatures]}
                 for check in self.checks
             ],
+            "slow": [asdict(each) for each in self.slow],
             "figures": {
                 name: {"value": _finite(figure.value), "unit": figure.unit}
                 for name, figure in sorted(self.figures.items())
@@ -175,7 +181,8 @@ class Judgement:
         known = record.get("known")
         return cls(record["scenario"], tuple(checks),
                    known=KnownIssue(known["id"], known["link"]) if known else None,
-                   headline=Headline.from_json(record.get("headline")))
+                   headline=Headline.from_json(record.get("headline")),
+                   slow=tuple(Slow(**each) for each in record.get("slow", ())))
 
 
 def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judgement:

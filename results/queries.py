@@ -102,15 +102,43 @@ def earlier(connection: Connection, run: str, *, besides: Sequence[str]) -> list
     return _samples(connection, rows.c.run.in_(alike))
 
 
+def past(
+    connection: Connection, run: str, releases: Sequence[str], scenarios: Sequence[str],
+) -> list[Sample]:
+    """Return scenarios in the newest runs on such a target and host as a run's, the newest first.
+
+    The runs before it with the same target, family of versions (the version's first word),
+    accelerator, number of CPUs and command line; the host's name may differ. ``releases``: of the
+    kernels.
+    """
+    own = connection.execute(select(runs).where(runs.c.name == run)).one()
+    family = (own.version or "").partition(" ")[0]
+    alike = (
+        select(runs.c.id)
+        .where(runs.c.target == own.target, runs.c.accelerator == own.accelerator,
+               runs.c.cpus == own.cpus, runs.c.append == own.append, runs.c.name != run,
+               (runs.c.version == family) | runs.c.version.startswith(f"{family} ",
+                                                                      autoescape=True)
+               if family else runs.c.version.is_(None),
+               runs.c.started <= (own.started or ""))
+        .order_by(runs.c.started.desc()).limit(PAST))
+    wanted = set(scenarios)
+    found = _samples(connection, rows.c.run.in_(alike) & rows.c.kernel.in_(releases),
+                     runs.c.started.desc(), runs.c.name.desc())
+    return [sample for sample in found if sample.scenario in wanted]
+
+
 def _started(connection: Connection, run: str) -> str:
     return str(connection.scalar(select(runs.c.started).where(runs.c.name == run)) or "")
 
 
-def _samples(connection: Connection, where: ColumnElement[bool]) -> list[Sample]:
+def _samples(
+    connection: Connection, where: ColumnElement[bool], *order: ColumnElement[Any],
+) -> list[Sample]:
     found = connection.execute(
         select(runs.c.name.label("run_name"), names.c.scenario, rows.c.outcome, rows.c.reason,
                rows.c.folder, *(rows.c[figure] for figure in FIGURES))
-        .select_from(JOINED).where(where).order_by(rows.c.id))
+        .select_from(JOINED).where(where).order_by(*order, rows.c.id))
     return [Sample(run, scenario, outcome(word), reason or "", folder,
                    dict(zip(FIGURES, figures, strict=True)))
             for run, scenario, word, reason, folder, *figures in found]

@@ -11,7 +11,15 @@ from sqlalchemy import Connection
 
 from results import queries
 from results.comparison.noise import MEASURED, MEASURED_CALIBRATED
-from results.comparison.sample import Sample, by_run, by_scenario, calibrated, spin_of, wait_of
+from results.comparison.sample import (
+    BUSIER,
+    Sample,
+    by_run,
+    by_scenario,
+    calibrated,
+    spin_of,
+    wait_of,
+)
 from results.comparison.times import MATTERS, TimeChange, time_changes
 from results.comparison.verdicts import VerdictChange, verdict_changes
 from results.identity import differences
@@ -77,12 +85,6 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
     return Comparison(
         one, two, len(groups[0].keys() & groups[1].keys()),
         verdict_changes(*groups, flaky), time_changes(*groups, past, usual), notes)
-
-
-BUSIER = 0.15
-"""Difference of the shares of waiting time above which two hosts do not count as equally busy:
-alone a guest waits for 0.11 to 0.18 of its time, with two others for 0.5 to 0.7
-(results.starvation)."""
 
 
 def _as_busy(past: Sequence[Sample], wait: float, of: Container[str]) -> list[Sample]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import SQLAlchemyError
 
 from results import index, queries
 from results.comparison.sample import Sample
@@ -27,7 +27,7 @@ def past_times(
 
     ``releases``: of the run's kernels.
     """
-    with suppress(OSError, DatabaseError, MachineLostError), index.opened(results) as connection:
+    with suppress(OSError, SQLAlchemyError, MachineLostError), index.opened(results) as connection:
         return PastTimes.of(queries.past(connection, run, releases, scenarios))
     return NO_PAST
 

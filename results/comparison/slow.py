@@ -17,23 +17,27 @@ from statistics import median
 from results.calibration import SPIN
 from results.comparison.noise import MEASURED, RUNS_MAX, Noise, learned
 from results.comparison.sample import BUSIER, Sample, by_run, by_scenario, figures_of
-from results.comparison.times import MEASURES, of_one
+from results.comparison.times import MEASURES, SIGNIFICANT, of_one
 from results.starvation import SHARE_MAX, WAIT
 from results.verdict import Slow
 
-JUDGED = ("longest_command", "teardown_time", "bystander_max")
-"""The measures with a bound from the past. Median latencies and the backend's own time depend on
-the host's speed more than on the target: stf compare judges them over all scenarios."""
+JUDGED: Mapping[str, str] = {
+    **{name: MEASURES[name] for name in ("longest_command", "teardown_time")},
+    "bystander_max": "longest command of a bystander",
+}
+"""The measures with a bound from the past, in words. Median latencies and the backend's own time
+depend on the host's speed more than on the target: stf compare judges them over all scenarios."""
 
 ENOUGH = 5
 """Minimum number of earlier runs of the scenario on such a target and host."""
 
-IMPROBABLE = 0.001
-"""Probability between equal runs below which a time is far outside. With the noise measured during
-development that is 7 times the usual teardown, 13 times the usual longest command."""
-
 FLOOR = 1.0
-"""Seconds by which a time must exceed the longest in the past."""
+"""Seconds by which a time must exceed the longest in the past.
+
+Measured on 1937 scenarios that passed in 138 recorded runs, each compared with the others: with
+these bounds 0 false alarms in 186 figures with a past (1 in 550 with 3 runs for ENOUGH). Of such
+figures with 5 s added 127 of 133 are found where the usual time is below 1 s, 5 of 53 above: the
+spread is a ratio."""
 
 SPEED = 1.5
 """Ratio of the durations of a spin (results.calibration) from which on two hosts are of another
@@ -88,6 +92,6 @@ def _slow(name: str, value: float, past: Sequence[float], noise: Noise) -> Slow 
     if len(past) < ENOUGH or value < max(past) + FLOOR:
         return None
     change = of_one(name, noise, None, past, [value])
-    if change.p >= IMPROBABLE or change.log_ratio <= 0:
+    if change.p >= SIGNIFICANT or change.log_ratio <= 0:
         return None
-    return Slow(name, MEASURES[name], value, median(past), max(past), len(past))
+    return Slow(name, JUDGED[name], value, median(past), max(past), len(past))

@@ -34,7 +34,6 @@ MEASURES: Mapping[str, str] = {
     "latency_after_p50": "completion latency after the fault, median",
     "longest_command": "longest command",
     "teardown_time": "teardown",
-    "bystander_max": "longest command of a bystander",
 }
 """The measures that are compared; less is better."""
 

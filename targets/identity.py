@@ -118,4 +118,4 @@ def kernel_parts(release: str, image: Path) -> dict[str, Part]:
                                      image.parent / ".config") if path.is_file()), None)
     files = {image.name: image, **({f"config-{release}": config} if config else {})}
     return {f"{release}/{name}": {"sha256": sum_of(file.read_bytes())}
-            for name, file in files.items()}
+            for name, file in files.items() if file.is_file()}

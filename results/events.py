@@ -164,6 +164,13 @@ class LostData(TypedDict):
     what: Annotated[str, "the reason"]
 
 
+@kind("harness", "panicked")
+class PanickedData(TypedDict):
+    """The kernel of a machine panicked, as QEMU's pvpanic device reports."""
+
+    machine: Annotated[str, "target or initiator"]
+
+
 @kind("harness", "clock")
 class ClockData(TypedDict):
     """The clock of a machine other than the target's was read from the host."""
@@ -654,6 +661,8 @@ class DroppedData(TypedDict):
 
     lines: Annotated[int, "number of lines"]
     bytes: Annotated[int, "their length"]
+    reports: NotRequired[Annotated[int, "lines of them that open a kernel report, with words that "
+                                        "no recorded line has; absent in older histories"]]
     machine: NotRequired[Kernels]
 
 

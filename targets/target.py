@@ -141,6 +141,9 @@ class Deployment(DeployedDevice, Protocol):
     def unfetched(self) -> int:
         """Return the number of commands that wait for the backend's first fetch."""
 
+    def died(self) -> str:
+        """Return a description of the end of a daemon that nobody ended; "" if there was none."""
+
     def remove(self) -> None:
         """Undo the deployment, in any state that a fault left it in; the initiator has logged out.
 

@@ -97,6 +97,7 @@ class FakeMachine:
         self.answers_sync = True
         self.clock_ahead = 0.0
         self.console = console
+        self.panicked: float | None = None
         self.ladder = ladder
         console.touch()
         self._delays: dict[str, float] = {}
@@ -147,6 +148,12 @@ class FakeMachine:
         for words in PANIC:
             self.write_console(words)
         self.fall_silent()
+
+    def pvpanic(self) -> None:
+        """Panic without a word on the console: only QEMU's device reports it."""
+        self.fall_silent()
+        self.panicked = self.connection.now()
+        self.connection.abandon("its kernel panicked, pvpanic reports")
 
     def vanish(self) -> None:
         """Close the connection, as a killed QEMU does."""
@@ -310,6 +317,10 @@ class FakeSubject:
 
     def keep(self) -> None:
         """Keep nothing for longer."""
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
 
     def observed(self, operation: str, *, ended: bool) -> None:
         """Record an observation, which has to come before the release."""

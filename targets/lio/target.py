@@ -318,6 +318,10 @@ class LioDeployment:
         """Return whether the backstore exists."""
         return self.config.exists(self.backstore)
 
+    def died(self) -> str:
+        """Return "": no daemon of LIO takes part."""
+        return ""
+
     def unfetched(self) -> int:
         """Return 0: TCMU passes all commands on at once, and no waiting one can be observed."""
         return 0

@@ -222,6 +222,10 @@ class TgtDeployment:
         """Return 0: the commands that wait for a thread of the daemon cannot be observed."""
         return 0
 
+    def died(self) -> str:
+        """Return a description of tgtd's unrequested end; "" if there was none."""
+        return daemon.died(self.machine)
+
     def reachable(self) -> bool:
         """Return whether the target has the LUN.
 

@@ -80,6 +80,22 @@ def test_times_under_another_command_line_of_the_kernel_teach_nothing(tmp_path: 
             "2026-a"}
 
 
+def test_runs_of_other_builds_do_not_disagree(tmp_path: Path) -> None:
+    """One version, another build of one module: a PASS and a FAIL of two targets."""
+    for name, outcome, build in (("2026-a", "PASS", "ab"), ("2026-b", "FAIL", "ef")):
+        run = make_run(tmp_path, name, {"lio-6.1-a": outcome, "lio-6.12-b": outcome})
+        record = json.loads((run / RUN).read_text())
+        write_json(run / RUN, {**record, "parts": {
+            "6.1.0-1/target_core_mod.ko": {"build_id": build * 20, "srcversion": "S"},
+            "6.12.9/target_core_mod.ko": {"build_id": "cd" * 20, "srcversion": "S"}}})
+    with opened(tmp_path) as connection:
+        found = queries.disagreements(connection)
+        past = queries.history(connection, "lio-6.1-a")
+    assert [(each.scenario, each.times) for each in found] == [("lio-6.12-b", 2)]
+    assert found[0].identity
+    assert len({each.identity for each in past} - {""}) == 2
+
+
 def test_a_run_is_found_with_its_scenarios(tmp_path: Path) -> None:
     make_run(tmp_path, "2026-a", ONE, figures={"teardown_time": 1.5})
     with opened(tmp_path) as connection:

@@ -8,6 +8,8 @@
      "outcome": "KNOWN", "known": {"id": ..., "link": ..., "matched": [...]},
      "checks": [{"name": ..., "verdict": ..., "reason": ..., "evidence": [...],
                  "signatures": [{"kind": "open", "anchors": ["write"]}]}],
+     "slow": [{"figure": "teardown_time", "measure": "teardown", "value": 5.4, "usual": 0.4,
+               "most": 0.6, "runs": 8}],
      "figures": {"longest_command": {"value": 5.2, "unit": "s"}, ...}}
 """
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from results import command_facts
@@ -49,6 +51,7 @@ from results.verdict import (
     Figure,
     Outcome,
     Signature,
+    Slow,
     Verdict,
     compose,
     deciding,
@@ -80,7 +83,8 @@ class Judgement:
     restore until the verdict. ``known``: the known issue that explains a FAIL, or that was expected
     when the verdict is PASS (``results.known_issues.apply``). ``matched``: the evidence by which a
     FAIL is recognised as that issue, in words. ``facts``: facts about the commands that tell one
-    issue from its like (``results.command_facts``). ``headline``: of a FAIL.
+    issue from its like (``results.command_facts``). ``headline``: of a FAIL. ``slow``: times far
+    outside the scenario's past, which change no verdict.
     """
 
     scenario: str
@@ -90,6 +94,7 @@ class Judgement:
     headline: Headline | None = None
     matched: tuple[str, ...] = ()
     facts: tuple[Signature, ...] = ()
+    slow: tuple[Slow, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -160,6 +165,7 @@ class Judgement:
                                 for each in check.signatures]}
                 for check in self.checks
             ],
+            "slow": [asdict(each) for each in self.slow],
             "figures": {
                 name: {"value": _finite(figure.value), "unit": figure.unit}
                 for name, figure in sorted(self.figures.items())
@@ -188,7 +194,8 @@ class Judgement:
         return cls(record["scenario"], tuple(checks),
                    known=KnownIssue(known["id"], known["link"]) if known else None,
                    headline=Headline.from_json(record.get("headline")),
-                   matched=tuple(known.get("matched", ())) if known else ())
+                   matched=tuple(known.get("matched", ())) if known else (),
+                   slow=tuple(Slow(**each) for each in record.get("slow", ())))
 
 
 def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judgement:

@@ -48,6 +48,26 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Slow:
+    """A time far outside the scenario's past (results.comparison.slow).
+
+    ``figure``: its name; ``measure``: in words. ``value`` and, of ``runs`` earlier runs, the median
+    ``usual`` and the maximum ``most``: in seconds.
+    """
+
+    figure: str
+    measure: str
+    value: float
+    usual: float
+    most: float
+    runs: int
+
+    def __str__(self) -> str:
+        return (f"SLOW: {self.measure} {self.value:.2f} s; in {self.runs} earlier runs "
+                f"{self.usual:.2f} s, at most {self.most:.2f} s")
+
+
+@dataclass(frozen=True)
 class Signature:
     """One thing that a check found wrong, named alike in every run and on every kernel.
 

@@ -180,6 +180,13 @@ class Target(Protocol):
     def modules(self) -> tuple[str, ...]:
         """Names of its kernel modules, as in /sys/module."""
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Paths on the machine of its daemons and tools, which identify it with its modules.
+
+        Without those of ``tree``, which are recorded before anything boots.
+        """
+
     def check(self, release: str) -> None:
         """Raise WrongUsageError when the target is not available on a kernel release."""
 

@@ -30,6 +30,7 @@ def _lines(run: Run, found: list[Recorded]) -> Iterator[str]:
     yield f"1..{len(found)}"
     for number, each in enumerate(found, 1):
         yield from _subtests(each)
+        yield from (_line(f"# {_name(each.name)}: {slow}") for slow in each.judgement.slow)
         outcome = each.judgement.outcome
         word = "not ok" if outcome in NOT_OK else "ok"
         yield _line(f"{word} {number} {_name(each.name)}{_directive(each)}")

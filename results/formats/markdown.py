@@ -33,6 +33,19 @@ def _lines(run: Run, found: Sequence[Recorded]) -> Iterator[str]:
     yield from (f"- {name}: {escaped(value)}" for name, value in identity(run).items())
     for outcome in (Outcome.FAIL, Outcome.UNKNOWN, Outcome.KNOWN, Outcome.FIXED):
         yield from _table(outcome, [each for each in found if each.judgement.outcome is outcome])
+    yield from _slow([each for each in found if each.judgement.slow])
+
+
+def _slow(found: Sequence[Recorded]) -> Iterator[str]:
+    """Yield the scenarios far slower than their past, whatever their verdict."""
+    if not found:
+        return
+    yield from ("", "### SLOW", "", "| scenario | outcome | time and past |", "|---|---|---|")
+    for each in found[:LISTED_MAX]:
+        words = "; ".join(str(slow).removeprefix("SLOW: ") for slow in each.judgement.slow)
+        yield f"| {escaped(each.name)} | {each.judgement.outcome} | {escaped(words)} |"
+    if len(found) > LISTED_MAX:
+        yield from ("", f"... and {len(found) - LISTED_MAX} more")
 
 
 def _table(outcome: Outcome, found: Sequence[Recorded]) -> Iterator[str]:

@@ -22,7 +22,9 @@ from fixtures.machine.connection import Connection
 from fixtures.machine.remote import RemoteMachine
 from inject.contract import BrokenSession, Cut
 from inject.traits import TargetTraits
+from results.comparison.slow import PastTimes
 from results.ladder import Ladder
+from results.past_times import NO_PAST
 from targets.catalogue import traits_of
 
 SHORT_LADDER = Ladder(command=0.2, teardown=0.3, silence=0.3, scenario=2.0, step=0.2, boot=0.3)
@@ -232,6 +234,7 @@ class FakePool:
     guest: FakeMachine
     target: Any
     keep_stalled: bool = False
+    past: PastTimes = NO_PAST
 
     def recognised(self, judgement: Any, _kernel: str) -> Any:
         """Return the judgement unchanged: no issue is known."""

@@ -66,6 +66,7 @@ def test_verdict_json() -> None:
     record = judge(healthy().history()).to_json()
     assert set(record) == {
         "scenario", "verdict", "outcome", "known", "decided_by", "headline", "checks", "figures",
+        "slow",
     }
     assert (record["outcome"], record["known"], record["headline"]) == ("PASS", None, None)
     assert (record["scenario"], record["verdict"]) == (SCENARIO, "PASS")

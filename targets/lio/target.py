@@ -130,6 +130,7 @@ class Lio:
     tree = None
     slabs = SLABS
     modules = ("target_core_mod", *MODULES)
+    programs: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._release: str | None = None

@@ -96,6 +96,7 @@ class Scst:
     traits = TRAITS
     slabs = SLABS
     modules = tuple(name.replace("-", "_") for name in (*MODULES, *OPTIONAL))
+    programs: tuple[str, ...] = ()
 
     def __init__(
         self, prefix: Prefix, parameters: Mapping[str, Sequence[str]] | None = None

@@ -95,6 +95,7 @@ class Tgt:
     tree = None
     slabs: tuple[str, ...] = ()
     modules = ("nbd",)
+    programs = ("/usr/sbin/tgtd", "/usr/sbin/tgtadm")
 
     def __init__(self) -> None:
         self._version: str | None = None

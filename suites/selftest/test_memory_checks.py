@@ -61,11 +61,8 @@ def test_a_guest_is_booted_for_each_command_line(monkeypatch: pytest.MonkeyPatch
         def __init__(self) -> None:
             self.uses = 0
 
-        def resume(self) -> None:
-            self.uses += 1
-
         def restore(self, name: str) -> None:
-            pass
+            self.uses += 1
 
         def pause(self) -> None:
             pass
@@ -82,4 +79,4 @@ def test_a_guest_is_booted_for_each_command_line(monkeypatch: pytest.MonkeyPatch
         with pool.restored("6.1", append):
             pass
     assert booted == [("nosmt",), ("nosmt", *WORDS)]
-    assert [cast(Any, guest).uses for guest in pool._guests.values()] == [1, 1]
+    assert [cast(Any, guest).uses for guest in pool._guests.values()] == [2, 2]

@@ -742,6 +742,8 @@ class UsageData(TypedDict):
     descriptors: Annotated[dict[str, int], "open descriptors by program"]
     private_kib: Annotated[dict[str, int], "private memory by program in KiB"]
     tasks: Annotated[dict[str, int], "kernel threads without kworkers; processes"]
+    allocated: NotRequired[Annotated[dict[str, int], "objects by slab cache and functions that "
+                                     "allocated them, where the allocators are checked"]]
     seconds: Annotated[float, "s that settling and counting took"]
 
 

@@ -44,23 +44,34 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "slabs": Kind("slab cache", "objects", 0.9),
+    "slabs": Kind("slab cache", "objects", 0.9, frozenset({"vmap_area"})),
     "pages": Kind("pages of kind", "pages", 0.9, frozenset({"free", "file", "anonymous"})),
     "modules": Kind("module", "references", 0.9),
     "descriptors": Kind("descriptors of program", "descriptors", 0.9),
-    "private_kib": Kind("private memory of program", "KiB", 3.9),
+    "private_kib": Kind("private memory of program", "KiB", 3.9, frozenset({"python3"})),
     "tasks": Kind("number of", "tasks", 0.9),
 }
-"""By the fields of ("sampler", "usage")."""
+"""By the fields of ("sampler", "usage").
+
+vmap_area: the kernel keeps free areas until their pages exceed lazy_max_pages() (mm/vmalloc.c, 32
+MiB and more); those in use are in the pages of kind vmalloc. python3: the agent of this project,
+which keeps a record of the programs that it started; backends in Python live for one cycle."""
+
+MOST = 0.5
+"""Part of a slab cache's growth from which the place that allocated it is its cause."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """The growth of one count over the judged cycles."""
+    """The growth of one count over the judged cycles.
+
+    ``places``: growth of the objects of a slab cache by the functions that allocated them.
+    """
 
     field: str
     name: str
     values: tuple[int, ...]
+    places: Mapping[str, int]
 
     @property
     def steps(self) -> list[int]:
@@ -85,17 +96,32 @@ class Growth:
                 and self.slope > KINDS[self.field].allowed)
 
     @property
+    def cause(self) -> str:
+        """The functions that allocated most of it, the innermost first; "" where unknown."""
+        place, grew = max(self.places.items(), key=lambda each: each[1], default=("", 0))
+        return place if grew >= MOST * (self.values[-1] - self.values[0]) else ""
+
+    @property
     def words(self) -> str:
         """The growth as a sentence."""
         kind, cycles = KINDS[self.field], len(self.steps)
+        cause = f", allocated by {self.cause}" if self.cause else ""
         return (f"{kind.subject} {self.name} grew by {self.slope:.1f} {kind.unit} a cycle in "
-                f"{self.grew} of {cycles} cycles (allowed: by {kind.allowed} a cycle, or in fewer "
-                f"than {NEARLY_ALL * cycles:g} of them)")
+                f"{self.grew} of {cycles} cycles{cause} (allowed: by {kind.allowed} a cycle, or in "
+                f"fewer than {NEARLY_ALL * cycles:g} of them)")
+
+    @property
+    def signature(self) -> Signature:
+        """The count, and the function that allocated it."""
+        allocator = self.cause.partition(" < ")[0]
+        return Signature.of("growth", KINDS[self.field].subject, self.name,
+                            *([allocator] if allocator else []))
 
     @property
     def evidence(self) -> dict[str, object]:
         """The values of the judged cycles."""
-        return {"field": self.field, "name": self.name, "values": list(self.values)}
+        return {"field": self.field, "name": self.name, "values": list(self.values),
+                **({"allocated": dict(self.places)} if self.places else {})}
 
 
 def check(history: History) -> Check | None:
@@ -118,13 +144,27 @@ def check(history: History) -> Check | None:
         NAME, Verdict.FAIL, "; ".join(each.words for each in found),
         [each.evidence for each in found[:EVIDENCE_MAX]],
         {**figures, **timeline.detected(NAME, samples[-1].time)},
-        [Signature.of("growth", KINDS[each.field].subject, each.name) for each in found])
+        [each.signature for each in found])
 
 
 def growths(samples: Sequence[Event]) -> Iterator[Growth]:
     """Yield the series of every count; one that a sample lacks is 0 there."""
-    for field, kind in KINDS.items():
-        names = {name for sample in samples for name in sample.data[field]}
+    for of, kind in KINDS.items():
+        names = {name for sample in samples for name in sample.data[of]}
         for name in sorted(names - kind.ignored):
-            yield Growth(field, name, tuple(int(sample.data[field].get(name, 0))
-                                            for sample in samples))
+            yield Growth(of, name, tuple(int(sample.data[of].get(name, 0)) for sample in samples),
+                         places(samples, name) if of == "slabs" else {})
+
+
+def places(samples: Sequence[Event], cache: str) -> dict[str, int]:
+    """Return the growth of a slab cache by the functions that allocated, the largest first.
+
+    Empty where fewer than two samples have them.
+    """
+    known = [sample.data["allocated"] for sample in samples if "allocated" in sample.data]
+    if len(known) < 2:
+        return {}
+    first, last = known[0], known[-1]
+    grown = {key.partition(": ")[2]: count - first.get(key, 0) for key, count in last.items()
+             if key.startswith(f"{cache}: ") and count > first.get(key, 0)}
+    return dict(sorted(grown.items(), key=lambda each: -each[1])[:EVIDENCE_MAX])

@@ -20,7 +20,7 @@ from inject.catalogue import MECHANISMS
 from inject.fault import Fault
 from inject.release import Release
 from inject.traits import TargetTraits
-from results.checkers.leaks import LEAST_CYCLES
+from results.checkers.leaks import LEAST_CYCLES, WARM_UP
 from results.errors import WrongUsageError
 from targets.target import Transport
 
@@ -76,7 +76,7 @@ def test_cycles(ctx: ScenarioContext, cycles: int) -> None:
         for number in range(1, cycles + 1):
             ctx.note("round", number=number)
             cycle(ctx)
-            usage.sample(number)
+            usage.sample(number, sites=number in (WARM_UP, cycles))
     ctx.recover(traced=True)
 
 

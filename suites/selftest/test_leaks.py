@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -95,6 +95,21 @@ def test_all_that_grows_is_named() -> None:
     found = judged(recorded(pages__other=each(1), slabs__kmalloc_of_64=each(3)))
     assert found.reason.count(";") == 1
     assert len(found.signatures) == len(found.evidence) == 2
+
+
+def test_the_cause_of_a_growing_cache_is_the_place_of_allocation() -> None:
+    """By the growth of its objects from the first sample with places to the last."""
+    history = recorded(slabs__kmalloc_of_64=each(1)).history()
+    samples = [cast(dict[str, Any], event.data) for event in history.select("sampler", "usage")]
+    samples[1]["allocated"] = {
+        "kmalloc-64: scst_a < scst_b": 1, "kmalloc-64: other < it": 90, "kmalloc-6: no < no": 1}
+    samples[-1]["allocated"] = {
+        "kmalloc-64: scst_a < scst_b": 11, "kmalloc-64: other < it": 92, "kmalloc-6: no < no": 99}
+    found = check(history)
+    assert found is not None
+    assert "in 10 of 10 cycles, allocated by scst_a < scst_b (allowed:" in found.reason
+    assert list(found.signatures) == [Signature("growth", ("slab cache", "kmalloc-64", "scst_a"))]
+    assert found.evidence[0]["allocated"] == {"scst_a < scst_b": 10, "other < it": 2}
 
 
 def test_a_new_name_counts_from_nothing() -> None:

@@ -76,3 +76,31 @@ def test_a_descriptor_of_a_process_is_counted() -> None:
     assert descriptors[name] > 0
     assert name in private
     assert tasks["processes"] >= 1
+
+
+TRACES = """     10 scst_alloc_aen+0x4b/0xd0 [scst] age=1/2/3 pid=512 cpus=0-1
+        __kmem_cache_alloc_node+0x180/0x250
+        kmalloc_trace+0x26/0x90
+        scst_alloc_aen+0x4b/0xd0 [scst]
+        scst_gen_aen_or_ua+0x10/0x2f0 [scst]
+        scst_user_ioctl+0x1/0x2 [scst_user]
+
+      3 kstrdup+0x4b/0xd0 waste=0/3 age=17 pid=1 cpus=0
+        kstrdup+0x4b/0xd0
+        kstrdup_const+0x3c/0x60
+
+      1 <not-available> age=4294 pid=0
+"""
+
+
+def test_places_of_allocation() -> None:
+    assert list(usage_guest.places(TRACES)) == [
+        ("scst_alloc_aen < scst_gen_aen_or_ua", 10), ("kstrdup < kstrdup_const", 3),
+        ("<not-available>", 1)]
+    assert not list(usage_guest.places("")) + list(usage_guest.places("No data\n"))
+
+
+def test_places_without_a_stack() -> None:
+    """Kernels before 5.16 print the caller only."""
+    text = "      8 getname_flags+0x3c/0x1c0 age=1 pid=1\n      2 audit_alloc+0x1/0x2 age=2 pid=1\n"
+    assert list(usage_guest.places(text)) == [("getname_flags", 8), ("audit_alloc", 2)]

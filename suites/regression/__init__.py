@@ -4,5 +4,7 @@
 A module is named after its defect; its docstring names the commit with the fix, if there is one.
 """
 
-MEMORY_CHECKS = True
+from fixtures.machine import memory_checks
+
+MEMORY_CHECKS = memory_checks.ALL
 """See fixtures.machine.memory_checks."""

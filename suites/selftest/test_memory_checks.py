@@ -10,26 +10,26 @@ from typing import Any, cast
 import pytest
 
 from fixtures.guest_pool import GuestPool
-from fixtures.machine.memory_checks import DECLARATION, WORDS, MemoryChecks, words
+from fixtures.machine.memory_checks import ALL, USERS, MemoryChecks, words
 from fixtures.scenario import Plan
 from inject.release import Release
 
 SUITES = Path(__file__).parents[1]
-CHECKED = {"abort", "teardown", "session", "regression"}
+CHECKED = {"abort": ALL, "teardown": ALL, "session": ALL, "regression": ALL, "leaks": USERS}
 
 
 def test_the_suites_that_have_them_by_default() -> None:
-    """The suites in which commands meet an end of what serves them."""
+    """Suites in which commands meet an end of what serves them, and the one that counts objects."""
     packages = [path.parent.name for path in SUITES.glob("*/__init__.py")]
-    found = {name for name in packages
-             if words(MemoryChecks.AUTO, importlib.import_module(f"suites.{name}").__name__)}
-    assert found == CHECKED
+    found = {name: words(MemoryChecks.AUTO, importlib.import_module(f"suites.{name}").__name__)
+             for name in packages}
+    assert {name: each for name, each in found.items() if each} == CHECKED
 
 
 @pytest.mark.parametrize(("choice", "package", "expected"), [
-    (MemoryChecks.ON, "suites.smoke", WORDS), (MemoryChecks.AUTO, "suites.smoke", ()),
-    (MemoryChecks.AUTO, "suites.abort", WORDS), (MemoryChecks.OFF, "suites.abort", ()),
-    (MemoryChecks.AUTO, "not imported", ())])
+    (MemoryChecks.ON, "suites.smoke", ALL), (MemoryChecks.AUTO, "suites.smoke", ()),
+    (MemoryChecks.AUTO, "suites.abort", ALL), (MemoryChecks.OFF, "suites.abort", ()),
+    (MemoryChecks.AUTO, "not imported", ()), (MemoryChecks.ON, "suites.leaks", USERS)])
 def test_the_option_decides(
     choice: MemoryChecks, package: str, expected: tuple[str, ...],
 ) -> None:
@@ -38,17 +38,11 @@ def test_the_option_decides(
     assert words(choice, package) == expected
 
 
-def test_a_declaration_is_true_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    package = importlib.import_module("suites.abort")
-    monkeypatch.setattr(package, DECLARATION, "no")
-    assert words(MemoryChecks.AUTO, package.__name__) == ()
-
-
 def test_the_record_has_the_words() -> None:
     plan = Plan(Release())
-    assert plan.on("lio", "6.1", append=WORDS).record()["append"] == " ".join(WORDS)
+    assert plan.on("lio", "6.1", append=ALL).record()["append"] == " ".join(ALL)
     assert "append" not in plan.on("lio", "6.1").record()
-    assert plan.on("lio", "6.1", append=WORDS).id == plan.on("lio", "6.1").id
+    assert plan.on("lio", "6.1", append=ALL).id == plan.on("lio", "6.1").id
 
 
 def test_a_guest_is_booted_for_each_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,8 +69,8 @@ def test_a_guest_is_booted_for_each_command_line(monkeypatch: pytest.MonkeyPatch
     anything = cast(Any, None)
     pool = GuestPool({"6.1": anything}, anything, anything, anything, None, Path(),
                      lambda message: None, append=("nosmt",))
-    for append in ((), WORDS, (), WORDS):
+    for append in ((), ALL, (), ALL):
         with pool.restored("6.1", append):
             pass
-    assert booted == [("nosmt",), ("nosmt", *WORDS)]
+    assert booted == [("nosmt",), ("nosmt", *ALL)]
     assert [cast(Any, guest).uses for guest in pool._guests.values()] == [2, 2]

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Sessions that end with commands in flight, and commands ended by another initiator."""
 
-MEMORY_CHECKS = True
+from fixtures.machine import memory_checks
+
+MEMORY_CHECKS = memory_checks.ALL
 """See fixtures.machine.memory_checks."""

@@ -108,7 +108,7 @@ def compose(checks: Sequence[Check]) -> Verdict:
 
 
 CAUSES = ("machine", "operations")
-"""Checks whose UNKNOWN explains that of others: a machine was lost, a step of the scenario failed."""
+"""Checks whose UNKNOWN explains others: a machine was lost, a step of the scenario failed."""
 
 
 def deciding(checks: Sequence[Check]) -> Check | None:

@@ -107,7 +107,17 @@ def compose(checks: Sequence[Check]) -> Verdict:
     return next((verdict for verdict in PRIORITY if verdict in found), Verdict.UNKNOWN)
 
 
+CAUSES = ("machine", "operations")
+"""Checks whose UNKNOWN explains others: a machine was lost, a step of the scenario failed."""
+
+
 def deciding(checks: Sequence[Check]) -> Check | None:
-    """Return the first check whose verdict is the scenario's, or None without checks."""
+    """Return the first check whose verdict is the scenario's, or None without checks.
+
+    Of UNKNOWN ones: a cause comes before what could not be judged because of it.
+    """
     verdict = compose(checks)
-    return next((check for check in checks if check.verdict is verdict), None)
+    found = [check for check in checks if check.verdict is verdict]
+    causes = [check for name in CAUSES for check in found
+              if check.name == name and verdict is Verdict.UNKNOWN]
+    return next(iter(causes or found), None)

@@ -3,7 +3,7 @@
 
 Each count (objects of a slab cache, pages by use, references to a module, descriptors and private
 memory of a program, tasks) is a series with one value a cycle. A leak makes it grow in nearly every
-cycle, by about the same amount: its slope is the median of the slopes between all pairs of cycles
+cycle, or along a straight line: its slope is the median of the slopes between all pairs of cycles
 (Theil-Sen), which a few odd cycles do not move. Caches and pools also grow, but they stop.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from math import ceil
 from statistics import median
 
 from results.checkers import EVIDENCE_MAX
@@ -27,8 +28,12 @@ WARM_UP = 2
 LEAST_CYCLES = WARM_UP + 6
 """Cycles from which growth is judged."""
 
-NEARLY_ALL = 0.8
+NEARLY_ALL = 0.9
 """Part of the cycles in which a count has to grow, so that its growth is a leak."""
+
+OFF_LINE = 1.0
+"""Distance from a straight line, in growths of a cycle and at least one, up to which a count grows
+steadily: another user of the same cache hides some cycles' growth, but not the line."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,18 @@ class Growth:
                       for earlier, later in combinations(range(len(self.values)), 2))
 
     @property
+    def off(self) -> float:
+        """The largest distance of a value from the line with the growth's slope."""
+        rest = [value - self.slope * cycle for cycle, value in enumerate(self.values)]
+        middle = median(rest)
+        return max(abs(each - middle) for each in rest)
+
+    @property
     def leaks(self) -> bool:
-        """Whether it grew in nearly every cycle, by more than is allowed."""
-        return (self.grew >= NEARLY_ALL * len(self.steps)
-                and self.slope > KINDS[self.field].allowed)
+        """Whether it grew by more than is allowed, in nearly every cycle or along a line."""
+        return self.slope > KINDS[self.field].allowed and (
+            self.grew >= NEARLY_ALL * len(self.steps)
+            or self.off <= self._line)
 
     @property
     def cause(self) -> str:
@@ -106,9 +119,14 @@ class Growth:
         """The growth as a sentence."""
         kind, cycles = KINDS[self.field], len(self.steps)
         cause = f", allocated by {self.cause}" if self.cause else ""
-        return (f"{kind.subject} {self.name} grew by {self.slope:.1f} {kind.unit} a cycle in "
+        return (f"{kind.subject} {self.name} grew by {self.slope:.1f} {kind.unit} a cycle, in "
                 f"{self.grew} of {cycles} cycles{cause} (allowed: by {kind.allowed} a cycle, or in "
-                f"fewer than {NEARLY_ALL * cycles:g} of them)")
+                f"fewer than {ceil(NEARLY_ALL * cycles)} of them and {self._line:.1f} off a line)")
+
+    @property
+    def _line(self) -> float:
+        """The distance from the line from which on the growth is not steady."""
+        return OFF_LINE * max(self.slope, 1)
 
     @property
     def signature(self) -> Signature:

@@ -77,6 +77,8 @@ def _section(issue: KnownIssue, recipe: str) -> str:
         ("kernels", _patterns(issue.kernels) or "all that were tested"),
         ("seen as", "<br>".join(map(_seen_as, issue.signature)) or plain(
             "any report of corrupted memory: it writes over memory of others")),
+        *(("and", "<br>".join(map(_fact, found))) for found in [issue.evidence] if found),
+        *(("but not", "<br>".join(map(_fact, found))) for found in [issue.absent] if found),
         ("scenarios", _patterns(issue.expected or issue.only) or "any"),
         ("source", _link(issue.link)),
     ]
@@ -92,6 +94,10 @@ def _patterns(patterns: Sequence[str]) -> str:
 def _seen_as(pattern: Pattern) -> str:
     return (f"{code(pattern.check)}: {plain(' or '.join(pattern.kinds))}, "
             f"{_patterns(pattern.anchors)}")
+
+
+def _fact(pattern: Pattern) -> str:
+    return f"a command {plain(' or '.join(pattern.kinds))}: {_patterns(pattern.anchors)}"
 
 
 def _link(link: str) -> str:

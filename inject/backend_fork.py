@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from inject.contract import FaultContext
@@ -44,7 +43,7 @@ class BackendFork:
         """
         child = int(context.deployment.backend.call("fork", deadline=deadline))
         context.deployment.backend.close(deadline)
-        time.sleep(LINGER)
+        context.sleep(LINGER)
         there = context.deployment.present()
         context.deployment.end_process(child)
         if not there:

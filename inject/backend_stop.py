@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from dataclasses import dataclass
 
 from inject.contract import FaultContext
@@ -46,7 +45,7 @@ class BackendStop:
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Stop the process for the duration of this fault."""
         context.deployment.backend.process.signal(signal.SIGSTOP)
-        time.sleep(self.seconds)
+        context.sleep(self.seconds)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
         """Continue the process and release the held commands."""
@@ -78,7 +77,7 @@ class BackendStopKill:
     def fire(self, context: FaultContext, deadline: float) -> None:
         """Stop the process; kill it ``seconds`` later."""
         context.deployment.backend.process.signal(signal.SIGSTOP)
-        time.sleep(self.seconds)
+        context.sleep(self.seconds)
         context.deployment.backend.kill()
 
     def undo(self, context: FaultContext, deadline: float) -> None:

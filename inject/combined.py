@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
@@ -136,7 +135,7 @@ class Combined:
         assert isinstance(self.teardown, TargetOperation)
         try:
             running = self.teardown.start(context, deadline)
-            time.sleep(seconds)
+            context.sleep(seconds)
         finally:
             self.disturbance.end(context, deadline)
             context.deployment.backend.release(deadline)

@@ -57,12 +57,12 @@ class Backend(Protocol):
 
     def hold(
         self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
-        direction: str | None = None, device: str | None = None, least: int = 0,
+        direction: str | None = None, device: str | None = None, lbas: Sequence[int] | None = None,
     ) -> None:
         """Hold the next ``count`` matching commands at ``point``.
 
-        ``device``: name of one of the backend's devices; None: any. ``least``: fewest bytes of data
-        of a matching command.
+        ``device``: name of one of the backend's devices; None: any. ``lbas``: the first LBA that a
+        matching command may begin at, and one past the last; None: any.
         """
 
     def wait_held(self, count: int, deadline: float) -> bool:
@@ -313,6 +313,9 @@ class FaultContext(Protocol):
 
     def keep(self) -> None:
         """Keep the held commands, and all further ones, for the scenario's time (Plan.keeps)."""
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep. Raises MachineLostError as soon as a machine of the scenario is lost."""
 
     def observed(self, operation: str, *, ended: bool) -> None:
         """Record whether an operation has ended, immediately before commands are released."""

@@ -9,7 +9,6 @@ held.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 from inject.contract import FaultContext, Running
@@ -140,7 +139,7 @@ class TargetOperation:
             running.finish(deadline)
         if self.held is Held.KEPT:
             context.keep()
-        time.sleep(self.seconds)
+        context.sleep(self.seconds)
 
     def undo(self, context: FaultContext, deadline: float) -> None:
         """Undo the operation and release held commands.

@@ -126,6 +126,7 @@ class ScenarioData(TypedDict):
     target: Annotated[str, "name of the target"]
     fault: OfFault
     seed: Annotated[int | None, "seed of the workloads"]
+    append: NotRequired[Annotated[str, "words for the kernel's command line, besides the run's"]]
     ladder: NotRequired[Annotated[dict[str, float], "results.ladder.Ladder's bounds in s, by "
                                                     "name; absent where no machine was to be had"]]
     accelerator: NotRequired[Annotated[str, "QEMU's accelerator: kvm or tcg"]]
@@ -162,6 +163,13 @@ class LostData(TypedDict):
     """The machine is lost: no further request can reach it."""
 
     what: Annotated[str, "the reason"]
+
+
+@kind("harness", "panicked")
+class PanickedData(TypedDict):
+    """The kernel of a machine panicked, as QEMU's pvpanic device reports."""
+
+    machine: Annotated[str, "target or initiator"]
 
 
 @kind("harness", "clock")
@@ -654,6 +662,8 @@ class DroppedData(TypedDict):
 
     lines: Annotated[int, "number of lines"]
     bytes: Annotated[int, "their length"]
+    reports: NotRequired[Annotated[int, "lines of them that open a kernel report, with words that "
+                                        "no recorded line has; absent in older histories"]]
     machine: NotRequired[Kernels]
 
 
@@ -719,6 +729,22 @@ class ResourcesData(TypedDict):
     modules: Annotated[dict[str, int], "references by module"]
     free_kib: Annotated[int, "free memory in KiB, with page cache, tmpfs and reclaimable slabs"]
     taint: Annotated[int, "the kernel's taint flags"]
+
+
+@kind("sampler", "usage")
+class UsageData(TypedDict):
+    """Usage of the machine after a cycle of suites/leaks, once its kernel has settled."""
+
+    cycle: Annotated[int, "number of the cycle that has just ended, from 1"]
+    slabs: Annotated[dict[str, int], "active objects by slab cache, each cache shrunk first"]
+    pages: Annotated[dict[str, int], "pages by use; other: of alloc_pages(), uncounted"]
+    modules: Annotated[dict[str, int], "references by module"]
+    descriptors: Annotated[dict[str, int], "open descriptors by program"]
+    private_kib: Annotated[dict[str, int], "private memory by program in KiB"]
+    tasks: Annotated[dict[str, int], "kernel threads without kworkers; processes"]
+    allocated: NotRequired[Annotated[dict[str, int], "objects by slab cache and functions that "
+                                     "allocated them, where the allocators are checked"]]
+    seconds: Annotated[float, "s that settling and counting took"]
 
 
 # workload

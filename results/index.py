@@ -41,6 +41,7 @@ from sqlalchemy.pool import NullPool
 
 from results.calibration import SPIN
 from results.errors import MachineLostError
+from results.identity import identity, parts_of
 from results.service import IN_SPINS
 from results.starvation import WAIT
 from results.store import HISTORY, RUN, VERDICT, kernel_in_id
@@ -48,14 +49,14 @@ from results.verdict import Verdict
 
 INDEX = "index.sqlite"
 
-LAYOUT = 3
+LAYOUT = 4
 """Increase it when the tables below or the values read into them change: older indexes are
 rebuilt."""
 
 FIGURES = (
     "service_p25", "latency_before_p50", "latency_before_p99", "latency_during_p50",
     "latency_during_max", "latency_after_p50", "latency_after_p99", "longest_command",
-    "teardown_time", "wall_time", SPIN, IN_SPINS, WAIT,
+    "teardown_time", "bystander_max", "wall_time", SPIN, IN_SPINS, WAIT,
 )
 """The figures of verdict.json by which runs are compared; all but UNITLESS are in seconds."""
 
@@ -89,6 +90,7 @@ runs = Table(
     Column("version", String),
     Column("accelerator", String),
     Column("host", String),
+    Column("cpus", Integer),
     Column("append", String, nullable=False),
     Column("seed", BigInteger),
 )
@@ -107,6 +109,7 @@ rows = Table(
     Column("folder", String, nullable=False),
     Column("seen", BigInteger, nullable=False),
     Column("kernel", String),
+    Column("identity", String),
     Column("verdict", String, nullable=False),
     Column("outcome", String, nullable=False),
     Column("decided_by", String),
@@ -311,11 +314,13 @@ class _Writer:
         number = self._run(path.name, stamp, record)
         before = {row.folder: _Seen(row.id, row.seen) for row in self._connection.execute(
             select(rows.c.id, rows.c.folder, rows.c.seen).where(rows.c.run == number))}
-        releases = _releases(record)
+        releases, parts = _releases(record), parts_of(record)
+        identities = {release: identity(parts, release, releases.values())
+                      for release in {None, *releases.values()}}
         for folder in sorted(os.scandir(path), key=_repetition):
             found = self._scenario(folder, before.get(folder.name), releases)
             if found:
-                self._add({"run": number, **found})
+                self._add({"run": number, "identity": identities[found["kernel"]], **found})
 
     def _run(self, name: str, stamp: str, record: Mapping[str, Any]) -> int:
         target, host = _object(record, "target"), _object(record, "host")
@@ -326,7 +331,8 @@ class _Writer:
             or None,
             "accelerator": _text(_object(record, "accelerator"), "name"),
             "host": _text(host, "name"),
-            "append": _text(_object(record, "options"), "append") or "",
+            "cpus": _whole(host.get("cpus")),
+            "append": _append(_object(record, "options")),
             "seed": _whole(record.get("seed")),
         }
         number = self._connection.scalar(select(runs.c.id).where(runs.c.name == name))
@@ -427,6 +433,15 @@ def _object(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _text(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
     return str(value) if isinstance(value, str | int) else None
+
+
+def _append(options: Mapping[str, Any]) -> str:
+    """Return additional words of the kernels' command line, and which suites have memory checks.
+
+    Runs before there was --memory-checks had none: their times are of another kind.
+    """
+    words, checks = (_text(options, name) or "" for name in ("append", "memory_checks"))
+    return " ".join(filter(None, (words, f"memory-checks={checks}" * (checks in ("auto", "on")))))
 
 
 def _whole(value: object) -> int | None:

@@ -5,9 +5,11 @@
 
     {"scenario": id, "verdict": "FAIL", "decided_by": "ledger",
      "headline": {"check": "ledger", "cause": ..., "consequences": [...]},
-     "outcome": "KNOWN", "known": {"id": ..., "link": ...},
+     "outcome": "KNOWN", "known": {"id": ..., "link": ..., "matched": [...]},
      "checks": [{"name": ..., "verdict": ..., "reason": ..., "evidence": [...],
                  "signatures": [{"kind": "open", "anchors": ["write"]}]}],
+     "slow": [{"figure": "teardown_time", "measure": "teardown", "value": 5.4, "usual": 0.4,
+               "most": 0.6, "runs": 8}],
      "figures": {"longest_command": {"value": 5.2, "unit": "s"}, ...}}
 """
 
@@ -15,15 +17,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from results import command_facts
 from results.checkers import (
     allocations,
     deadline,
     expectations,
     integrity,
     kernel_health,
+    leaks,
     ledger,
     machine,
     operations,
@@ -47,6 +51,7 @@ from results.verdict import (
     Figure,
     Outcome,
     Signature,
+    Slow,
     Verdict,
     compose,
     deciding,
@@ -62,7 +67,7 @@ CHECKERS: Mapping[str, Checker] = {
     module.NAME: in_rounds(module.check) if module.NAME in BY_ROUND else module.check
     for module in (
         machine, kernel_health, integrity, expectations, protocol, ledger, order, outcome, deadline,
-        partition, task_management, threads, teardown, recovery, resources, operations, pdus,
+        partition, task_management, threads, teardown, recovery, resources, leaks, operations, pdus,
         allocations,
     )
 }
@@ -76,7 +81,10 @@ class Judgement:
 
     ``measured``: figures that no history contains, such as the host's ``wall_time`` from before the
     restore until the verdict. ``known``: the known issue that explains a FAIL, or that was expected
-    when the verdict is PASS (``results.known_issues.apply``). ``headline``: of a FAIL.
+    when the verdict is PASS (``results.known_issues.apply``). ``matched``: the evidence by which a
+    FAIL is recognised as that issue, in words. ``facts``: facts about the commands that tell one
+    issue from its like (``results.command_facts``). ``headline``: of a FAIL. ``slow``: times far
+    outside the scenario's past, which change no verdict.
     """
 
     scenario: str
@@ -84,6 +92,9 @@ class Judgement:
     measured: Mapping[str, Figure] = field(default_factory=dict)
     known: KnownIssue | None = None
     headline: Headline | None = None
+    matched: tuple[str, ...] = ()
+    facts: tuple[Signature, ...] = ()
+    slow: tuple[Slow, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -127,6 +138,11 @@ class Judgement:
         return f"{check.name}: {self.cause}" if check else self.cause
 
     @property
+    def recognised(self) -> str:
+        """The evidence of the known issue, to be appended to its name; "" where there is none."""
+        return f", by {'; '.join(self.matched)}" if self.matched else ""
+
+    @property
     def figures(self) -> dict[str, Figure]:
         """The figures of all checks, and the harness's measurements."""
         checked = {name: figure for check in self.checks for name, figure in check.figures.items()}
@@ -138,7 +154,8 @@ class Judgement:
             "scenario": self.scenario,
             "verdict": str(self.verdict),
             "outcome": str(self.outcome),
-            "known": {"id": self.known.id, "link": self.known.link} if self.known else None,
+            "known": {"id": self.known.id, "link": self.known.link,
+                      "matched": list(self.matched)} if self.known else None,
             "decided_by": self.decided_by.name if self.decided_by else None,
             "headline": self.headline.to_json() if self.headline else None,
             "checks": [
@@ -148,6 +165,7 @@ class Judgement:
                                 for each in check.signatures]}
                 for check in self.checks
             ],
+            "slow": [asdict(each) for each in self.slow],
             "figures": {
                 name: {"value": _finite(figure.value), "unit": figure.unit}
                 for name, figure in sorted(self.figures.items())
@@ -175,7 +193,9 @@ class Judgement:
         known = record.get("known")
         return cls(record["scenario"], tuple(checks),
                    known=KnownIssue(known["id"], known["link"]) if known else None,
-                   headline=Headline.from_json(record.get("headline")))
+                   headline=Headline.from_json(record.get("headline")),
+                   matched=tuple(known.get("matched", ())) if known else (),
+                   slow=tuple(Slow(**each) for each in record.get("slow", ())))
 
 
 def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judgement:
@@ -184,7 +204,8 @@ def judge(history: History, checkers: Mapping[str, Checker] = CHECKERS) -> Judge
     name = str(scenario.data.get("id", "?")) if scenario else "?"
     found = (_run(key, check, history) for key, check in checkers.items())
     checks = tuple(check for check in found if check)
-    return Judgement(name, checks, headline=_headline(checks, history))
+    return Judgement(name, checks, headline=_headline(checks, history),
+                     facts=_facts(history))
 
 
 def _headline(checks: Sequence[Check], history: History) -> Headline | None:
@@ -207,6 +228,14 @@ def _run(name: str, check: Checker, history: History) -> Check | None:
     except Exception as error:  # any error: it must not become a PASS or hide the other checks
         return Check(name, Verdict.UNKNOWN, f"the checker crashed: {type(error).__name__}: {error}",
                      _where(error))
+
+
+def _facts(history: History) -> tuple[Signature, ...]:
+    """Return the facts about the commands; none where the record is not what it should be."""
+    try:
+        return command_facts.facts(history)
+    except (KeyError, TypeError, ValueError):  # no fact: then no known issue that needs one
+        return ()
 
 
 def _where(error: BaseException) -> Sequence[str]:

@@ -2,8 +2,9 @@
 """Known issues: understood failures, recognised by their signatures.
 
 ``suites/known_issues.toml`` holds the entries and explains their format. A failure is recognised by
-its signature alone: the check, the kind of failure and the place. A scenario's name can only state
-that an issue is expected in it, so that its absence is noticed.
+its signature: the check, the kind of failure and the place; and, where that is the signature of
+several defects, by facts about the commands (results.command_facts). A scenario's name can only
+state that an issue is expected in it, so that its absence is noticed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results import command_facts
 from results.checkers import (
     deadline,
     integrity,
@@ -43,11 +45,20 @@ OVERWRITTEN_MEMORY = frozenset(map(str, (
     Kind.KASAN, Kind.KFENCE)))
 """Kinds of reports of a kernel whose memory was overwritten."""
 
+OWN_SIGNATURE_ONLY = OVERWRITTEN_MEMORY | frozenset(map(str, (
+    Kind.KMSAN, Kind.USERCOPY, Kind.MEMORY_LEAK)))
+"""Kinds of reports of bad memory. Only an entry whose own signature names such a report explains
+it; it is the consequence (``also``) of no issue."""
+
 MAY_FOLLOW = frozenset((
     kernel_health.NAME, threads.NAME, ledger.NAME, deadline.NAME, integrity.NAME, teardown.NAME,
     recovery.NAME, resources.NAME, operations.NAME))
 """Checkers that may fail as a consequence of overwritten memory. A scenario's own expectations
 are not among them."""
+
+
+Found = tuple[str, Signature]
+"""A check's name with one of its signatures."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +79,27 @@ class Pattern:
             _any_matches((pattern,), signature.anchors) for pattern in self.anchors
         )
 
+    def describe(self, signature: Signature) -> str:
+        """Return the part of a matching signature that this pattern names, as text."""
+        named = [word for word in signature.anchors if _any_matches(self.anchors, (word,))]
+        return f"{self.check}: {signature.kind} ({', '.join(named)})"
+
 
 @dataclass(frozen=True)
 class KnownIssue:
     """An understood failure.
 
     ``signature``: all of these patterns match when it occurs. ``also``: patterns that may match in
-    addition, and mean nothing alone. ``versions``, ``kernels``: fnmatch patterns of the affected
-    versions of the target and releases of the kernel (none: all). ``expected``: patterns of the
-    scenarios that are expected to show it. ``only``: patterns of the scenarios in which the
-    signature means this issue; elsewhere the same signature may have another cause (none: any
-    scenario). ``link``: an address or a commit. ``wild``: the issue overwrites memory of others, so
-    anything may fail. It then has no signature: in the scenarios of ``only``, a kernel report of a
-    kind in ``OVERWRITTEN_MEMORY`` shows it, and explains the failures of the checkers in
-    ``MAY_FOLLOW``.
+    addition, and mean nothing alone. ``evidence``: patterns of facts about commands
+    (results.command_facts) that the issue needs. ``absent``: patterns of facts that it excludes:
+    with one of them the signature has another cause. ``versions``, ``kernels``: fnmatch patterns of
+    the affected versions of the target and releases of the kernel (none: all). ``expected``:
+    patterns of the scenarios that are expected to show it. ``only``: patterns of the scenarios in
+    which the signature means this issue; elsewhere the same signature may have another cause (none:
+    any scenario). ``link``: an address or a commit. ``wild``: the issue overwrites memory of
+    others, so anything may fail. It then has no signature: in the scenarios of ``only``, a kernel
+    report of a kind in ``OVERWRITTEN_MEMORY`` shows it, and explains the failures of the checkers
+    in ``MAY_FOLLOW``.
     """
 
     id: str
@@ -90,6 +108,8 @@ class KnownIssue:
     target: str = ""
     signature: tuple[Pattern, ...] = ()
     also: tuple[Pattern, ...] = ()
+    evidence: tuple[Pattern, ...] = ()
+    absent: tuple[Pattern, ...] = ()
     versions: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
@@ -113,7 +133,7 @@ class KnownIssue:
         """Return whether the signature means this issue in a scenario."""
         return not self.only or _any_matches(self.only, (scenario,))
 
-    def explains(self, checks: Sequence[Check]) -> bool:
+    def explains(self, checks: Sequence[Check], facts: Sequence[Signature] = ()) -> bool:
         """Return whether the checks with FAIL show this issue, all of it and nothing else."""
         failed = [check for check in checks if check.verdict is Verdict.FAIL]
         found = _found(checks)
@@ -124,13 +144,31 @@ class KnownIssue:
         return (
             all(check.signatures for check in failed)
             and all(_is_one_of((*self.signature, *self.also), *each) for each in found)
-            and self.shown_by(found)
+            and self.shown_by(found, facts)
         )
 
-    def shown_by(self, found: Sequence[tuple[str, Signature]]) -> bool:
-        """Return whether all of its signature is among what the checks found."""
+    def shown_by(self, found: Sequence[Found], facts: Sequence[Signature] = ()) -> bool:
+        """Return whether all of its signature is among what the checks found.
+
+        Its evidence is among the facts, too, and nothing that it excludes.
+        """
+        among = [(command_facts.NAME, each) for each in facts]
         return bool(self.signature) and all(
-            any(want.matches(*each) for each in found) for want in self.signature)
+            any(want.matches(*each) for each in found) for want in self.signature
+        ) and all(any(want.matches(*each) for each in among) for want in self.evidence
+                  ) and not any(bar.matches(*each) for bar in self.absent for each in among)
+
+    def matched(self, checks: Sequence[Check], facts: Sequence[Signature] = ()) -> tuple[str, ...]:
+        """Return what the issue is recognised by, in words: one for each pattern that it needs."""
+        found = [*_found(checks), *((command_facts.NAME, each) for each in facts)]
+        if self.wild:
+            return tuple(dict.fromkeys(
+                f"{name}: {each.kind} ({each.anchors[0] if each.anchors else ''})"
+                for name, each in found
+                if name == kernel_health.NAME and each.kind in OVERWRITTEN_MEMORY))
+        first = (next((want.describe(each) for name, each in found if want.matches(name, each)),
+                      None) for want in (*self.signature, *self.evidence))
+        return tuple(dict.fromkeys(words for words in first if words))
 
 
 ENTRIES = Path(__file__).parents[1] / "suites" / "known_issues.toml"
@@ -166,34 +204,43 @@ def apply(
     """
     concerned = [each for each in issues if each.applies(target, target_version, kernel_release)]
     known: KnownIssue | None = None
+    matched: tuple[str, ...] = ()
+    checks, facts = judgement.checks, judgement.facts
     if judgement.verdict is Verdict.FAIL:
         meant = [each for each in concerned if each.means(judgement.scenario)]
-        known = next((each for each in meant if each.explains(judgement.checks)), None) \
-            or together(meant, judgement.checks)
+        known = next((each for each in meant if each.explains(checks, facts)), None) \
+            or together(meant, checks, facts)
+        matched = known.matched(checks, facts) if known else ()
     elif judgement.verdict is Verdict.PASS:
         known = next(
             (each for each in concerned if _any_matches(each.expected, (judgement.scenario,))),
             None,
         )
-    return replace(judgement, known=known)
+    return replace(judgement, known=known, matched=matched)
 
 
-def together(issues: Sequence[KnownIssue], checks: Sequence[Check]) -> KnownIssue | None:
+def together(
+    issues: Sequence[KnownIssue], checks: Sequence[Check], facts: Sequence[Signature] = (),
+) -> KnownIssue | None:
     """Return the issues that explain the failed checks only together, as one; None if they do not.
 
-    Each has to show all of its own signature: what one of them explains alone proves no other.
+    Each has to show all of its own signature and evidence: what one of them explains alone proves
+    no other.
     """
     found = _found(checks)
-    shown = [each for each in issues if each.shown_by(found)]
+    shown = [each for each in issues if each.shown_by(found, facts)]
     patterns = [pattern for each in shown for pattern in (*each.signature, *each.also)]
-    whole = KnownIssue(", ".join(each.id for each in shown), "; ".join(
-        dict.fromkeys(each.link for each in shown)), signature=tuple(patterns))
+    whole = KnownIssue(
+        ", ".join(each.id for each in shown),
+        "; ".join(dict.fromkeys(each.link for each in shown)),
+        signature=tuple(pattern for each in shown for pattern in each.signature),
+        evidence=tuple(pattern for each in shown for pattern in each.evidence))
     complete = all(check.signatures for check in checks if check.verdict is Verdict.FAIL)
     return whole if len(shown) > 1 and complete and all(
         _is_one_of(patterns, *each) for each in found) else None
 
 
-def _found(checks: Sequence[Check]) -> list[tuple[str, Signature]]:
+def _found(checks: Sequence[Check]) -> list[Found]:
     return [(check.name, each) for check in checks if check.verdict is Verdict.FAIL
             for each in check.signatures]
 
@@ -211,18 +258,45 @@ def _issue(entry: Mapping[str, Any], where: str) -> KnownIssue:
     _require_words(entry, ("id", "link", "summary", "target"), where)
     signature = _patterns(entry, "signature", where)
     wild = entry.get("wild", False)
-    if not isinstance(wild, bool) or (wild and (entry.keys() & {"signature", "also"}
-                                                or not entry.get("only"))):
+    if not isinstance(wild, bool) or (wild and (
+            entry.keys() & {"signature", "also", "evidence", "absent"} or not entry.get("only"))):
         raise WrongUsageError(
             f"{where}: wild is true or false; if true there is an \"only\", and no signature")
     if not signature and not wild:
         raise WrongUsageError(
             f"{where} has no signature: nothing is known by a scenario's name alone")
+    _refuse_reports(also := _patterns(entry, "also", where), f"{where}: also")
+    evidence, absent = (_facts(entry, name, where) for name in ("evidence", "absent"))
+    if absent and not evidence:
+        raise WrongUsageError(
+            f"{where} has absent, but no evidence: a record without facts would do")
     lists = {name: _words(entry.get(name, []), f"{where}: {name}")
              for name in ("versions", "kernels", "expected", "only")}
     return KnownIssue(
         entry["id"], entry["link"], entry["summary"], entry["target"], signature,
-        _patterns(entry, "also", where), **lists, wild=wild)
+        also, evidence, absent, **lists, wild=wild)
+
+
+def _refuse_reports(also: Iterable[Pattern], where: str) -> None:
+    """Raise WrongUsageError for a consequence that may be another defect's own report."""
+    for pattern in also:
+        if pattern.check == kernel_health.NAME and (
+                kinds := sorted(OWN_SIGNATURE_ONLY.intersection(pattern.kinds))):
+            raise WrongUsageError(
+                f"{where} has a {kinds[0]} report ({', '.join(pattern.anchors)}): a report of bad "
+                "memory is a consequence of no issue; name it in a signature, if need be in an "
+                "entry of its own")
+
+
+def _facts(entry: Mapping[str, Any], name: str, where: str) -> tuple[Pattern, ...]:
+    """Return patterns of facts, whose tables have a kind and an anchor, and no check."""
+    tables = [{"check": command_facts.NAME, **each} for each in _tables(entry, name, where)]
+    found = tuple(_pattern(each, f"{where}: {name}") for each in tables)
+    for pattern in found:
+        if pattern.check != command_facts.NAME or set(pattern.kinds) - set(command_facts.KINDS):
+            raise WrongUsageError(f"{where}: {name} is no fact about a command: its kind is one of "
+                                  f"{', '.join(command_facts.KINDS)}")
+    return found
 
 
 def _patterns(entry: Mapping[str, Any], name: str, where: str) -> tuple[Pattern, ...]:

@@ -69,12 +69,13 @@ def _points(
 
 
 def _versions(axes: Axes, past: Sequence[Past], place: Mapping[str, int]) -> None:
-    """Draw a line before each run whose target has another version than the run before."""
+    """Draw a line before each run whose target has another version or identity than the last."""
     last = None
     for each in past:
-        if last is not None and each.version != last:
+        if last is not None and (each.version, each.identity) != last:
             axes.axvline(place[each.run] - 0.5, color="tab:gray", linewidth=0.8)
-            axes.annotate(each.version[-16:].replace("$", r"\$"), (place[each.run] - 0.45, 0.98),
+            words = each.version if each.version != last[0] else each.identity
+            axes.annotate(words[-16:].replace("$", r"\$"), (place[each.run] - 0.45, 0.98),
                           xycoords=("data", "axes fraction"), fontsize="x-small", va="top",
                           rotation=90, color="tab:gray")
-        last = each.version
+        last = each.version, each.identity

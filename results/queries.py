@@ -35,7 +35,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Past:
-    """A scenario in a run. ``version``: the target's; ``kernel``: its release."""
+    """A scenario in a run.
+
+    ``version``: the target's; ``kernel``: its release; ``identity``: a short name of the target
+    with all its parts (results.identity), "" where they are not recorded.
+    """
 
     run: str
     started: str
@@ -48,14 +52,15 @@ class Past:
     reason: str
     known: str
     figures: Mapping[str, float | None] = field(default_factory=dict)
+    identity: str = ""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A scenario with more than one outcome on the same target, version and kernel.
+    """A scenario with more than one outcome on the same target and kernel, of one identity.
 
     ``chance``: probability that two of its runs, picked at random, differ. ``outcomes``: number of
-    runs by outcome.
+    runs by outcome. ``identity``: as in ``Past``.
     """
 
     scenario: str
@@ -63,6 +68,7 @@ class Disagreement:
     version: str
     chance: float
     outcomes: Mapping[str, int]
+    identity: str = ""
 
     @property
     def times(self) -> int:
@@ -96,15 +102,43 @@ def earlier(connection: Connection, run: str, *, besides: Sequence[str]) -> list
     return _samples(connection, rows.c.run.in_(alike))
 
 
+def past(
+    connection: Connection, run: str, releases: Sequence[str], scenarios: Sequence[str],
+) -> list[Sample]:
+    """Return scenarios in the newest runs on such a target and host as a run's, the newest first.
+
+    The runs before it with the same target, family of versions (the version's first word),
+    accelerator, number of CPUs and command line; the host's name may differ. ``releases``: of the
+    kernels.
+    """
+    own = connection.execute(select(runs).where(runs.c.name == run)).one()
+    family = (own.version or "").partition(" ")[0]
+    alike = (
+        select(runs.c.id)
+        .where(runs.c.target == own.target, runs.c.accelerator == own.accelerator,
+               runs.c.cpus == own.cpus, runs.c.append == own.append, runs.c.name != run,
+               (runs.c.version == family) | runs.c.version.startswith(f"{family} ",
+                                                                      autoescape=True)
+               if family else runs.c.version.is_(None),
+               runs.c.started <= (own.started or ""))
+        .order_by(runs.c.started.desc()).limit(PAST))
+    wanted = set(scenarios)
+    found = _samples(connection, rows.c.run.in_(alike) & rows.c.kernel.in_(releases),
+                     runs.c.started.desc(), runs.c.name.desc())
+    return [sample for sample in found if sample.scenario in wanted]
+
+
 def _started(connection: Connection, run: str) -> str:
     return str(connection.scalar(select(runs.c.started).where(runs.c.name == run)) or "")
 
 
-def _samples(connection: Connection, where: ColumnElement[bool]) -> list[Sample]:
+def _samples(
+    connection: Connection, where: ColumnElement[bool], *order: ColumnElement[Any],
+) -> list[Sample]:
     found = connection.execute(
         select(runs.c.name.label("run_name"), names.c.scenario, rows.c.outcome, rows.c.reason,
                rows.c.folder, *(rows.c[figure] for figure in FIGURES))
-        .select_from(JOINED).where(where).order_by(rows.c.id))
+        .select_from(JOINED).where(where).order_by(*order, rows.c.id))
     return [Sample(run, scenario, outcome(word), reason or "", folder,
                    dict(zip(FIGURES, figures, strict=True)))
             for run, scenario, word, reason, folder, *figures in found]
@@ -127,13 +161,13 @@ def history(connection: Connection, pattern: str) -> list[Past]:
     found = connection.execute(
         select(runs.c.name.label("run_name"), runs.c.started, runs.c.version, names.c.scenario,
                rows.c.folder, rows.c.kernel, rows.c.outcome, rows.c.decided_by, rows.c.reason,
-               rows.c.known, *(rows.c[figure] for figure in FIGURES))
+               rows.c.known, rows.c.identity, *(rows.c[figure] for figure in FIGURES))
         .select_from(JOINED)
         .where(rows.c.name.in_(select(names.c.id).where(names.c.scenario.op("GLOB")(pattern))))
         .order_by(runs.c.started, runs.c.name, names.c.scenario, rows.c.id))
     return [Past(row.run_name, row.started or "", row.scenario, row.folder, row.kernel or "",
                  row.version or "", outcome(row.outcome), row.decided_by or "", row.reason or "",
-                 row.known or "", _figures(row)) for row in found]
+                 row.known or "", _figures(row), row.identity or "") for row in found]
 
 
 def scenarios(connection: Connection, beginning: str) -> list[str]:
@@ -156,16 +190,17 @@ def disagreements(
     if target:
         newest = newest.where(runs.c.target == target)
     found = connection.execute(
-        select(names.c.scenario, rows.c.kernel, runs.c.version, rows.c.outcome,
+        select(names.c.scenario, rows.c.kernel, runs.c.version, rows.c.identity, rows.c.outcome,
                func.count().label("times"))
         .select_from(JOINED)
         .where(rows.c.run.in_(newest), rows.c.outcome != Outcome.UNKNOWN)
-        .group_by(names.c.scenario, rows.c.kernel, runs.c.version, rows.c.outcome))
-    groups: dict[tuple[str, str, str], dict[str, int]] = {}
+        .group_by(names.c.scenario, rows.c.kernel, runs.c.version, rows.c.identity,
+                  rows.c.outcome))
+    groups: dict[tuple[str, str, str, str], dict[str, int]] = {}
     for row in found:
-        key = (row.scenario, row.kernel or "", row.version or "")
+        key = (row.scenario, row.kernel or "", row.version or "", row.identity or "")
         groups.setdefault(key, {})[row.outcome] = row.times
-    ranked = [Disagreement(*key, chance_to_differ(outcomes), outcomes)
+    ranked = [Disagreement(*key[:3], chance_to_differ(outcomes), outcomes, key[3])
               for key, outcomes in groups.items() if chance_to_differ(outcomes)]
     return sorted(ranked, key=lambda each: (-each.chance, -each.times, each.scenario))
 

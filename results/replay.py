@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 SHAPING: Mapping[str, Any] = {
-    "append": "", "full": False, "matrix_seed": 1, "rounds": 5, "pdus": 300, "pdu": None,
-    "call": None}
+    "append": "", "memory_checks": "auto", "full": False, "matrix_seed": 1, "rounds": 5,
+    "cycles": 12, "pdus": 300, "pdu": None, "call": None}
 """Options that select the scenarios or change the steps of one, with their default values."""
 
 

@@ -42,6 +42,7 @@ def text(
     sections = (
         ("Consequences", consequences),
         ("Verdict", _verdict(judgement)),
+        ("Slow", [*map(str, judgement.slow)]),
         ("Stuck commands", list(_tables(stuck))),
         ("Spinning and blocked tasks", list(standing(judgement, waiters))),
         ("Kernel reports", list(_reports(judgement))),
@@ -63,6 +64,8 @@ def cause(
     waiters: Sequence[Row] | None = None,
 ) -> list[str]:
     """Return the earliest cause of a FAIL, then its consequences; else the verdict's reason."""
+    if judgement.verdict is Verdict.PASS and judgement.slow:
+        return [f"{judgement.verdict}, {judgement.slow[0]}"]
     if judgement.verdict is not Verdict.FAIL:
         return [f"{judgement.verdict}: {judgement.reason}"]
     found = headline(judgement.checks, history, stuck, waiters)
@@ -73,6 +76,7 @@ def _verdict(judgement: Judgement) -> list[str]:
     lines = [f"{judgement.scenario}: {judgement.outcome}"]
     if judgement.known:
         lines[0] += f", {judgement.known.id} ({judgement.known.link})"
+        lines += [f"recognised by {words}" for words in judgement.matched]
     wide = max((len(check.name) for check in judgement.checks), default=0)
     return lines + [
         f"{check.verdict:<7}  {check.name:<{wide}}  {check.reason}" for check in judgement.checks

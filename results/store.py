@@ -62,7 +62,7 @@ class ScenarioRecord:
 
     @property
     def report(self) -> Path:
-        """Path of report.txt, which exists for a scenario that did not pass."""
+        """Path of report.txt, which exists for a scenario that did not pass, or was slow."""
         return self.path / REPORT
 
     @property

@@ -45,7 +45,7 @@ def lines(judgements: Sequence[Judgement]) -> list[str]:
 
 
 def row(judgement: Judgement) -> tuple[str, str, str, str, str]:
-    """Return the cells of one scenario; the reason is empty for a PASS."""
+    """Return the cells of one scenario; for a PASS the reason is empty, or its slow times."""
     return (
         judgement.scenario,
         str(judgement.outcome),
@@ -56,9 +56,10 @@ def row(judgement: Judgement) -> tuple[str, str, str, str, str]:
 
 
 def tally(judgements: Sequence[Judgement]) -> str:
-    """Return the number of scenarios of each outcome: "5 PASS, 1 FAIL"."""
+    """Return the number of scenarios of each outcome, and of slow ones: "5 PASS, 1 FAIL"."""
     counts = Counter(judgement.outcome for judgement in judgements)
-    return counted(counts) or "no scenario was judged"
+    slow = sum(bool(judgement.slow) for judgement in judgements)
+    return (counted(counts) or "no scenario was judged") + (f"; {slow} SLOW" if slow else "")
 
 
 def counted(counts: Mapping[Outcome, int]) -> str:
@@ -79,9 +80,13 @@ def _table(judgements: Sequence[Judgement]) -> Table:
 
 
 def _why(judgement: Judgement) -> str:
+    return "; ".join(filter(None, [_decided(judgement), *map(str, judgement.slow)]))
+
+
+def _decided(judgement: Judgement) -> str:
     issue = judgement.known
     if judgement.outcome is Outcome.KNOWN and issue:
-        return f"{issue.id} ({issue.link}); {judgement.reason}"
+        return f"{issue.id} ({issue.link}){judgement.recognised}; {judgement.reason}"
     if judgement.outcome is Outcome.FIXED and issue:
         return f"{issue.id} ({issue.link}) was expected and not seen"
     return "" if judgement.outcome is Outcome.PASS else judgement.reason

@@ -48,6 +48,26 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Slow:
+    """A time far outside the scenario's past (results.comparison.slow).
+
+    ``figure``: its name; ``measure``: in words. ``value`` and, of ``runs`` earlier runs, the median
+    ``usual`` and the maximum ``most``: in seconds.
+    """
+
+    figure: str
+    measure: str
+    value: float
+    usual: float
+    most: float
+    runs: int
+
+    def __str__(self) -> str:
+        return (f"SLOW: {self.measure} {self.value:.2f} s; in {self.runs} earlier runs "
+                f"{self.usual:.2f} s, at most {self.most:.2f} s")
+
+
+@dataclass(frozen=True)
 class Signature:
     """One thing that a check found wrong, named alike in every run and on every kernel.
 
@@ -87,7 +107,17 @@ def compose(checks: Sequence[Check]) -> Verdict:
     return next((verdict for verdict in PRIORITY if verdict in found), Verdict.UNKNOWN)
 
 
+CAUSES = ("machine", "operations")
+"""Checks whose UNKNOWN explains others: a machine was lost, a step of the scenario failed."""
+
+
 def deciding(checks: Sequence[Check]) -> Check | None:
-    """Return the first check whose verdict is the scenario's, or None without checks."""
+    """Return the first check whose verdict is the scenario's, or None without checks.
+
+    Of UNKNOWN ones: a cause comes before what could not be judged because of it.
+    """
     verdict = compose(checks)
-    return next((check for check in checks if check.verdict is verdict), None)
+    found = [check for check in checks if check.verdict is verdict]
+    causes = [check for name in CAUSES for check in found
+              if check.name == name and verdict is Verdict.UNKNOWN]
+    return next(iter(causes or found), None)

@@ -141,6 +141,9 @@ class Deployment(DeployedDevice, Protocol):
     def unfetched(self) -> int:
         """Return the number of commands that wait for the backend's first fetch."""
 
+    def died(self) -> str:
+        """Return a description of the end of a daemon that nobody ended; "" if there was none."""
+
     def remove(self) -> None:
         """Undo the deployment, in any state that a fault left it in; the initiator has logged out.
 
@@ -176,6 +179,13 @@ class Target(Protocol):
     @property
     def modules(self) -> tuple[str, ...]:
         """Names of its kernel modules, as in /sys/module."""
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Paths on the machine of its daemons and tools, which identify it with its modules.
+
+        Without those of ``tree``, which are recorded before anything boots.
+        """
 
     def check(self, release: str) -> None:
         """Raise WrongUsageError when the target is not available on a kernel release."""

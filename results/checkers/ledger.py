@@ -131,14 +131,21 @@ def _events(events: Sequence[Event], kind: str, words: str) -> Finding | None:
 
 
 def _strays(history: History, book: Account) -> list[Event]:
-    """Return the strays since the first workload of a disk began.
+    """Return the strays of disks that a workload drove since they were announced.
 
     The kernel's own reads from a new disk (its partition table) may have been issued before the
-    trace began.
+    trace of that disk began.
     """
-    begin = next((event for event in history.select("workload", "begin")
-                  if event.data["disk"]), None)
-    return [event for event in book.strays if begin and event.time >= begin.time]
+    announced = [(event.data["name"], event.time) for event in history.select("target", "disk")]
+    begun = [(event.data["disk"], event.time) for event in history.select("workload", "begin")]
+
+    def driven(stray: Event) -> bool:
+        since = max((time for name, time in announced
+                     if name == stray.data["disk"] and time <= stray.time), default=0.0)
+        return any(name == stray.data["disk"] and since <= time <= stray.time
+                   for name, time in begun)
+
+    return [event for event in book.strays if driven(event)]
 
 
 def _refused_early(history: History, timeline: Timeline, book: Account) -> Finding | None:

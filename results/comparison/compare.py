@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import log
 
@@ -11,9 +11,18 @@ from sqlalchemy import Connection
 
 from results import queries
 from results.comparison.noise import MEASURED, MEASURED_CALIBRATED
-from results.comparison.sample import Sample, by_run, by_scenario, calibrated, spin_of, wait_of
+from results.comparison.sample import (
+    BUSIER,
+    Sample,
+    by_run,
+    by_scenario,
+    calibrated,
+    spin_of,
+    wait_of,
+)
 from results.comparison.times import MATTERS, TimeChange, time_changes
 from results.comparison.verdicts import VerdictChange, verdict_changes
+from results.identity import differences
 from results.store import Run, kernel_in_id
 from results.verdict import Outcome
 
@@ -48,7 +57,7 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
     one, two = before.path.name, after.path.name
     was, is_ = queries.samples(old, one), queries.samples(new, two)
     notes = _notes(queries.conditions(old, one), queries.conditions(new, two))
-    notes += _parts_notes(before, after)
+    notes += differences(before.record(), after.record())
     kernels = _only_kernel(before), _only_kernel(after)
     if all(kernels) and kernels[0] != kernels[1]:
         was, is_ = _anywhere(was, kernels[0]), _anywhere(is_, kernels[1])
@@ -78,12 +87,6 @@ def compare(old: Connection, before: Run, new: Connection, after: Run) -> Compar
         verdict_changes(*groups, flaky), time_changes(*groups, past, usual), notes)
 
 
-BUSIER = 0.15
-"""Difference of the shares of waiting time above which two hosts do not count as equally busy:
-alone a guest waits for 0.11 to 0.18 of its time, with two others for 0.5 to 0.7
-(results.starvation)."""
-
-
 def _as_busy(past: Sequence[Sample], wait: float, of: Container[str]) -> list[Sample]:
     """Return the samples of runs on an equally busy host.
 
@@ -108,21 +111,6 @@ def _notes(was: queries.Conditions, is_: queries.Conditions) -> list[str]:
     before, after = asdict(was), asdict(is_)
     return [f"another {what}: {_word(before[what])}, then {_word(after[what])}"
             for what in before if before[what] != after[what]]
-
-
-def _parts_notes(before: Run, after: Run) -> list[str]:
-    """Return a note for each file of the target that differs, by its build id or its content."""
-    was, is_ = (run.record().get("target", {}).get("parts") or {} for run in (before, after))
-    differing = [name for name in dict.fromkeys([*was, *is_])
-                 if was and is_ and was.get(name) != is_.get(name)]
-    return [f"another {name}: {_build(was.get(name))}, then {_build(is_.get(name))}"
-            for name in differing]
-
-
-def _build(part: Mapping[str, str] | None) -> str:
-    if part is None:
-        return "none"
-    return f"build id {part['build_id'][:12]}" if part["build_id"] else f"SHA-256 {part['sha256']}"
 
 
 def _selected(samples: list[Sample], after: Run) -> tuple[list[Sample], list[str]]:

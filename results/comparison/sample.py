@@ -19,6 +19,12 @@ CALIBRATED = frozenset({SERVICE, "latency_before_p50", "latency_after_p50"})
 maximum of a command or a teardown is mostly a timeout, which no CPU shortens."""
 
 
+BUSIER = 0.15
+"""Difference of the shares of waiting time above which two hosts do not count as equally busy:
+alone a guest waits for 0.11 to 0.18 of its time, with two others for 0.5 to 0.7
+(results.starvation)."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One recorded scenario. ``figures``: by the names of ``results.index.FIGURES``."""

@@ -124,7 +124,7 @@ def _compared(
                  and (new := figures_of(after[scenario], measure))}
         if pairs:
             yield _over_all(measure, noise, list(pairs.values()))
-        yield from (_of_one(measure, noise, scenario, *pair) for scenario, pair in pairs.items()
+        yield from (of_one(measure, noise, scenario, *pair) for scenario, pair in pairs.items()
                     if min(map(len, pair)) >= ENOUGH)
 
 
@@ -144,9 +144,10 @@ def _over_all(measure: str, noise: Noise, pairs: Sequence[Pair]) -> TimeChange:
         _improbable(ratio, spread, noise), 0.0, len(pairs), noise, spread)
 
 
-def _of_one(
-    measure: str, noise: Noise, scenario: str, old: Sequence[float], new: Sequence[float],
+def of_one(
+    measure: str, noise: Noise, scenario: str | None, old: Sequence[float], new: Sequence[float],
 ) -> TimeChange:
+    """Return the difference of two samples of a measure; ``p`` is not corrected."""
     ratio = shift(_logs(old), _logs(new))
     spread = _spread(
         CENTRE_COST * noise.repetition * sqrt(1 / len(old) + 1 / len(new)), noise)

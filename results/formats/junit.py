@@ -4,7 +4,8 @@
 FAIL is a failure, UNKNOWN an error, as in pytest; KNOWN and FIXED pass, with a note. The run's
 identity is in the suite's properties. Files are attached by lines "[[ATTACHMENT|path]]" in
 system-out, the form of Jenkins' JUnit Attachments plugin and of GitLab. A test case has no
-properties: the schema that Jenkins validates with (xunit-plugin, junit-10.xsd) has none.
+properties: the schema that Jenkins validates with (xunit-plugin, junit-10.xsd) has none. Scenarios
+far slower than their past are in the suite's property SLOW; their system-out has the figures.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def write(run: Run, path: Path) -> Path:
     properties = ET.SubElement(suite, "properties")
     for name, value in identity(run).items():
         ET.SubElement(properties, "property", name=name, value=value)
+    if slow := [each for each in found if each.judgement.slow]:
+        ET.SubElement(properties, "property", name="SLOW",
+                      value=clean(", ".join(each.name for each in slow)))
     for each in found:
         suite.append(_case(each))
     ET.indent(root)
@@ -55,13 +59,15 @@ def _case(each: Recorded) -> ET.Element:
             *(f"consequence: {each}" for each in judgement.consequences),
             *(f"{found.verdict} {found.name}: {found.reason}" for found in judgement.checks)))
     ET.SubElement(case, "system-out").text = "\n".join(attached(
-        each.files(), [_known_words(each)] if judgement.known else []))
+        each.files(), [*([_known_words(each)] if judgement.known else []),
+                       *map(str, judgement.slow)]))
     return case
 
 
 def _known_words(each: Recorded) -> str:
     known = each.judgement.known
-    return f"{each.judgement.outcome}: {known.id} ({known.link})" if known else ""
+    return (f"{each.judgement.outcome}: {known.id} ({known.link}){each.judgement.recognised}"
+            if known else "")
 
 
 def _target(each: Recorded) -> str:

@@ -92,6 +92,7 @@ def _test(
                         "misc": {"accelerator": identity(run).get("accelerator", "unknown")}},
         "misc": _present({
             "outcome": str(judgement.outcome),
+            "slow": list(map(str, judgement.slow)) or None,
             "known_issue": judgement.known.id if judgement.known else None,
             "figures": {name: {"value": figure.value, "unit": figure.unit}
                         for name, figure in judgement.figures.items()

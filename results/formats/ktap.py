@@ -30,6 +30,7 @@ def _lines(run: Run, found: list[Recorded]) -> Iterator[str]:
     yield f"1..{len(found)}"
     for number, each in enumerate(found, 1):
         yield from _subtests(each)
+        yield from (_line(f"# {_name(each.name)}: {slow}") for slow in each.judgement.slow)
         outcome = each.judgement.outcome
         word = "not ok" if outcome in NOT_OK else "ok"
         yield _line(f"{word} {number} {_name(each.name)}{_directive(each)}")
@@ -39,7 +40,7 @@ def _lines(run: Run, found: list[Recorded]) -> Iterator[str]:
 
 def _directive(each: Recorded) -> str:
     judgement = each.judgement
-    known = judgement.known.id if judgement.known else ""
+    known = f"{judgement.known.id}{judgement.recognised}" if judgement.known else ""
     words = {Outcome.KNOWN: f"XFAIL {known}", Outcome.FIXED: f"FIXED {known}",
              Outcome.UNKNOWN: f"ERROR {judgement.reason}", Outcome.FAIL: judgement.reason}
     found = words.get(judgement.outcome)

@@ -33,6 +33,19 @@ def _lines(run: Run, found: Sequence[Recorded]) -> Iterator[str]:
     yield from (f"- {name}: {escaped(value)}" for name, value in identity(run).items())
     for outcome in (Outcome.FAIL, Outcome.UNKNOWN, Outcome.KNOWN, Outcome.FIXED):
         yield from _table(outcome, [each for each in found if each.judgement.outcome is outcome])
+    yield from _slow([each for each in found if each.judgement.slow])
+
+
+def _slow(found: Sequence[Recorded]) -> Iterator[str]:
+    """Yield the scenarios far slower than their past, whatever their verdict."""
+    if not found:
+        return
+    yield from ("", "### SLOW", "", "| scenario | outcome | time and past |", "|---|---|---|")
+    for each in found[:LISTED_MAX]:
+        words = "; ".join(str(slow).removeprefix("SLOW: ") for slow in each.judgement.slow)
+        yield f"| {escaped(each.name)} | {each.judgement.outcome} | {escaped(words)} |"
+    if len(found) > LISTED_MAX:
+        yield from ("", f"... and {len(found) - LISTED_MAX} more")
 
 
 def _table(outcome: Outcome, found: Sequence[Recorded]) -> Iterator[str]:
@@ -42,7 +55,7 @@ def _table(outcome: Outcome, found: Sequence[Recorded]) -> Iterator[str]:
     for each in found[:LISTED_MAX]:
         check = each.judgement.decided_by
         known = each.judgement.known
-        why = f"{known.id}, {known.link}: " if known else ""
+        why = f"{known.id}, {known.link}{each.judgement.recognised}: " if known else ""
         why += each.judgement.reason.partition(": ")[2]
         yield (f"| {escaped(each.name)} | {escaped(check.name if check else '-')} | "
                f"{escaped(why[:WORDS_MAX])} |")

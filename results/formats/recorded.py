@@ -79,6 +79,7 @@ def identity(run: Run) -> dict[str, str]:
         "accelerator": _table(record, "accelerator").get("name"),
         "host": _table(record, "host").get("name"),
         "kernel command line": _table(record, "options").get("append"),
+        "memory checks": _table(record, "options").get("memory_checks"),
         "seed": record.get("seed"),
     }
     return {name: clean(value) for name, value in words.items() if value not in (None, "")}

@@ -141,7 +141,8 @@ def _within(digests: Sequence[Digest]) -> list[str]:
 
 
 def _thin(detail: Mapping[str, Any]) -> str:
-    return script({**{name: detail[name] for name in ("cause", "checks", "known", "problems")
+    return script({**{name: detail[name] for name in ("cause", "checks", "known", "slow",
+                                                     "problems")
                       if name in detail}, "cut": True})
 
 
@@ -159,7 +160,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "axes": axes,
         "rows": [[row["id"], row["outcome"], row["by"], row["why"], row["known"],
                   row["figures"].get("longest_command"), row["figures"].get("teardown_time"),
-                  row["titles"]] for row in rows],
+                  row["titles"], row["slow"]] for row in rows],
     }
 
 

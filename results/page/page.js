@@ -15,9 +15,10 @@ const SVG = "http://www.w3.org/2000/svg";
 const byId = (id) => document.getElementById(id);
 const index = JSON.parse(byId("index").textContent);
 const worst = new Map(index.outcomes.map((outcome, place) => [outcome, place]));
-const rows = index.rows.map(([id, outcome, by, why, known, longest, teardown, titles], number) => ({
-  number, id, outcome, by, why, known, longest, teardown, place: worst.get(outcome),
-  words: [id, outcome, by, why, known, ...titles].join("\n").toLowerCase(),
+const rows = index.rows.map(([id, outcome, by, why, known, longest, teardown, titles, slow],
+  number) => ({
+  number, id, outcome, by, why, known, longest, teardown, slow, place: worst.get(outcome),
+  words: [id, outcome, by, why, known, slow, ...titles].join("\n").toLowerCase(),
 }));
 const ORDERS = {
   "worst first": (a, b) => a.place - b.place || a.number - b.number,
@@ -299,7 +300,7 @@ function rowElement(row) {
   const button = element("button", {type: "button", "aria-expanded": "false"},
     badge(row.outcome),
     element("span", {class: "name"}, row.id),
-    element("span", {class: "why"}, row.outcome === "PASS" ? ""
+    element("span", {class: "why"}, row.outcome === "PASS" ? row.slow
       : [row.known ? `${row.known}: ` : "", row.by ? `${row.by}: ` : "", row.why]),
     element("span", {class: "figure", "data-of": "longest"}, seconds(row.longest)),
     element("span", {class: "figure", "data-of": "teardown"}, seconds(row.teardown)));
@@ -357,7 +358,9 @@ function detail(data, row) {
     element("b", null, deciding[1] ? `${row.outcome}, by ${deciding[1]}: ` : `${row.outcome}: `),
     data.cause || deciding[2])];
   if (data.known) parts.push(element("p", null, row.outcome === "FIXED"
-    ? "Was expected and not seen: " : "Known: ", link(data.known[1], data.known[0])));
+    ? "Was expected and not seen: " : "Known: ", link(data.known[1], data.known[0]),
+    data.known.length > 2 ? `, by ${data.known.slice(2).join("; ")}` : ""));
+  for (const words of data.slow || []) parts.push(element("p", {class: "problem"}, words));
   for (const words of data.problems || []) parts.push(element("p", {class: "problem"}, words));
   if (data.cut) parts.push(element("p", {class: "note"},
     "The page would be too large with the rest of what passed: see the files."));

@@ -29,7 +29,7 @@ from results.timeline import Timeline
 from results.verdict import Check, Verdict
 
 DIGEST = ".page.json"
-FORMAT = 2
+FORMAT = 3
 """Increase it when the page could no longer show an existing digest correctly."""
 
 EVIDENCE = "evidence"
@@ -144,6 +144,7 @@ class _Maker:
             "by": text(judgement.decided_by.name, 40) if judgement and judgement.decided_by else "",
             "why": self._why(judgement, outcome, history),
             "known": text(judgement.known.id, 80) if judgement and judgement.known else "",
+            "slow": text("; ".join(map(str, shown.slow)), 400),
             "axes": scenario.get("axes", {}),
             "figures": {name: _number(shown.figures[name].value) for name in
                         ("longest_command", "teardown_time", "wall_time") if name in shown.figures},
@@ -227,8 +228,11 @@ class _Maker:
                         for name, figure in sorted(judgement.figures.items())],
             "reports": _reports(judgement),
         }
+        if judgement.slow:
+            detail["slow"] = [text(each) for each in judgement.slow]
         if judgement.known:
-            detail["known"] = [text(judgement.known.id, 80), text(judgement.known.link)]
+            detail["known"] = [text(judgement.known.id, 80), text(judgement.known.link),
+                               *map(text, judgement.matched)]
         if first and judgement.verdict is not Verdict.PASS:
             detail["evidence"] = _excerpts(first)
         return detail

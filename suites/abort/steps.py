@@ -10,7 +10,6 @@ from fixtures.initiators import Functions
 from fixtures.workload.sessions import Sessions
 from inject import task_management
 from inject.point import ANSWERED
-from inject.waiting import wait_until
 
 SEEN = 1.0
 """Seconds to wait for a function to reach the backend, or its response to reach the initiator."""
@@ -54,4 +53,4 @@ def wait_seen(ctx: ScenarioContext, sessions: Sessions) -> None:
     """Wait for a response at the initiator or the function at the backend, up to ``SEEN`` seconds.
     """
     history = ctx.recorder.history
-    wait_until(lambda: bool(sessions.responses or history().last("backend", "tmr")), SEEN)
+    ctx.wait_until(lambda: bool(sessions.responses or history().last("backend", "tmr")), SEEN)

@@ -19,9 +19,17 @@ from fixtures.workload.commands import Command
 from fixtures.workload.pdus import LOGIN
 from fixtures.workload.stamps import LIGHT
 from inject.point import NOTHING_HELD
-from inject.waiting import wait_until
 from inject.wire import COMMANDS
-from suites.commands.cases import ACA, BYTES, EXTENDED, EXTENDED_OUTCOMES, FIXED, commands, sweep
+from suites.commands.cases import (
+    ACA,
+    BYTES,
+    EXTENDED,
+    EXTENDED_OUTCOMES,
+    FIXED,
+    NOTHING,
+    commands,
+    sweep,
+)
 from targets.target import Device
 
 SESSION = "a"
@@ -64,6 +72,16 @@ def test_drawn_commands(ctx: ScenarioContext) -> None:
     lun = ctx.arrange()
     with ctx.broken(lun):
         issue_each(ctx, lun, commands(drawn, ctx.traits.commands))
+    ctx.drain(lun)
+    ctx.recover(lun)
+
+
+@scenarios(only("empty"))
+def test_allocation_length_of_nothing(ctx: ScenarioContext) -> None:
+    """A command whose allocation length is 0 ends with GOOD, without data."""
+    lun = ctx.arrange()
+    with ctx.broken(lun):
+        issue_each(ctx, lun, commands(NOTHING, ctx.traits.commands))
     ctx.drain(lun)
     ctx.recover(lun)
 
@@ -136,7 +154,7 @@ def issue_each(ctx: ScenarioContext, lun: Lun, listed: Sequence[Command]) -> Non
         before = len(sessions.commands)
         sessions.issue(SESSION, [each])
         ctx.must(sessions.wait_issued(before + 1, bound), "nothing was issued")
-        if not wait_until(partial(sessions.answers.__contains__, sessions.commands[-1]), bound):
+        if not ctx.wait_until(partial(sessions.answers.__contains__, sessions.commands[-1]), bound):
             sessions.drop(SESSION)
             sessions.wait_nexus(SESSION, "dropped", bound)
     initiators.end()

@@ -37,6 +37,9 @@ from targets.target import Deployment, Device
 BOOT_AND_RESTORE = 30.0
 """Seconds on the host that a scenario may need beyond its ladder: boot, snapshot, judging."""
 
+AT_ONCE = 5.0
+"""Seconds from the loss of a machine to the end of its scenario."""
+
 FLOOD_BYTES = 100 << 20
 FLOOD_LINE = "it is getting wet in here: a line that nobody needs, " + 20 * "again and "
 BY_GUEST = 4 << 20
@@ -159,6 +162,14 @@ def bounded(
     return judgement, record
 
 
+def ends_at_once(record: ScenarioRecord) -> None:
+    """Assert that nothing waits for the lost machine, until a bound of its own."""
+    history = History.load(record.history)
+    fired = history.first("fault", "fired")
+    assert fired is not None
+    assert max(event.time for event in history.events) - fired.time < AT_ONCE
+
+
 def passes(run_plan: RunPlan, kernel: str) -> None:
     """Assert that a healthy scenario passes after the damaged one."""
     after = run_plan(Plan(Release()), kernel, fault_at_point)
@@ -183,8 +194,9 @@ def test_backend_that_died_without_a_timeout(run_plan: RunPlan, kernel_name: str
 
 def test_machine_that_was_killed(run_plan: RunPlan, kernel_name: str) -> None:
     """QEMU killed while commands are held is UNKNOWN: the target's behaviour is not known."""
-    judgement, _ = bounded(run_plan, Plan(MachineKilled(run_plan.pool)), kernel_name)
+    judgement, record = bounded(run_plan, Plan(MachineKilled(run_plan.pool)), kernel_name)
     assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
+    ends_at_once(record)
     assert "lost" in judgement.reason
     passes(run_plan, kernel_name)
 
@@ -196,6 +208,7 @@ def test_machine_that_panics(run_plan: RunPlan, kernel_name: str) -> None:
     assert judgement.verdict is Verdict.FAIL, judgement.reason
     assert judgement.decided_by is not None
     assert judgement.decided_by.name == kernel_health.NAME, judgement.reason
+    ends_at_once(record)
     reports = kernel_health.reports(History.load(record.history))
     assert [report.kind for report in reports] == [Kind.PANIC]
     assert "sysrq triggered crash" in judgement.reason
@@ -206,9 +219,10 @@ def test_machine_that_panics(run_plan: RunPlan, kernel_name: str) -> None:
 def test_agent_that_was_killed(run_plan: RunPlan, kernel_name: str) -> None:
     """A guest without its agent cannot be observed: UNKNOWN, not a failure of the target."""
     fault = Order("agent-killed", "run", (["sh", "-c", "kill -9 $PPID"],))
-    judgement, _ = bounded(run_plan, Plan(fault), kernel_name)
+    judgement, record = bounded(run_plan, Plan(fault), kernel_name)
     assert judgement.verdict is Verdict.UNKNOWN, judgement.reason
     assert "lost" in judgement.reason
+    ends_at_once(record)
     passes(run_plan, kernel_name)
 
 

@@ -96,14 +96,15 @@ def test_data_are_right_under_a_heavy_load(ctx: ScenarioContext) -> None:
 
 def heavy(seed: int) -> Iterator[FioJob]:
     """Yield the jobs of the heavy load: each writes a part of the disk, and reads it, in turn."""
-    for bs, numjobs, iodepth, size, offset in (
-        (512, 4, 8, 1 << 20, 0),
-        (4096, 4, 8, 4 << 20, 1 << 20),
-        (64 << 10, 2, 8, 4 << 20, 6 << 20),
-        (1 << 20, 1, 4, 8 << 20, 16 << 20),
+    for bs, bs_max, numjobs, iodepth, size, offset in (
+        (512, 4096, 4, 8, 1 << 20, 0),
+        (4096, 4096, 4, 8, 4 << 20, 1 << 20),
+        (64 << 10, 64 << 10, 2, 8, 4 << 20, 6 << 20),
+        (1 << 20, 1 << 20, 1, 4, 8 << 20, 16 << 20),
     ):
-        yield FioJob(bs=bs, numjobs=numjobs, iodepth=iodepth, size=size, offset=offset,
-                     rate_iops=None, runtime=HEAVY_SECONDS, verify="crc32c", seed=seed)
+        yield FioJob(
+            bs=bs, bs_max=bs_max, numjobs=numjobs, iodepth=iodepth, size=size, offset=offset,
+            rate_iops=None, runtime=HEAVY_SECONDS, verify="crc32c", seed=seed)
 
 
 @pytest.mark.parametrize(("misbehaviour", "catches"), [

@@ -3,3 +3,8 @@
 
 A module is named after its defect; its docstring names the commit with the fix, if there is one.
 """
+
+from fixtures.machine import memory_checks
+
+MEMORY_CHECKS = memory_checks.ALL
+"""See fixtures.machine.memory_checks."""

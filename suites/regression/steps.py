@@ -13,7 +13,6 @@ from fixtures.points import Held
 from fixtures.watcher.trace import TraceWatcher
 from fixtures.workload.commands import Commands
 from inject.contract import Backend
-from inject.waiting import wait_until
 from results.errors import TargetFailedError, WrongUsageError
 from targets.target import Deployment, Device
 
@@ -184,7 +183,7 @@ def must_come(
     ctx: ScenarioContext, condition: Callable[[], bool], deadline: float, otherwise: str,
 ) -> None:
     """Wait until a condition holds. Raises TargetFailedError after ``deadline`` seconds."""
-    ctx.must(wait_until(condition, deadline), f"{otherwise} within {deadline:g} s")
+    ctx.must(ctx.wait_until(condition, deadline), f"{otherwise} within {deadline:g} s")
 
 
 def registered(ctx: ScenarioContext) -> int:
@@ -229,7 +228,7 @@ def expect_not_released(ctx: ScenarioContext, before: int) -> None:
 
     ``before``: number of registered devices at the beginning.
     """
-    early = wait_until(lambda: registered(ctx) < before, LENT_BUFFER_WATCHED)
+    early = ctx.wait_until(lambda: registered(ctx) < before, LENT_BUFFER_WATCHED)
     ctx.expect("a device is not released while its buffer is in use", not early,
                "it was released with a command in its table")
 

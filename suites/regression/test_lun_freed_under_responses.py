@@ -19,7 +19,6 @@ from fixtures.context import ScenarioContext
 from fixtures.scenario import Arrangement, Plan, Selection, scenarios
 from inject.catalogue import FAULTS
 from inject.point import NOTHING_HELD
-from inject.waiting import wait_until
 from suites.regression.raw_initiator import RawInitiator
 from suites.regression.steps import PAGE, arrange, must_come, recover, write_all
 from targets.target import Transport
@@ -55,7 +54,7 @@ def test_replacement_waits_for_responses(ctx: ScenarioContext) -> None:
     ctx.fired()
     with ctx.operation("teardown"):
         replacement = family.deployment.begin(REPLACE)
-        early = wait_until(lambda: replacement.done, WATCHED)
+        early = ctx.wait_until(lambda: replacement.done, WATCHED)
         ctx.expect("a LUN is not replaced while its responses are being sent", not early,
                    "the replacement ended")
         status = initiator.finish(tags, ctx.ladder.command)

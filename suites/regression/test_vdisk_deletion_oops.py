@@ -17,7 +17,6 @@ from fixtures.context import ScenarioContext
 from fixtures.scenario import Arrangement, Plan, Selection, scenarios
 from inject.catalogue import FAULTS
 from inject.point import NOTHING_HELD
-from inject.waiting import wait_until
 from suites.regression.raw_initiator import RawInitiator
 from suites.regression.steps import PAGE, Chain, arrange, must_come, recover, write_all
 from targets.scst.sysfs import DEVICES, HANDLERS, TARGETS, begin, finish
@@ -55,7 +54,7 @@ def test_deletion_waits_for_the_write(ctx: ScenarioContext) -> None:
                   "the LUN of a device that is deleted stays")
         status = initiator.finish([tag], ctx.ladder.command)
         finish(ctx.machine, deletion, "the deletion", ctx.ladder.teardown)
-        ctx.must(wait_until(lambda: not ctx.machine.exists(f"{DEVICES}/{device}"),
+        ctx.must(ctx.wait_until(lambda: not ctx.machine.exists(f"{DEVICES}/{device}"),
                             ctx.ladder.step), "the device stays")
     ctx.expect("a WRITE whose data come late is carried out", status == [0], str(status))
     ctx.undone()

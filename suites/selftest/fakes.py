@@ -22,7 +22,9 @@ from fixtures.machine.connection import Connection
 from fixtures.machine.remote import RemoteMachine
 from inject.contract import BrokenSession, Cut
 from inject.traits import TargetTraits
+from results.comparison.slow import PastTimes
 from results.ladder import Ladder
+from results.past_times import NO_PAST
 from targets.catalogue import traits_of
 
 SHORT_LADDER = Ladder(command=0.2, teardown=0.3, silence=0.3, scenario=2.0, step=0.2, boot=0.3)
@@ -95,6 +97,7 @@ class FakeMachine:
         self.answers_sync = True
         self.clock_ahead = 0.0
         self.console = console
+        self.panicked: float | None = None
         self.ladder = ladder
         console.touch()
         self._delays: dict[str, float] = {}
@@ -145,6 +148,12 @@ class FakeMachine:
         for words in PANIC:
             self.write_console(words)
         self.fall_silent()
+
+    def pvpanic(self) -> None:
+        """Panic without a word on the console: only QEMU's device reports it."""
+        self.fall_silent()
+        self.panicked = self.connection.now()
+        self.connection.abandon("its kernel panicked, pvpanic reports")
 
     def vanish(self) -> None:
         """Close the connection, as a killed QEMU does."""
@@ -225,6 +234,7 @@ class FakePool:
     guest: FakeMachine
     target: Any
     keep_stalled: bool = False
+    past: PastTimes = NO_PAST
 
     def recognised(self, judgement: Any, _kernel: str) -> Any:
         """Return the judgement unchanged: no issue is known."""
@@ -307,6 +317,10 @@ class FakeSubject:
 
     def keep(self) -> None:
         """Keep nothing for longer."""
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
 
     def observed(self, operation: str, *, ended: bool) -> None:
         """Record an observation, which has to come before the release."""

@@ -12,7 +12,7 @@ from results.checkers.deadline import percentile
 from results.history import History
 from results.judge import CHECKERS, judge
 from results.ladder import Ladder
-from results.verdict import Check, Signature, Verdict
+from results.verdict import Check, Signature, Verdict, deciding
 from suites.selftest.stories import (
     END,
     FIRED,
@@ -244,6 +244,19 @@ def test_a_completion_from_before_the_trace_is_no_stray() -> None:
     story = healthy()
     story.at(11.3, "block", "stray", disk="sda", op="read", sector=0, error=None)
     assert story.verdict("ledger") is Verdict.PASS
+
+
+def test_a_disk_announced_again_has_a_trace_of_its_own() -> None:
+    """A device is deployed again under the name of the first: its early reads are no strays."""
+    story = healthy()
+    end = story.history().events[-1].time
+    story.at(end - 0.2, "target", "disk", name="sda", device="8:0", identity="STF stf-stf0")
+    story.at(end - 0.1, "block", "stray", disk="sda", op="read", sector=0, error=None)
+    assert story.verdict("ledger") is Verdict.PASS
+    story.at(end - 0.09, "workload", "begin", job="again", disk="sda", options={})
+    story.at(end - 0.08, "block", "stray", disk="sda", op="read", sector=8, error=None)
+    check = story.check("ledger")
+    assert "1 completed without having been issued, first: read at sector 8" in check.reason
 
 
 def test_after_the_fault_an_io_may_be_refused() -> None:
@@ -824,3 +837,13 @@ def test_stamped_blocks_do_not_disturb_the_verification() -> None:
     story = healthy().at(19.5, "workload", "found", disk="sdb", block=9, version=None, torn=False,
                          foreign=None)
     assert story.verdict("recovery") is Verdict.PASS
+
+
+def test_an_unknown_is_decided_by_the_step_that_failed() -> None:
+    """What could not be judged because of it comes after it, whatever the checks' order."""
+    late, step, lost = (Check(name, Verdict.UNKNOWN, name) for name in (
+        "integrity", "operations", "machine"))
+    assert deciding([late, step]) == step
+    assert deciding([late, step, lost]) == lost
+    broken = Check("threads", Verdict.FAIL, "threads")
+    assert deciding([late, broken, step]) == broken

@@ -16,6 +16,7 @@ from results.events import KINDS, describe
 from results.judge import CHECKERS
 from results.known_issues import ENTRIES, load
 from results.ladder import Ladder
+from suites.selftest.collected import TABLE
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -114,6 +115,18 @@ def test_text_is_no_markup() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < README_WORDS
+
+
+def test_the_table_of_suites_counts_their_scenarios() -> None:
+    counted: dict[str, dict[str, str]] = {}
+    for row in TABLE.read_text().splitlines():
+        target, suite, count, _ = row.split("\t")
+        counted.setdefault(suite, {})[target] = count
+    rows = re.findall(r"^\| `suites/(\w+)[^`]*` \| .* \| ([\d, ]*) \|$",
+                      (ROOT / "docs" / "running.md").read_text(), re.MULTILINE)
+    shown = {suite: numbers for suite, numbers in rows if numbers}
+    assert shown == {suite: ", ".join(found[target] for target in ("lio", "scst", "tgt"))
+                     for suite, found in counted.items()}
 
 
 def test_the_readme_counts_the_defects() -> None:

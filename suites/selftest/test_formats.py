@@ -92,7 +92,8 @@ def test_junit(run: Run, tmp_path: Path) -> None:
     output = cases["lio-6.1-fail"].findtext("system-out") or ""
     stuck = run.path / "lio-6.1-fail/evidence/stuck.json"
     assert f"[[ATTACHMENT|{stuck}]]" in output
-    assert (cases["lio-6.1-known"].findtext("system-out") or "").startswith("KNOWN: issue (x)")
+    assert (cases["lio-6.1-known"].findtext("system-out") or "").startswith(
+        "KNOWN: issue (x), by ledger: open (read); held: at EXEC")
     hostile = cases["lio-6.1-hostile"].find("failure")
     assert hostile is not None
     assert "<script>alert(1)</script> ]]> \\x1b[2J\\x00 \\xd800" in hostile.get("message", "")
@@ -122,7 +123,7 @@ def test_ktap(run: Run, tmp_path: Path) -> None:
     output = {line.split()[-1 if "#" not in line else line.split().index("#") - 1]: line
               for line in results}
     assert output["lio-6.1-pass"].startswith("ok ")
-    assert output["lio-6.1-known"].endswith("# XFAIL issue")
+    assert output["lio-6.1-known"].endswith("# XFAIL issue, by ledger: open (read); held: at EXEC")
     assert output["lio-6.1-fail"].startswith("not ok ")
     assert "# ERROR" in output["lio-6.1-cut"]
     assert all(line.isprintable() for line in lines)
@@ -131,6 +132,7 @@ def test_ktap(run: Run, tmp_path: Path) -> None:
 def test_markdown_has_no_markup_of_others(run: Run, tmp_path: Path) -> None:
     text = markdown.write(run, tmp_path / "md").read_text()
     assert "## SCSI target faults: 2 FAIL, 1 FIXED, 1 KNOWN, 1 PASS, 3 UNKNOWN" in text
+    assert markdown.escaped("issue, x, by ledger: open (read); held: at EXEC: ").strip() in text
     assert "<script" not in text
     assert "&lt;script" in text
     assert "[x](" not in text

@@ -23,13 +23,14 @@ def in_guest(path: Path) -> bool:
     return any(part.endswith("_guest") for part in path.with_suffix("").parts)
 
 
-GUEST_ONLY = sorted(name for name in SHIPPED if in_guest(Path(name)))
-HOST = sorted(
+FILES = sorted(
     str(path.relative_to(PROJECT))
     for room in ("suites", "fixtures", "targets", "inject", "results")
-    for path in (PROJECT / room).rglob("*.py")
-    if not path.is_relative_to(PROJECT / "suites/selftest")
-    and not in_guest(path.relative_to(PROJECT)))
+    for path in (PROJECT / room).rglob("*.py"))
+GUEST_ONLY = [name for name in FILES
+              if not name.startswith("suites/") and in_guest(Path(name))]
+HOST = [name for name in FILES
+        if not name.startswith("suites/selftest/") and not in_guest(Path(name))]
 
 
 def imported(name: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -33,6 +34,8 @@ def test_a_guest_stops_however_its_monitor_ends(
     """A killed QEMU ends its monitor's output in the middle of a message (EOFError)."""
     guest: Any = Guest.__new__(Guest)
     guest.connection, guest._second_monitor, guest._monitor = Ended(), Ended(), Ended(words)
+    guest._alarm = threading.Thread(target=lambda: None)
+    guest._alarm.start()
     killed: list[bool] = []
     monkeypatch.setattr(Guest, "_kill", lambda self: killed.append(True))
     guest.stop()

@@ -29,7 +29,9 @@ def verdict(scenario: str, outcome: str, **figures: float) -> dict[str, Any]:
     word = {"KNOWN": "FAIL", "FIXED": "PASS"}.get(outcome, outcome)
     return {
         "scenario": scenario, "verdict": word, "outcome": outcome, "decided_by": "ledger",
-        "known": {"id": "issue", "link": "x"} if outcome in {"KNOWN", "FIXED"} else None,
+        "known": {"id": "issue", "link": "x", "matched": [
+            "ledger: open (read)", "held: at EXEC"] if outcome == "KNOWN" else [],
+        } if outcome in {"KNOWN", "FIXED"} else None,
         "checks": [{"name": "ledger", "verdict": word, "reason": "3 I/Os never ended",
                     "evidence": [], "signatures": []}],
         "figures": {name: {"value": value, "unit": "s"} for name, value in figures.items()}}
@@ -69,13 +71,43 @@ def test_times_under_another_command_line_of_the_kernel_teach_nothing(tmp_path: 
     """A kernel with slub_debug is slower: its times are not used to estimate noise."""
     for name, words in (("2026-a", None), ("2026-b", "slub_debug=FZPU"), ("2026-c", None)):
         run = make_run(tmp_path, name, ONE, figures={"teardown_time": 1.5})
-        record = json.loads((run / "run.json").read_text())
+        record = json.loads((run / RUN).read_text())
         record["options"] = {"append": words} if words else {}
-        (run / "run.json").write_text(json.dumps(record))
+        (run / RUN).write_text(json.dumps(record))
     with opened(tmp_path) as connection:
         assert queries.conditions(connection, "2026-b").append == "slub_debug=FZPU"
         assert {each.run for each in queries.earlier(connection, "2026-c", besides=[])} == {
             "2026-a"}
+
+
+@pytest.mark.parametrize(("options", "append"), [
+    ({}, ""), ({"append": "", "memory_checks": "off"}, ""),
+    ({"append": "", "memory_checks": "auto"}, "memory-checks=auto"),
+    ({"append": "nosmt", "memory_checks": "on"}, "nosmt memory-checks=on")])
+def test_runs_with_memory_checks_are_no_past_of_runs_without(
+    tmp_path: Path, options: dict[str, str], append: str,
+) -> None:
+    run = make_run(tmp_path, "2026-a", ONE)
+    record = json.loads((run / RUN).read_text())
+    (run / RUN).write_text(json.dumps({**record, "options": options}))
+    with opened(tmp_path) as connection:
+        assert queries.conditions(connection, "2026-a").append == append
+
+
+def test_runs_of_other_builds_do_not_disagree(tmp_path: Path) -> None:
+    """One version, another build of one module: a PASS and a FAIL of two targets."""
+    for name, outcome, build in (("2026-a", "PASS", "ab"), ("2026-b", "FAIL", "ef")):
+        run = make_run(tmp_path, name, {"lio-6.1-a": outcome, "lio-6.12-b": outcome})
+        record = json.loads((run / RUN).read_text())
+        write_json(run / RUN, {**record, "parts": {
+            "6.1.0-1/target_core_mod.ko": {"build_id": build * 20, "srcversion": "S"},
+            "6.12.9/target_core_mod.ko": {"build_id": "cd" * 20, "srcversion": "S"}}})
+    with opened(tmp_path) as connection:
+        found = queries.disagreements(connection)
+        past = queries.history(connection, "lio-6.1-a")
+    assert [(each.scenario, each.times) for each in found] == [("lio-6.12-b", 2)]
+    assert found[0].identity
+    assert len({each.identity for each in past} - {""}) == 2
 
 
 def test_a_run_is_found_with_its_scenarios(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_verdict_json() -> None:
     record = judge(healthy().history()).to_json()
     assert set(record) == {
         "scenario", "verdict", "outcome", "known", "decided_by", "headline", "checks", "figures",
+        "slow",
     }
     assert (record["outcome"], record["known"], record["headline"]) == ("PASS", None, None)
     assert (record["scenario"], record["verdict"]) == (SCENARIO, "PASS")
@@ -98,10 +99,12 @@ def test_a_verdict_is_read_back() -> None:
 
 def test_a_failure_is_read_back_with_its_signatures() -> None:
     judgement = judge(healthy().without("target", "end", operation="teardown").history())
-    known = replace(judgement, known=KnownIssue("slow", "https://example.org/slow"))
+    known = replace(judgement, known=KnownIssue("slow", "https://example.org/slow"),
+                    matched=("teardown: endless (teardown)",))
     record = json.loads(json.dumps(known.to_json()))
     assert record["outcome"] == "KNOWN"
-    assert record["known"] == {"id": "slow", "link": "https://example.org/slow"}
+    assert record["known"] == {"id": "slow", "link": "https://example.org/slow",
+                               "matched": ["teardown: endless (teardown)"]}
     again = Judgement.from_json(record)
     assert again.to_json() == record
     signatures = {check.name: list(check.signatures) for check in again.checks}

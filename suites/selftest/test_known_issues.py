@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from results.errors import WrongUsageError
 from results.judge import Judgement, interrupted
-from results.known_issues import KnownIssue, Pattern, apply, load
+from results.known_issues import OWN_SIGNATURE_ONLY, KnownIssue, Pattern, apply, load
 from results.verdict import Check, Outcome, Signature, Verdict
 
 SHIPPED = Path(__file__).parents[1] / "known_issues.toml"
@@ -82,7 +83,7 @@ def test_all_of_an_entry_is_read(issues: tuple[KnownIssue, ...]) -> None:
         "scst_usr_cleanupd spins when two devices share a pool", "scst",
         (Pattern("threads", ("spinning",), ("scst_usr_cleanu*",)),),
         (Pattern("kernel_health", ("soft lockup",), ("sgv_*", "soft lockup in *")),),
-        ("3.10.*", "83745c0*"), ("6.1.*",), ("scst-*-shared-*",),
+        versions=("3.10.*", "83745c0*"), kernels=("6.1.*",), expected=("scst-*-shared-*",),
     ),)
 
 
@@ -205,6 +206,7 @@ def test_one_signature_may_be_a_plain_table(tmp_path: Path) -> None:
 
 HEAD = 'id = "a"\nsummary = "b"\nlink = "c"\ntarget = "scst"\n'
 SIGNATURE = '[[issue.signature]]\ncheck = "threads"\nkind = "spinning"\nanchor = "x"\n'
+FACT = '[[issue.evidence]]\nkind = "held"\nanchor = "at EXEC"\n'
 
 
 @pytest.mark.parametrize(("text", "words"), [
@@ -222,6 +224,15 @@ SIGNATURE = '[[issue.signature]]\ncheck = "threads"\nkind = "spinning"\nanchor =
     (f"[[issue]]\n{HEAD}wild = true\n", "issue a: wild is true or false; if true there is an"),
     (f"[[issue]]\n{HEAD}only = ['x']\nwild = true\n{SIGNATURE}", "issue a: wild is true or false"),
     (f"[[issue]]\n{HEAD}only = ['x']\nwild = 1\n", "issue a: wild is true or false"),
+    (f"[[issue]]\n{HEAD}{SIGNATURE}{FACT.replace('held', 'holds')}",
+     "issue a: evidence is no fact about a command: its kind is one of held"),
+    (f"[[issue]]\n{HEAD}{SIGNATURE}{FACT}check = 'ledger'\n", "is no fact about a command"),
+    (f"[[issue]]\n{HEAD}{SIGNATURE}{FACT.replace('evidence', 'absent')}",
+     "issue a has absent, but no evidence: a record without facts would do"),
+    (f"[[issue]]\n{HEAD}only = ['x']\nwild = true\n{FACT}", "issue a: wild is true or false"),
+    *((f"[[issue]]\n{HEAD}{SIGNATURE}"
+       f"[[issue.also]]\ncheck = 'kernel_health'\nkind = ['WARNING', '{kind}']\nanchor = 'f'\n",
+       f"issue a: also has a {kind} report (f)") for kind in sorted(OWN_SIGNATURE_ONLY)),
     ("[[isue]]\n", "'isue' is not [[issue]]"),
     ("issue = 3\n", "issue is not a table"),
     ("[[issue\n", "cannot be read"),
@@ -302,3 +313,55 @@ def test_two_issues_explain_no_more_than_they_show(
 ) -> None:
     both = load(write(tmp_path, ENTRY + OTHER))
     assert apply(judgement(*failed), both, "scst", "3.10.1", "6.1.0").known is None
+
+
+NEEDS = """
+[[issue.evidence]]
+kind = "held"
+anchor = ["at EXEC", "a buffer of *"]
+
+[[issue.absent]]
+kind = "left"
+anchor = "jammed"
+"""
+
+LENT = Signature("held", ("at EXEC", "write", "a buffer of stf0"))
+JAMMED = Signature("left", ("EXECING", "jammed"))
+
+
+@pytest.mark.parametrize(("facts", "known"), [
+    ((LENT,), "scst-shared-pool"), ((LENT, LENT), "scst-shared-pool"), ((), None),
+    ((JAMMED,), None), ((LENT, JAMMED), None),
+    ((Signature("held", ("at EXEC", "its device's buffer")),), None),
+])
+def test_an_issue_may_need_and_exclude_facts(
+    tmp_path: Path, facts: tuple[Signature, ...], known: str | None,
+) -> None:
+    issues = load(write(tmp_path, ENTRY + NEEDS))
+    found = apply(replace(judgement(("threads", SPIN)), facts=facts),
+                  issues, "scst", "3.10.0", "6.1.176")
+    assert (found.known and found.known.id) == known
+    assert found.matched == ((
+        "threads: spinning (scst_usr_cleanu)", "commands: held (at EXEC, a buffer of stf0)",
+    ) if known else ())
+    assert found.recognised == (f", by {'; '.join(found.matched)}" if known else "")
+
+
+@pytest.mark.parametrize(("facts", "known"), [((LENT,), True), ((), False), ((JAMMED,), False)])
+def test_two_issues_explain_only_with_the_facts_of_each(
+    tmp_path: Path, facts: tuple[Signature, ...], known: bool,
+) -> None:
+    both = load(write(tmp_path, ENTRY + NEEDS + OTHER))
+    found = replace(judgement(("threads", SPIN), ("teardown", ENDLESS)), facts=facts)
+    assert bool(apply(found, both, "scst", "3.10.1", "6.1.0").known) is known
+
+
+def test_an_overwrite_is_recognised_by_the_report() -> None:
+    found = judgement(("kernel_health", FAULT), ("threads", SPIN), scenario="scst-6.1-trap-a")
+    found = apply(found, (WILD,), "scst", "3.10.1", "6.1.0")
+    assert found.matched == ("kernel_health: general protection fault (llist_reverse_order)",)
+
+
+def test_what_was_expected_and_not_seen_matches_nothing(issues: tuple[KnownIssue, ...]) -> None:
+    assert apply(judgement(scenario="scst-6.1-shared-a"), issues, "scst", "3.10.1", "6.1.0",
+                 ).matched == ()

@@ -21,6 +21,7 @@ from results.page.document import scenario_folders
 from results.page.scenario import BROKEN, DIGEST, UNFINISHED, axes
 from results.store import Run
 from results.timeline import Timeline
+from results.verdict import Verdict
 from suites.selftest import synthetic
 from suites.selftest.stories import SCENARIO, Story, healthy, io
 from suites.selftest.synthetic import locked_up, stuck
@@ -91,7 +92,8 @@ def record(run: Run, name: str, story: Story, known: KnownIssue | None = None) -
     with Recorder(kept.history) as recorder:
         recorder.extend(renamed.events)
     found = judge(renamed)
-    kept.save(type(found)(found.scenario, found.checks, known=known))
+    matched = ("ledger: open (write)",) if known and found.verdict is Verdict.FAIL else ()
+    kept.save(type(found)(found.scenario, found.checks, known=known, matched=matched))
     kept.console.write_text("console\n")
     return kept.path
 
@@ -114,7 +116,8 @@ def test_known_and_fixed_are_told_apart(run: Run) -> None:
     shown = Page(page.write(run.path))
     assert shown.outcomes == {
         "a": "PASS", "b": "FAIL", "c": "KNOWN", "d": "FIXED", "e": "UNKNOWN"}
-    assert shown.detail("c")["known"] == ["pool", "https://example.org/1"]
+    assert shown.detail("c")["known"] == ["pool", "https://example.org/1", "ledger: open (write)"]
+    assert shown.detail("d")["known"] == ["pool", "https://example.org/1"]
 
 
 def test_the_deciding_check_comes_first(run: Run) -> None:

@@ -138,6 +138,7 @@ class FakeContext:
         self.machine, self.client = (each.machine for each in machines)
         self.recorder, self.fault, self.ladder = recorder, fault, Ladder()
         self.plan = SimpleNamespace(arrangement=SimpleNamespace(apart=True))
+        self.sleep = self.guest.connection.sleep
         self.plugs: list[tuple[str, bool]] = []
         for name, each in zip(("target", "initiator"), machines, strict=True):
             each.plug = lambda frames, name=name: self.plugs.append(  # type: ignore[attr-defined]
@@ -363,6 +364,11 @@ def test_both_consoles_are_read() -> None:
     for more in ({}, {"machine": INITIATOR}):
         case.at(10.1, "console", "line", number=1, **more,
                 text=f"[   10.100000] stf: scenario {SCENARIO} begins")
+        assert case.verdict("kernel_health") is Verdict.UNKNOWN
+    for more in ({}, {"machine": INITIATOR}):
+        assert case.verdict("kernel_health") is Verdict.UNKNOWN
+        case.at(50.1, "console", "line", number=3, **more,
+                text=f"[   50.100000] stf: scenario {SCENARIO} ends")
     assert case.verdict("kernel_health") is Verdict.PASS
     case.at(41.0, "console", "line", number=2, machine=INITIATOR,
             text="[   11.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008")

@@ -17,7 +17,8 @@ def test_what_was_not_given_is_not_said() -> None:
 
 
 @pytest.mark.parametrize(("option", "value", "words"), [
-    ("pdus", 10000, "--pdus=10000"), ("rounds", 20, "--rounds=20"), ("full", True, "--full"),
+    ("pdus", 10000, "--pdus=10000"), ("rounds", 20, "--rounds=20"),
+    ("memory_checks", "off", "--memory-checks=off"), ("full", True, "--full"),
     ("matrix_seed", 3, "--matrix-seed=3"), ("pdu", "8:7:19@abc", "--pdu=8:7:19@abc"),
     ("append", "slub_debug=FZPU kfence.sample_interval=5",
      "'--append=slub_debug=FZPU kfence.sample_interval=5'")])

@@ -284,6 +284,8 @@ def test_long_lists_are_cut() -> None:
 
 
 def test_a_known_issue_is_named() -> None:
-    known = replace(judged(stalled()), known=KnownIssue("pool", "https://example.org/1"))
+    known = replace(judged(stalled()), known=KnownIssue("pool", "https://example.org/1"),
+                    matched=("ledger: open (write)",))
     report = text(known, stalled().history())
-    assert section(report, "Verdict")[0] == f"{SCENARIO}: KNOWN, pool (https://example.org/1)"
+    assert section(report, "Verdict")[:2] == [
+        f"{SCENARIO}: KNOWN, pool (https://example.org/1)", "recognised by ledger: open (write)"]

@@ -91,6 +91,40 @@ def test_another_module_of_the_target_is_named(
     assert "scst_user.ko" not in printed
 
 
+def lio(build: str, **more: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return the parts of LIO on one kernel, with the build id of tcm_loop.ko."""
+    return {"6.1.0-1/vmlinux": {"build_id": "11" * 20, "version": "Linux version 6.1.0"},
+            "6.1.0-1/target_core_mod.ko": {"build_id": "22" * 20, "srcversion": "SAME"},
+            "6.1.0-1/tcm_loop.ko": {"build_id": build * 20, "srcversion": "SAME"}, **more}
+
+
+@pytest.mark.parametrize(("after", "note"), [
+    (lio("ab"), None),
+    (lio("ef"), "another 6.1.0-1/tcm_loop.ko: build id abababababab, then build id efefefefefef"),
+    ({name: part for name, part in lio("ab").items() if "loop" not in name},
+     "another 6.1.0-1/tcm_loop.ko: build id abababababab, then none"),
+    ({**lio("ab"), "6.1.0-1/tgtd": {"sha256": "77"}},
+     "another 6.1.0-1/tgtd: none, then SHA-256 77"),
+    ({**lio("ab"), "6.1.0-1/vmlinux": {"build_id": "11" * 20, "version": "rebuilt"}},
+     "another 6.1.0-1/vmlinux: version Linux version 6.1.0, then version rebuilt"),
+    ({name: {"build_id": "99" * 20} for name in lio("ab", **{"6.1.0-1/nbd.ko": {}},
+                                                    **{"6.1.0-1/dm.ko": {}})},
+     "another 6.1.0-1/vmlinux: build id 111111111111, then build id 999999999999; another "
+     "6.1.0-1/target_core_mod.ko, 6.1.0-1/tcm_loop.ko, 6.1.0-1/nbd.ko and 1 more"),
+    ({}, "the later run has no record of the target's parts: it may be another target"),
+    ({**lio("ab"), "6.12.9/vmlinux": {"build_id": "33" * 20}}, None),  # another kernel besides
+])
+def test_the_part_that_differs_is_named_in_one_line(
+    lab: Path, capsys: pytest.CaptureFixture[str], after: dict[str, dict[str, str]],
+    note: str | None,
+) -> None:
+    record(lab / "2025-good", parts=lio("ab"), kernels=[{"name": "6.1", "release": "6.1.0-1"}])
+    record(make_run(lab, "2026-other", ALL, figures=TIMES), parts=after)
+    assert stf(["compare", "2025", "2026", "--results", str(lab)]) == Status.FINE
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note:")]
+    assert printed == ([f"note: {note}"] if note else [])
+
+
 def test_a_much_slower_backend_is_worse(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(lab, "2026-slow", ALL, figures={**TIMES, "service_p25": 0.004})
     assert stf(["compare", "2025", "2026", "--results", str(lab), "--json"]) == Status.WORSE

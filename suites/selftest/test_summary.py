@@ -70,5 +70,8 @@ def test_known_and_fixed() -> None:
     assert row(failed)[4].startswith("slow (https://example.org/slow); teardown: the teardown")
     assert row(passed)[1] == "FIXED"
     assert row(passed)[4] == "slow (https://example.org/slow) was expected and not seen"
+    recognised = replace(failed, matched=("threads: spinning (scst_usr_cleanu)", "held: x"))
+    assert row(recognised)[4].startswith(
+        "slow (https://example.org/slow), by threads: spinning (scst_usr_cleanu); held: x; ")
     assert row(lost)[1] == "UNKNOWN"
     assert tally([passed, failed, lost]) == "1 FIXED, 1 KNOWN, 1 UNKNOWN"

@@ -347,8 +347,8 @@ def test_a_longer_one_moves_what_the_command_says(bench: Bench) -> None:
     assert not any(bench.kernel.page(10))
 
 
-def test_only_what_has_as_many_bytes_is_held(bench: Bench) -> None:
-    bench.order("hold", point="EXEC", count=1, direction="write", least=2 * PAGE)
+def test_only_what_begins_at_these_lbas_is_held(bench: Bench) -> None:
+    bench.order("hold", point="EXEC", count=1, direction="write", lbas=[1, 2])
     bench.run()
     bench.kernel.command(1, write10(0), pages=(0,))
     bench.kernel.command(2, write10(1, 2), pages=(1, 2))

@@ -18,7 +18,6 @@ from inject.outcomes import GOOD, NO_UNIT, NOT_SUPPORTED
 from inject.point import Point, State
 from inject.task_management import LOST
 from inject.traits import LunTraits
-from inject.waiting import wait_until
 from targets.target import Device
 
 SESSION = "a"
@@ -121,7 +120,7 @@ def issue(initiators: Initiators, commands: Sequence[Command]) -> None:
     bound, before = ctx.ladder.command, len(sessions.commands)
     sessions.issue(SESSION, commands)
     ctx.must(sessions.wait_issued(before + len(commands), bound), "no command was issued")
-    wait_until(lambda: sessions.answers.keys() >= set(sessions.commands[before:]), bound)
+    ctx.wait_until(lambda: sessions.answers.keys() >= set(sessions.commands[before:]), bound)
 
 
 def expect_session(initiators: Initiators) -> None:

@@ -27,7 +27,6 @@ from inject.point import Point, State
 from inject.release import Release
 from inject.task_management import FUNCTIONS
 from inject.traits import TargetTraits
-from inject.waiting import wait_until
 from suites.session.two_initiators import FIRST, NEXT, TwoInitiators
 from targets.target import Device
 
@@ -115,7 +114,7 @@ def expect_nothing_written(two: TwoInitiators) -> None:
     The login itself may succeed: SCST then answers TEST UNIT READY, and delays other commands
     (iscsi.c).
     """
-    wait_until(lambda: two.sessions.answered(NEXT), SEEN)
+    two.ctx.wait_until(lambda: two.sessions.answered(NEXT), SEEN)
     two.ctx.expect("a new session writes nothing while a command of the old one is held",
                    not two.sessions.answered(NEXT), str(dict(two.sessions.nexus)),
                    "RFC 7143 6.3.5")
@@ -128,7 +127,7 @@ def see_session_end(ctx: ScenarioContext, two: TwoInitiators, ending: NexusEnd) 
     ending.end()
     if ending.action == REINSTATE:
         ctx.expect("the new session's command ends",
-                   wait_until(lambda: sessions.answered(NEXT), bound), clause="RFC 7143 6.3.5")
+                   ctx.wait_until(lambda: sessions.answered(NEXT), bound), clause="RFC 7143 6.3.5")
         if not ctx.fault.breaks:
             sessions.issue(NEXT, [STILL_OVER])
     two.wait_other_answered()
@@ -170,7 +169,7 @@ def test_commands_that_another_ends(ctx: ScenarioContext, nexus: NexusJob) -> No
         else:
             function = Functions(two.initiators, FIRST, (nexus.action,))
             function.begin()
-            wait_until(lambda: bool(two.sessions.responses), SEEN)
+            ctx.wait_until(lambda: bool(two.sessions.responses), SEEN)
             function.expect_none_complete()
         ctx.break_device(lun)                  # the commands are released
     ctx.drain(lun)
@@ -199,7 +198,7 @@ def end_with_check_condition(two: TwoInitiators) -> None:
     """
     ctx, sessions = two.ctx, two.sessions
     sessions.issue(FIRST, [BEYOND])
-    ctx.must(wait_until(lambda: len(sessions.issued.get(FIRST, [])) > two.own
+    ctx.must(ctx.wait_until(lambda: len(sessions.issued.get(FIRST, [])) > two.own
                         and sessions.issued[FIRST][-1] in sessions.answers, ctx.ladder.step),
              "the command that is to end with CHECK CONDITION has not ended")
 
@@ -236,7 +235,7 @@ def test_reset_beside_a_silent_initiator(ctx: ScenarioContext, nexus: NexusJob) 
 
     with settled(ctx, lun, see_end):
         reset.begin()
-        wait_until(lambda: bool(two.sessions.responses), SEEN)
+        ctx.wait_until(lambda: bool(two.sessions.responses), SEEN)
         reset.expect_none_complete()
         ctx.break_device(lun)                  # the commands are released
     ctx.drain(lun)

@@ -14,7 +14,6 @@ from fixtures.workload.sessions import Sessions
 from inject.nexus import UNANSWERED, Ends
 from inject.outcomes import GOOD
 from inject.task_management import LOST
-from inject.waiting import wait_until
 from results.checkers.outcome import outcome
 
 FIRST, SECOND, NEXT = "a", "b", "c"
@@ -85,15 +84,15 @@ class TwoInitiators:
 
     def probe(self, name: str) -> str:
         """Issue TEST UNIT READY on a session; return its outcome, or "nothing"."""
-        sessions, bound = self.sessions, self.ctx.ladder.command
+        ctx, sessions, bound = self.ctx, self.sessions, self.ctx.ladder.command
         before = len(sessions.issued.get(name, []))
         sessions.issue(name, [replace(
             READY, name=f"{name}: TEST UNIT READY", allowed=(GOOD, *self.ends.attention),
             clause=self.ends.clause)])
-        self.ctx.must(wait_until(lambda: len(sessions.issued.get(name, [])) > before, bound),
-                      "no TEST UNIT READY was issued")
+        ctx.must(ctx.wait_until(lambda: len(sessions.issued.get(name, [])) > before, bound),
+                 "no TEST UNIT READY was issued")
         number = sessions.issued[name][-1]
-        if not wait_until(lambda: number in sessions.answers, bound):
+        if not ctx.wait_until(lambda: number in sessions.answers, bound):
             return "nothing"
         return outcome(sessions.answers[number])
 

@@ -7,8 +7,6 @@ and kvmclock. No timer in the machine can expire during a pause.
 
 from __future__ import annotations
 
-import time
-
 from fixtures.context import ScenarioContext
 
 
@@ -22,7 +20,7 @@ def pause(ctx: ScenarioContext, when: str) -> None:
     began = ctx.machine.now()
     ctx.note("paused", seconds=seconds, when=when)
     ctx.guest.pause()
-    time.sleep(seconds)
+    ctx.sleep(seconds)
     ctx.guest.resume()
     ctx.guest.connection.set_clock(ctx.ladder.silence)
     took = ctx.machine.now() - began

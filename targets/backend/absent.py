@@ -78,7 +78,7 @@ class NoBackend:
 
     def hold(self, point: str, count: int, *, deadline: float,
              opcodes: Sequence[int] | None = None, direction: str | None = None,
-             device: str | None = None, least: int = 0) -> None:
+             device: str | None = None, lbas: Sequence[int] | None = None) -> None:
         """Hold new commands at the gate.
 
         Raises WrongUsageError without a gate, or at another point.

@@ -118,15 +118,15 @@ class BackendProcess:
 
     def hold(
         self, point: str, count: int, *, deadline: float, opcodes: Sequence[int] | None = None,
-        direction: str | None = None, device: str | None = None, least: int = 0,
+        direction: str | None = None, device: str | None = None, lbas: Sequence[int] | None = None,
     ) -> None:
         """Order the backend to hold the next ``count`` matching commands at ``point``.
 
-        ``device``: name of one of the backend's devices; None: any. ``least``: fewest bytes of data
-        of a matching command.
+        ``device``: name of one of the backend's devices; None: any. ``lbas``: the first LBA that a
+        matching command may begin at, and one past the last; None: any.
         """
         named = {**({} if device is None else {"device": device}),
-                 **({"least": least} if least else {})}
+                 **({} if lbas is None else {"lbas": lbas})}
         self.call("hold", deadline=deadline, point=point, count=count, opcodes=opcodes,
                   direction=direction, **named)
 

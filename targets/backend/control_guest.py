@@ -9,7 +9,7 @@ Commands (standard input), each answered by ``{"kind": "reply", "id": ..., "ok":
 do       arguments and effect
 =======  =====================================================================
 hold     point, count, opcodes (list or null: any), direction (write, read, none or
-         null: any), device (null: any), least (bytes of data; default 0): hold the
+         null: any), device (null: any), lbas (first, and one past the last): hold the
          next ``count`` commands that match at that point; emit ``held`` once all are
          held; later ones pass
 release  device (null: all): let every held command continue; hold no more
@@ -145,7 +145,8 @@ class Channel:
 class Hold:
     """One order to hold ``count`` commands at ``point``, of one device or (None) of any.
 
-    ``least``: fewest bytes of data of a command, for backends that cannot see the opcode.
+    ``lbas``: the first LBA that a command may begin at, and one past the last, for backends that
+    cannot see the opcode.
     ``released``: the devices whose commands it no longer holds.
     """
 
@@ -154,7 +155,7 @@ class Hold:
     opcodes: frozenset[int] | None = None
     direction: str | None = None
     device: str | None = None
-    least: int = 0
+    lbas: tuple[int, int] | None = None
     handles: list[int] = field(default_factory=list)
     devices: list[str | None] = field(default_factory=list)
     released: set[str | None] = field(default_factory=set)
@@ -164,7 +165,7 @@ class Hold:
         return self.device in (None, device) and device not in self.released
 
     def matches(
-        self, point: str, opcode: int, direction: str, device: str | None, length: int,
+        self, point: str, opcode: int, direction: str, device: str | None, lba: int | None,
     ) -> bool:
         """Return whether the order holds a command at a point."""
         return (
@@ -172,7 +173,7 @@ class Hold:
             and self.point == point
             and (self.opcodes is None or opcode in self.opcodes)
             and (self.direction is None or direction == self.direction)
-            and length >= self.least
+            and (self.lbas is None or (lba is not None and self.lbas[0] <= lba < self.lbas[1]))
             and self.concerns(device)
         )
 
@@ -207,12 +208,13 @@ class Holds:
 
     def order(
         self, point: str, count: int, opcodes: list[int] | None = None,
-        direction: str | None = None, device: str | None = None, *, least: int = 0,
+        direction: str | None = None, device: str | None = None, *,
+        lbas: tuple[int, int] | None = None,
     ) -> None:
         """Accept an order: the handler of the ``hold`` command."""
         wanted = None if opcodes is None else frozenset(opcodes)
         with self._lock:
-            self._orders.append(Hold(point, count, wanted, direction, device, least))
+            self._orders.append(Hold(point, count, wanted, direction, device, lbas))
 
     def wanted(self, device: str | None = None) -> bool:
         """Return whether an order may hold commands of a device."""
@@ -220,12 +222,12 @@ class Holds:
 
     def takes(
         self, point: str, handle: int, opcode: int, direction: str, device: str | None = None,
-        *, length: int = 0,
+        *, lba: int | None = None,
     ) -> bool:
         """Return whether to hold this command here; count it if so."""
         with self._lock:
             for hold in self._orders:
-                if hold.matches(point, opcode, direction, device, length):
+                if hold.matches(point, opcode, direction, device, lba):
                     if hold.take(handle, device):
                         self._channel.emit("held", **hold.held())
                         self._channel.flush()

@@ -71,7 +71,7 @@ class Execution(Generic[What]):
                                  "handle": handle, "opcode": int(opcode)}
         self.step("received", facts, **self._calibration.sample())
         task = Task(handle, what, access, facts, time.monotonic())
-        if self._holds.takes(POINT, handle, opcode, direction, length=length):
+        if self._holds.takes(POINT, handle, opcode, direction, lba=lba):
             self._held[handle] = task
             self.step("held", facts)
         else:

@@ -130,6 +130,7 @@ class Lio:
     tree = None
     slabs = SLABS
     modules = ("target_core_mod", *MODULES)
+    programs: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._release: str | None = None
@@ -316,6 +317,10 @@ class LioDeployment:
     def present(self) -> bool:
         """Return whether the backstore exists."""
         return self.config.exists(self.backstore)
+
+    def died(self) -> str:
+        """Return "": no daemon of LIO takes part."""
+        return ""
 
     def unfetched(self) -> int:
         """Return 0: TCMU passes all commands on at once, and no waiting one can be observed."""

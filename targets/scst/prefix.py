@@ -8,7 +8,6 @@ the version and the source commit.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import lzma
 import re
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import WrongUsageError
+from targets.identity import build_id, sum_of
 
 MODULES = ("scst", "scst_user", "scst_local", "iscsi-scst")
 """Modules that a deployment needs, by their file names, in load order."""
@@ -147,15 +147,9 @@ class Prefix:
         return {name: _identity(file) for name, file in files.items()}
 
 
-BUILD_ID = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
-"""NT_GNU_BUILD_ID (elf.h): sizes of name and descriptor, type, name, 20 bytes of SHA-1."""
-
-
 def _identity(file: Path) -> dict[str, str]:
     image = read_module(file) if file.suffix in DECOMPRESS else file.read_bytes()
-    build = BUILD_ID.search(image)
-    found = {"build_id": build[1].hex() if build else "",
-             "sha256": hashlib.sha256(image).hexdigest()[:16]}
+    found = {"build_id": build_id(image), "sha256": sum_of(image)}
     source = ModuleFacts.of(image).info.get("srcversion")
     return {**found, **({"srcversion": source} if source else {})}
 

@@ -96,6 +96,7 @@ class Scst:
     traits = TRAITS
     slabs = SLABS
     modules = tuple(name.replace("-", "_") for name in (*MODULES, *OPTIONAL))
+    programs: tuple[str, ...] = ()
 
     def __init__(
         self, prefix: Prefix, parameters: Mapping[str, Sequence[str]] | None = None
@@ -237,6 +238,10 @@ class KernelDevice:
     def _released(self) -> bool:
         return not self._listed() and int(self._machine.read(REFERENCES)) <= self._others
 
+    def died(self) -> str:
+        """Return "": an established session needs no daemon (targets.scst.daemon)."""
+        return ""
+
     def unfetched(self) -> int:
         """Return the number of commands that the backend has not fetched yet (seen_by_user)."""
         lines = self._machine.read(f"{self.directory}/commands").splitlines()
@@ -333,6 +338,10 @@ class ScstDeployment:
     def present(self) -> bool:
         """Return whether SCST lists the device under test."""
         return self.machine.exists(self._devices[0].directory)
+
+    def died(self) -> str:
+        """Return "": an established session needs no daemon (targets.scst.daemon)."""
+        return ""
 
     def unfetched(self) -> int:
         """Return the number of commands that wait for the backend's first fetch."""

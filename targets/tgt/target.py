@@ -95,6 +95,7 @@ class Tgt:
     tree = None
     slabs: tuple[str, ...] = ()
     modules = ("nbd",)
+    programs = ("/usr/sbin/tgtd", "/usr/sbin/tgtadm")
 
     def __init__(self) -> None:
         self._version: str | None = None
@@ -220,6 +221,10 @@ class TgtDeployment:
     def unfetched(self) -> int:
         """Return 0: the commands that wait for a thread of the daemon cannot be observed."""
         return 0
+
+    def died(self) -> str:
+        """Return a description of tgtd's unrequested end; "" if there was none."""
+        return daemon.died(self.machine)
 
     def reachable(self) -> bool:
         """Return whether the target has the LUN.

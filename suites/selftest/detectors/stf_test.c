@@ -9,6 +9,7 @@
  */
 #include <linux/atomic.h>
 #include <linux/delay.h>
+#include <linux/gfp.h>
 #include <linux/init.h>
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
@@ -24,6 +25,7 @@
 #include <linux/wait.h>
 
 #define LEAKED 8
+#define SMALL 64
 
 struct defect {
 	const char *name;
@@ -116,6 +118,22 @@ static noinline void stf_test_leak(unsigned long until)
 			pr_info("stf_test: no memory to leak\n");
 }
 
+/* Too little for a bound on free memory: only its growth, cycle by cycle, tells. */
+static noinline void stf_test_page(unsigned long until)
+{
+	if (!alloc_page(GFP_KERNEL))
+		pr_info("stf_test: no page to leak\n");
+}
+
+static noinline void stf_test_object(unsigned long until)
+{
+	void *object = kmalloc(SMALL, GFP_KERNEL);
+
+	OPTIMIZER_HIDE_VAR(object);
+	if (!object)
+		pr_info("stf_test: no object to leak\n");
+}
+
 static noinline void stf_test_hold(unsigned long until)
 {
 	__module_get(THIS_MODULE);
@@ -142,6 +160,8 @@ static const struct defect defects[] = {
 	{ "oops", stf_test_oops },
 	{ "bug", stf_test_bug },
 	{ "leak", stf_test_leak },
+	{ "page", stf_test_page },
+	{ "object", stf_test_object },
 	{ "hold", stf_test_hold },
 	{ "talk", stf_test_talk },
 };
@@ -165,7 +185,7 @@ static int begin(const struct defect *defect, unsigned int seconds)
 		return -ENOMEM;
 	request->defect = defect;
 	request->until = jiffies + seconds * HZ;
-	WRITE_ONCE(healed, false);
+	WRITE_ONCE(stopped, false);
 	atomic_inc(&active);
 	task = kthread_run(stf_test_thread, request, "stf_test_%s", defect->name);
 	if (IS_ERR(task)) {
@@ -192,7 +212,7 @@ static int set_trigger(const char *text, const struct kernel_param *param)
 
 static int set_stop(const char *text, const struct kernel_param *param)
 {
-	WRITE_ONCE(healed, true);
+	WRITE_ONCE(stopped, true);
 	wake_up_all(&stopping);
 	return 0;
 }

@@ -53,6 +53,11 @@ class TargetWithModule:
         """The target's modules and stf_test."""
         return (*self._target.modules, NAME)
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The target's programs."""
+        return self._target.programs
+
     def describe(self) -> Mapping[str, Any]:
         """Return the target's description."""
         return self._target.describe()

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Leaks: over many cycles of deployment and removal, nothing grows from one cycle to the next.
+
+Each count (objects of a slab cache, pages by use, references to a module, descriptors and private
+memory of a program, tasks) is a series with one value a cycle. A leak makes it grow in nearly every
+cycle, or along a straight line: its slope is the median of the slopes between all pairs of cycles
+(Theil-Sen), which a few odd cycles do not move. Caches and pools also grow, but they stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from math import ceil
+from statistics import median
+
+from results.checkers import EVIDENCE_MAX
+from results.history import Event, History
+from results.timeline import Timeline
+from results.verdict import Check, Figure, Signature, Verdict
+
+NAME = "leaks"
+
+WARM_UP = 2
+"""First cycles that are not judged: pools, caches and the programs' heaps are filled."""
+
+LEAST_CYCLES = WARM_UP + 6
+"""Cycles from which growth is judged."""
+
+NEARLY_ALL = 0.9
+"""Part of the cycles in which a count has to grow, so that its growth is a leak."""
+
+OFF_LINE = 1.0
+"""Distance from a straight line, in growths of a cycle and at least one, up to which a count grows
+steadily: another user of the same cache hides some cycles' growth, but not the line."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of count. ``subject``, ``unit``: for reasons. ``allowed``: growth a cycle below which
+    it is no leak. ``ignored``: names that are not judged.
+    """
+
+    subject: str
+    unit: str
+    allowed: float
+    ignored: frozenset[str] = frozenset()
+
+
+KINDS: Mapping[str, Kind] = {
+    "slabs": Kind("slab cache", "objects", 0.9, frozenset({"vmap_area"})),
+    "pages": Kind("pages of kind", "pages", 0.9, frozenset({"free", "file", "anonymous"})),
+    "modules": Kind("module", "references", 0.9),
+    "descriptors": Kind("descriptors of program", "descriptors", 0.9),
+    "private_kib": Kind("private memory of program", "KiB", 3.9, frozenset({"python3"})),
+    "tasks": Kind("number of", "tasks", 0.9),
+}
+"""By the fields of ("sampler", "usage").
+
+vmap_area: the kernel keeps free areas until their pages exceed lazy_max_pages() (mm/vmalloc.c, 32
+MiB and more); those in use are in the pages of kind vmalloc. python3: the agent of this project,
+which keeps a record of the programs that it started; backends in Python live for one cycle."""
+
+MOST = 0.5
+"""Part of a slab cache's growth from which the place that allocated it is its cause."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The growth of one count over the judged cycles.
+
+    ``places``: growth of the objects of a slab cache by the functions that allocated them.
+    """
+
+    field: str
+    name: str
+    values: tuple[int, ...]
+    places: Mapping[str, int]
+
+    @property
+    def steps(self) -> list[int]:
+        """The differences from cycle to cycle."""
+        return [after - before for before, after in pairwise(self.values)]
+
+    @property
+    def grew(self) -> int:
+        """The number of cycles in which the count grew."""
+        return sum(step > 0 for step in self.steps)
+
+    @property
+    def slope(self) -> float:
+        """The growth a cycle: the median of the slopes between all pairs (Theil-Sen)."""
+        return median((self.values[later] - self.values[earlier]) / (later - earlier)
+                      for earlier, later in combinations(range(len(self.values)), 2))
+
+    @property
+    def off(self) -> float:
+        """The largest distance of a value from the line with the growth's slope."""
+        rest = [value - self.slope * cycle for cycle, value in enumerate(self.values)]
+        middle = median(rest)
+        return max(abs(each - middle) for each in rest)
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it grew by more than is allowed, in nearly every cycle or along a line."""
+        return self.slope > KINDS[self.field].allowed and (
+            self.grew >= NEARLY_ALL * len(self.steps)
+            or self.off <= self._line)
+
+    @property
+    def cause(self) -> str:
+        """The functions that allocated most of it, the innermost first; "" where unknown."""
+        place, grew = max(self.places.items(), key=lambda each: each[1], default=("", 0))
+        return place if grew >= MOST * (self.values[-1] - self.values[0]) else ""
+
+    @property
+    def words(self) -> str:
+        """The growth as a sentence."""
+        kind, cycles = KINDS[self.field], len(self.steps)
+        cause = f", allocated by {self.cause}" if self.cause else ""
+        return (f"{kind.subject} {self.name} grew by {self.slope:.1f} {kind.unit} a cycle, in "
+                f"{self.grew} of {cycles} cycles{cause} (allowed: by {kind.allowed} a cycle, or in "
+                f"fewer than {ceil(NEARLY_ALL * cycles)} of them and {self._line:.1f} off a line)")
+
+    @property
+    def _line(self) -> float:
+        """The distance from the line from which on the growth is not steady."""
+        return OFF_LINE * max(self.slope, 1)
+
+    @property
+    def signature(self) -> Signature:
+        """The count, and the function that allocated it."""
+        allocator = self.cause.partition(" < ")[0]
+        return Signature.of("growth", KINDS[self.field].subject, self.name,
+                            *([allocator] if allocator else []))
+
+    @property
+    def evidence(self) -> dict[str, object]:
+        """The values of the judged cycles."""
+        return {"field": self.field, "name": self.name, "values": list(self.values),
+                **({"allocated": dict(self.places)} if self.places else {})}
+
+
+def check(history: History) -> Check | None:
+    """FAIL for a count that grows in nearly every cycle; None for a scenario without cycles."""
+    samples = list(history.select("sampler", "usage"))
+    if not samples:
+        return None
+    figures = {"cycles": Figure(len(samples), "1")}
+    if len(samples) < LEAST_CYCLES:
+        return Check(NAME, Verdict.UNKNOWN, f"{len(samples)} cycles ended, growth is judged from "
+                     f"{LEAST_CYCLES} cycles on", (), figures)
+    found = sorted((each for each in growths(samples[WARM_UP - 1:]) if each.leaks),
+                   key=lambda each: list(KINDS).index(each.field))
+    if not found:
+        judged = len(samples) - WARM_UP
+        return Check(NAME, Verdict.PASS, f"nothing grew in nearly all of {judged} cycles", (),
+                     figures)
+    timeline = Timeline.of(history)
+    return Check(
+        NAME, Verdict.FAIL, "; ".join(each.words for each in found),
+        [each.evidence for each in found[:EVIDENCE_MAX]],
+        {**figures, **timeline.detected(NAME, samples[-1].time)},
+        [each.signature for each in found])
+
+
+def growths(samples: Sequence[Event]) -> Iterator[Growth]:
+    """Yield the series of every count; one that a sample lacks is 0 there."""
+    for of, kind in KINDS.items():
+        names = {name for sample in samples for name in sample.data[of]}
+        for name in sorted(names - kind.ignored):
+            yield Growth(of, name, tuple(int(sample.data[of].get(name, 0)) for sample in samples),
+                         places(samples, name) if of == "slabs" else {})
+
+
+def places(samples: Sequence[Event], cache: str) -> dict[str, int]:
+    """Return the growth of a slab cache by the functions that allocated, the largest first.
+
+    Empty where fewer than two samples have them.
+    """
+    known = [sample.data["allocated"] for sample in samples if "allocated" in sample.data]
+    if len(known) < 2:
+        return {}
+    first, last = known[0], known[-1]
+    grown = {key.partition(": ")[2]: count - first.get(key, 0) for key, count in last.items()
+             if key.startswith(f"{cache}: ") and count > first.get(key, 0)}
+    return dict(sorted(grown.items(), key=lambda each: -each[1])[:EVIDENCE_MAX])

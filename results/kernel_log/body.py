@@ -9,15 +9,16 @@ from results.kernel_log.frames import CONTEXT, FRAME, POINTER
 
 BODY = {
     "the task and its machine": r"""
-        CPU:?\  | Pid:\  | Process\  | Hardware\ name:\  | Workqueue:\  | Modules\ linked\ in | [\[(]?[Ll]ast\ unloaded
+        CPU:?\  | Pid:\  | Process\  | Hardware\ name:\  | Workqueue:\  | Modules\ linked\ in
+        | [\[(]?[Ll]ast\ unloaded
         | task: | Tainted:\  | \s+(?:Not\ t|T)ainted | \s+task:PID
     """,
     "registers": r"""
         [RE]?IP:\  | EFLAGS | Code:\  | [A-Z0-9]{2,6}:\ ?[0-9a-f]{4} | Oops | PGD\  | KASAN:
         | \#PF:\  | pc\ :\  | lr\ :\  | sp\ :\  | x\d+\ ?:\  | pstate:\  | Mem\ abort | Data\ abort
-        | ESR | NIP | LR\b | Krnl\  | GPR\d | REGS: | MSR: | CFAR | SOFTE | e?pc\s*: | epc\b | r\d+\ ?:
-        | Backtrace: | Instruction\ dump | Stack: | Exception\ stack | Flags:\  | Control:\  | PC\ is
-        | LR\ is | pgd\ = | \[[0-9a-f]{8,16}\]\ | Last\ Breaking
+        | ESR | NIP | LR\b | Krnl\  | GPR\d | REGS: | MSR: | CFAR | SOFTE | e?pc\s*: | epc\b
+        | r\d+\ ?: | Backtrace: | Instruction\ dump | Stack: | Exception\ stack | PC\ is
+        | Flags:\  | Control:\  | LR\ is | pgd\ = | \[[0-9a-f]{8,16}\]\ | Last\ Breaking
     """,
     "stacks": r"""
         Call\ [Tt]race: | Sending\ NMI | NMI\ backtrace | Task\ dump | stack\ backtrace: | ---\[

@@ -46,8 +46,9 @@ IN_BRACES = re.compile(r"\{ *(?P<cpus>\d+(?:[ -][^}]*)?)\}")
 """The stalled CPUs of an expedited stall, and of all stalls before 3.19."""
 ACQUIRE = re.compile(r".*, at: (?:\[<[0-9a-fx]+>\] )?(?P<function>[A-Za-z_][\w.]*)\+0x")
 OTHERS = re.compile(
-    r"(?:(?:INFO: )?(?:Allocated|Freed) (?:by task|in )|Last potentially related work|Second to last potential"
-    r"|page last (?:allocated|free)|-> #\d+ \(|the existing dependency chain"
+    r"(?:(?:INFO: )?(?:Allocated|Freed) (?:by task|in )|Last potentially related work"
+    r"|Second to last potential|page last (?:allocated|free)|-> #\d+ \("
+    r"|the existing dependency chain"
     r"|rcu: RCU grace-period kthread stack dump|rcu: Stack dump where RCU GP kthread last ran"
     r"|RCU grace-period kthread stack dump|allocated by task|freed by task|the code path"
     r"|\{[\w?-]+\} state was registered at:|\.\.\. which became )"

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 ADDRESS = r"\[<?(?:0x)?[0-9a-f]{8,16}>?\]"
 FRAME = re.compile(
-    rf"\s*\(?(?:{ADDRESS}\s*){{0,2}}\(?(?P<guess>\? )?\s*(?:\.|:\w+:)?(?P<function>[A-Za-z_][\w.$]*)"
+    rf"\s*\(?(?:{ADDRESS}\s*){{0,2}}\(?(?P<guess>\? )?\s*(?:\.|:\w+:)?"
+    r"(?P<function>[A-Za-z_][\w.$]*)"
     r"(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?(?: \[(?P<module>[\w-]+)[^\]]*\])?"
     rf"|(?: \[[\w-]+\])?\)? from (?:{ADDRESS} \()?[A-Za-z_][\w.$]*\+0x)"
 )
@@ -39,7 +40,8 @@ CONTEXT = re.compile(
 MACHINERY = {
     "printing the stack": r"""
         dump_stack\w* __dump_stack dump_backtrace\w* unwind_backtrace walk_stackframe
-        arch_stack_walk stack_trace_\w+ save_stack\w* show_\w+ __show_regs sched_show_task dump_header dump_cpu_task
+        arch_stack_walk stack_trace_\w+ save_stack\w* show_\w+ __show_regs sched_show_task
+        dump_header dump_cpu_task
         print_\w*(?:bug|report|dependency|description|stall|trailer|tracking|section)\w*
         nmi_\w*backtrace\w* nmi_trigger_\w+ trigger_\w*backtrace arch_trigger_\w+
         (?:default_)?do_nmi exc_nmi asm_exc_nmi end_repeat_nmi nmi_handle nmi_panic vpanic
@@ -59,7 +61,8 @@ MACHINERY = {
     """,
     "a check that failed": r"""
         kasan_\w+ __kasan_\w+ __asan_\w+ __hwasan_\w+ check_memory_region check_region_inline
-        __sanitizer_cov_\w+ write_comp_data kcsan_\w+ __tsan_\w+ kmsan_\w+ __msan_\w+ kfence_\w+ __kfence_\w+ ubsan_\w+ __ubsan_\w+
+        __sanitizer_cov_\w+ write_comp_data kcsan_\w+ __tsan_\w+ kmsan_\w+ __msan_\w+
+        kfence_\w+ __kfence_\w+ ubsan_\w+ __ubsan_\w+
         refcount_warn_saturate __refcount_\w+ refcount_\w+ kref_\w+ __list_(?:add|del)\w*
         __might_resched ___might_sleep __might_sleep (?:__)?might_fault __schedule_bug
         slab_err should_fail\w* warn_alloc warn_bogus_irq_restore __virt_addr_valid hlock_class
@@ -70,8 +73,8 @@ MACHINERY = {
         lock_release\w* __lock_\w+ validate_chain
         check_(?:noncircular|path|prevs?_add|deadlock|irq_usage|usage\w*)
         check_(?:object|slab|bytes_and_report|wait_context) mark_lock\w* mark_usage
-        mark_held_locks trace_hardirqs_\w+ register_lock_class valid_state debug_(?:check|print|object)\w*
-        __debug_(?:check|object)\w*
+        mark_held_locks trace_hardirqs_\w+ register_lock_class valid_state
+        debug_(?:check|print|object)\w* __debug_(?:check|object)\w*
     """,
     "memory that is copied, filled, allocated or freed for somebody": r"""
         memcpy\w* memset\w* memmove\w* memcmp\w* __memcpy\w* __memset\w* __memmove\w*
@@ -140,7 +143,8 @@ MACHINERY = {
     """,
     "where every stack begins": r"""
         kernel_thread_\w+ ret_from_kernel_thread child_rip sysenter_do_call system_call\w*
-        sysret_check tracesys call_softirq start_kernel x86_64_start_\w+ common_startup_64 ret_from_fork\w* kthread worker_thread
+        sysret_check tracesys call_softirq start_kernel x86_64_start_\w+ common_startup_64
+        ret_from_fork\w* kthread worker_thread
         process_one_work process_scheduled_works rescuer_thread entry_\w+ do_syscall_\w+
         x64_sys_call __do_fast_syscall_32 syscall_\w+ do_el0_\w+ el0\w* invoke_syscall el0_svc\w*
         do_group_exit get_signal exit_to_user_\w+ arch_do_signal\w* task_work_run

@@ -107,7 +107,8 @@ OPENERS = (
     # kernel/hung_task.c, check_hung_task()
     _opener(
         Kind.HUNG_TASK,
-        r"INFO: task (?P<comm>.+):(?P<pid>\d+) (?:blocked(?: in I/O wait)?|can't die) for more than",
+        r"INFO: task (?P<comm>.+):(?P<pid>\d+) (?:blocked(?: in I/O wait)?|can't die)"
+        r" for more than",
         "task hung",
     ),
     # kernel/rcu/tree_stall.h, tree_exp.h, tasks.h; the "rcu: " came with 4.19
@@ -129,7 +130,8 @@ OPENERS = (
     # arch/x86/mm/fault.c, arch/arm64/mm/fault.c
     _opener(
         Kind.NULL_DEREFERENCE,
-        r"(?:BUG: )?(?:[Kk]ernel NULL pointer dereference|[Uu]nable to handle kernel NULL pointer)\b",
+        r"(?:BUG: )?(?:[Kk]ernel NULL pointer dereference"
+        r"|[Uu]nable to handle kernel NULL pointer)\b",
         "NULL pointer dereference",
     ),
     _opener(
@@ -187,7 +189,8 @@ OPENERS = (
         Kind.LOCKDEP,
         r"(?:\[ ?)?(?:WARNING|INFO|BUG): (?P<what>possible (?:circular|recursive) locking"
         r"|possible irq lock inversion|inconsistent(?: \{[^}]*\})? lock state|suspicious RCU usage"
-        r"|suspicious rcu_dereference\w*(?:\(\))? usage|bad unlock balance|bad contention|held lock freed"
+        r"|suspicious rcu_dereference\w*(?:\(\))? usage|bad unlock balance|bad contention"
+        r"|held lock freed"
         r"|lock held (?:when returning to user space|at task exit time)|Invalid wait context"
         r"|[Nn]ested lock was not taken|\S+-safe -> \S+-unsafe lock order"
         r"|trying to register non-static key)",
@@ -226,7 +229,8 @@ OPENERS = (
     # mm/slab_common.c, kmem_cache_destroy() before 6.14
     _opener(
         Kind.SLAB_CORRUPTION,
-        r"kmem_cache_destroy (?P<cache>\S+): (?P<what>Slab cache still has objects)", "slab: {what}",
+        r"kmem_cache_destroy (?P<cache>\S+): (?P<what>Slab cache still has objects)",
+        "slab: {what}",
     ),
     # lib/refcount.c
     _opener(
@@ -300,8 +304,9 @@ OPENERS = (
     # arch/*/kernel/traps.c: "Oops: 0000 [#1]", "Oops: invalid opcode: 0000 [#1]" (6.10 and later)
     _opener(
         Kind.OOPS,
-        r"(?:traps: )?(?:Oops: )*(?P<what>divide[ _]error|invalid opcode|int3|stack[ -]segment|overflow|bounds"
-        r"|alignment check|invalid TSS|segment not present|double fault|control protection"
+        r"(?:traps: )?(?:Oops: )*(?P<what>divide[ _]error|invalid opcode|int3"
+        r"|stack[ -]segment|overflow|bounds|alignment check|invalid TSS|segment not present"
+        r"|double fault|control protection"
         r"|stack guard page|kernel stack overflow \([\w-]+\)|NMI IRET)(?: fault)?"
         r": [0-9a-f]{4} \[#?\d+\]",
         "oops: {what}",

@@ -146,9 +146,9 @@ def _messages(line: str) -> Iterator[str]:
     begin = 0
     own = None
     for stamp in prefix.STAMP.finditer(line):
-        time = float(stamp["time"])
-        if _is_second(stamp.start() - begin, own, time) and not prefix.only(line[begin:stamp.start()]):
-            yield line[begin:stamp.start()]
+        time, part = float(stamp["time"]), line[begin:stamp.start()]
+        if _is_second(len(part), own, time) and not prefix.only(part):
+            yield part
             begin = stamp.start()
         own = time if own is None else own
     yield line[begin:]
@@ -170,10 +170,9 @@ def _line(raw: str) -> Line:
 def _rejoined(lines: Iterable[Line]) -> Iterator[Line]:
     """Yield the messages; the parts of a message that was wrapped or sent in parts are one."""
     waiting: Line | None = None
-    for line in lines:
-        fragment = FRAGMENT.match(line.text)
-        if fragment:
-            line = replace(line, text=line.text[fragment.end():])
+    for each in lines:
+        fragment = FRAGMENT.match(each.text)
+        line = replace(each, text=each.text[fragment.end():]) if fragment else each
         if waiting is None:
             waiting = line
         elif fragment and fragment["at"] != "0":

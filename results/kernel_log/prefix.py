@@ -47,13 +47,19 @@ VENDOR = r"""
     )
 """
 
-STRONG = rf"(?:\[\ {{0,4}}\d{{1,8}}\.\d{{6}}|<\d{{1,3}}>\S|{WALL_CLOCK}|{DATE}\ |{PROGRAM}|kern\ *:)"
+LEVEL = r"(?:<\d{1,3}>)"
+
+STRONG = rf"(?:\[\ {{0,4}}\d{{1,8}}\.\d{{6}}|{LEVEL}\S|{WALL_CLOCK}|{DATE}\ |{PROGRAM}|kern\ *:)"
+"""Beginnings of a prefix that are no part of a margin."""
+
+DATED = r"(?:\ +(?:\S+\ )?(?=\[\ {0,4}\d{1,8}\.\d{6}|<\d{1,3}>))"
+"""A host may follow the date, and a stamp or a level then."""
 
 HEAD = re.compile(rf"""
     (?P<margin>[\s>|\u2502\u2503#*+-]*(?:\d+(?:[:-]\ ?|\ +(?=\[)))?(?={STRONG}))?
     (?P<priority><\d{{1,3}}>(?:1\ )?(?={DATE}))?
-    (?P<date>{DATE}:?(?:\ +{PROGRAM}|\ +(?:\S+\ )?(?=\[\ {{0,4}}\d{{1,8}}\.\d{{6}}|<\d{{1,3}}>)|\ |$))?
-    (?P<time_of_day>\d\d:\d\d:\d\d(?:[.,]\d+)?\ +(?=\[\ {{0,4}}\d|<\d{{1,3}}>|{PROGRAM}))?
+    (?P<date>{DATE}:?(?:\ +{PROGRAM}|{DATED}|\ |$))?
+    (?P<time_of_day>\d\d:\d\d:\d\d(?:[.,]\d+)?\ +(?=\[\ {{0,4}}\d|{LEVEL}|{PROGRAM}))?
     (?P<program>{PROGRAM})?
     (?P<kmsg>{KMSG})?
     (?P<level><\d{{1,3}}>|(?:kern|user|daemon|syslog)\ *:\ ?\w+\ *:\ )?
@@ -68,7 +74,9 @@ HEAD = re.compile(rf"""
 PARTS = ("priority", "date", "time_of_day", "program", "kmsg", "level", "clock", "stamp", "field")
 """Of these one at least has to be there; a margin or a caller alone is none."""
 
-PRINTK = re.compile(rf"{STAMP.pattern}(?:\[ *(?P<caller>[TC]\d+)\])?+ ?+(?!\[ *(?:[TC]?\d|pid:)|[.-]?\(\d|\S* ?kernel|c\d)")
+PRINTK = re.compile(
+    rf"{STAMP.pattern}(?:\[ *(?P<caller>[TC]\d+)\])?+ ?+"
+    r"(?!\[ *(?:[TC]?\d|pid:)|[.-]?\(\d|\S* ?kernel|c\d)")
 """The usual case, which is tried first: a console may be flooded with 100 MB."""
 
 CUT_STAMP = re.compile(

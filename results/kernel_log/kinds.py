@@ -402,8 +402,8 @@ def _first(openers: tuple[Opener, ...], text: str) -> tuple[Opener, re.Match[str
 _PLAUSIBLE = re.compile(
     r"BUG|LOCKUP|INFO: |rcu_|WARNING|UBSAN|Oops|oom-killer|ut of memory|CRITICAL ERROR|panic|PANIC"
     r"|general protection|[Uu]nable to handle|NULL pointer|list_(?:add|del) |refcount_t"
-    r"|slab error|Internal error|\[#?\d+\]|usercopy|unreferenced object|suspected memory"
-    r"|kmem_cache_destroy|Hard LOCKUP|Unhandled fault|Badness"
+    r"|slab error|Internal error|\[#\d|: [0-9a-f]{4} (?:ilc:\d+ )?\[\d+\]|usercopy"
+    r"|unreferenced object|suspected memory|kmem_cache_destroy|Hard LOCKUP|Unhandled fault|Badness"
     r"|stack space"
 )
 """A cheap test that comes first: a console may be flooded with 100 MB."""

@@ -65,21 +65,21 @@ WRAPPED = tuple((re.compile(first), re.compile(then)) for first, then in (
 ))
 """Ends of lines that a mail program has wrapped, each with the beginning of the next line."""
 
+WRAPPABLE = ("BUG: ", "WARNING: ", "CPU: ", "INFO: task ", "RIP:", "EIP:", "IP:", "Workqueue:")
+"""How such lines begin, but for those with an address or a soft lockup."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One message.
 
-    ``time``: seconds since boot, None without a stamp. ``clock``: seconds of the month by the wall
-    clock, None without a date. ``caller``: as printed. ``bare``: nothing stood before the message.
+    ``time``: seconds since boot, None without a stamp. ``caller``: as printed.
     """
 
     text: str
     time: float | None
     caller: str | None
     raw: str
-    clock: float | None = None
-    bare: bool = False
 
 
 def split(log: str | bytes) -> Iterator[Line]:
@@ -108,19 +108,20 @@ def _lines(text: str) -> Iterator[Line]:
     if _newest_first(lines):
         lines.reverse()
     for raw in lines:
-        clean = CONTROL.sub("", ANSI.sub("", raw)).replace("\xa0", " ")
+        clean = _clean(raw)
         if clean.startswith("{") and '"MESSAGE"' in clean:
             yield from _from_json(clean)
             continue
-        for part in _messages(clean):
-            yield _line(part)
+        yield from _messages(clean)
+
+
+def _clean(raw: str) -> str:
+    return CONTROL.sub("", ANSI.sub("", raw)).replace("\xa0", " ")
 
 
 def _newest_first(lines: list[str]) -> bool:
     """Return whether a log is in the order of ``journalctl -r``."""
-    found = [prefix.read(line) for line in lines[:ORDER_MAX]]
-    times = [each.clock if each.time is None else each.time for each in found]
-    stamps = [each for each in times if each is not None]
+    stamps = [each for line in lines[:ORDER_MAX] if (each := _when(_clean(line))) is not None]
     steps = [after - before for before, after in itertools.pairwise(stamps)]
     rises, falls = sum(step > 0 for step in steps), sum(step < 0 for step in steps)
     if rises + falls > 1:
@@ -128,6 +129,12 @@ def _newest_first(lines: list[str]) -> bool:
     hint = next((at for at, line in enumerate(lines[:ORDER_MAX]) if HINT in line), None)
     return hint is not None and HUNG.search("".join(lines[hint + 1:hint + 2])) is not None and (
         not any(HUNG.search(line) for line in lines[:hint]))
+
+
+def _when(line: str) -> float | None:
+    """Return the seconds since boot or, without a stamp, since the month began."""
+    time = prefix.read(line).time
+    return prefix.clock(line) if time is None else time
 
 
 def _from_json(raw: str) -> Iterator[Line]:
@@ -142,16 +149,18 @@ def _from_json(raw: str) -> Iterator[Line]:
         yield Line(text, time, None, raw)
 
 
-def _messages(line: str) -> Iterator[str]:
+def _messages(line: str) -> Iterator[Line]:
     begin = 0
     own = None
+    found = prefix.read(line)
     for stamp in prefix.STAMP.finditer(line):
         time, part = float(stamp["time"]), line[begin:stamp.start()]
-        if _is_second(len(part), own, time) and not prefix.only(part):
-            yield part
+        if _is_second(len(part), own, time) and found.stamp != stamp.start():
+            yield _line(part, prefix.read(part))
             begin = stamp.start()
+            found = prefix.read(line[begin:])
         own = time if own is None else own
-    yield line[begin:]
+    yield _line(line[begin:], found)
 
 
 def _is_second(offset: int, own: float | None, time: float) -> bool:
@@ -159,12 +168,11 @@ def _is_second(offset: int, own: float | None, time: float) -> bool:
     return offset > 0 and (own is None or 0 <= time - own <= STAMP_STEP_MAX)
 
 
-def _line(raw: str) -> Line:
-    found = prefix.read(raw)
+def _line(raw: str, found: prefix.Prefix) -> Line:
     text = raw[found.length:]
     if "\\" in text:
         text = MARKDOWN.sub(r"\1", text)
-    return Line(text, found.time, found.caller, raw, found.clock, found.length == 0)
+    return Line(text, found.time, found.caller, raw)
 
 
 def _rejoined(lines: Iterable[Line]) -> Iterator[Line]:
@@ -193,4 +201,6 @@ def _together(first: Line, then: Line, between: str) -> Line:
 
 
 def _is_wrapped(first: str, then: str) -> bool:
+    if not (first.startswith(WRAPPABLE) or "[<" in first or "soft lockup" in first):
+        return False
     return any(begin.match(then) and end.match(first) for end, begin in WRAPPED)

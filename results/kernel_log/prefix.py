@@ -55,8 +55,12 @@ STRONG = rf"(?:\[\ {{0,4}}\d{{1,8}}\.\d{{6}}|{LEVEL}\S|{WALL_CLOCK}|{DATE}\ |{PR
 DATED = r"(?:\ +(?:\S+\ )?(?=\[\ {0,4}\d{1,8}\.\d{6}|<\d{1,3}>))"
 """A host may follow the date, and a stamp or a level then."""
 
+MARGIN = (
+    r"(?=[\s>|\u2502\u2503#*+\d-])[\s>|\u2502\u2503#*+-]*(?:\d+(?:[:-]\ ?|\ +(?=\[)))?")
+"""Quotes, lists, and the numbers of lines."""
+
 HEAD = re.compile(rf"""
-    (?P<margin>[\s>|\u2502\u2503#*+-]*(?:\d+(?:[:-]\ ?|\ +(?=\[)))?(?={STRONG}))?
+    (?P<margin>{MARGIN}(?={STRONG}))?
     (?P<priority><\d{{1,3}}>(?:1\ )?(?={DATE}))?
     (?P<date>{DATE}:?(?:\ +{PROGRAM}|{DATED}|\ |$))?
     (?P<time_of_day>\d\d:\d\d:\d\d(?:[.,]\d+)?\ +(?=\[\ {{0,4}}\d|{LEVEL}|{PROGRAM}))?
@@ -76,7 +80,7 @@ PARTS = ("priority", "date", "time_of_day", "program", "kmsg", "level", "clock",
 
 PRINTK = re.compile(
     rf"{STAMP.pattern}(?:\[ *(?P<caller>[TC]\d+)\])?+ ?+"
-    r"(?!\[ *(?:[TC]?\d|pid:)|[.-]?\(\d|\S* ?kernel|c\d)")
+    r"(?!\[ *(?:\d+[:.]|[TC]\d|pid:)|[.-]?\(\d|\S* ?kernel|c\d)")
 """The usual case, which is tried first: a console may be flooded with 100 MB."""
 
 CUT_STAMP = re.compile(
@@ -94,12 +98,12 @@ TIME = re.compile(r"(?P<day>\d{1,2})?[T ]*(?P<hour>\d\d):(?P<minute>\d\d):(?P<se
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """``length``: characters before the message. ``clock``: seconds of the month."""
+    """``length``: characters before the message. ``stamp``: where printk's stamp begins."""
 
     length: int
     time: float | None = None
     caller: str | None = None
-    clock: float | None = None
+    stamp: int | None = None
 
 
 NONE = Prefix(0)
@@ -109,26 +113,28 @@ def read(line: str) -> Prefix:
     """Return what stands before the message of a line."""
     usual = PRINTK.match(line)
     if usual:
-        return Prefix(usual.end(), float(usual["time"]), usual["caller"])
+        return Prefix(usual.end(), float(usual["time"]), usual["caller"], 0)
     head = HEAD.match(line)
-    if head is None or not any(head[part] for part in PARTS):
+    if not (head and head.end() and any(map(head.__getitem__, PARTS))):
         return _damaged(line)
     blank = line.startswith(" ", head.end()) and not line.endswith(" ", 0, head.end())
     time = float(head["time"]) if head["time"] else None
     if time is None and head["micros"]:
         time = int(head["micros"]) / 1e6
-    return Prefix(head.end() + blank, time, head["caller"], _seconds(head))
+    return Prefix(
+        head.end() + blank, time, head["caller"], head.start("stamp") if head["stamp"] else None)
 
 
-def only(part: str) -> bool:
-    """Return whether a part of a line, which a stamp follows, is a prefix and no message."""
-    return prefix_length(part) >= len(part.rstrip())
-
-
-def prefix_length(part: str) -> int:
-    """Return how much of a part, which a stamp follows, stands before a message."""
-    head = HEAD.match(part + "[    0.000000]")
-    return 0 if head is None else min(head.start("stamp") if head["stamp"] else 0, len(part))
+def clock(line: str) -> float | None:
+    """Return the seconds of the month by the wall clock before a message, None without one."""
+    head = HEAD.match(line)
+    words = (head["date"] or head["clock"] or head["time_of_day"]) if head else None
+    found = TIME.search(words or "")
+    if found is None:
+        return None
+    day, *time = (int(found[part] or 0) for part in ("day", "hour", "minute", "second"))
+    hour, minute, second = time
+    return float(((day * 24 + hour) * 60 + minute) * 60 + second)
 
 
 def _damaged(line: str) -> Prefix:
@@ -142,12 +148,3 @@ def _damaged(line: str) -> Prefix:
     if damaged and re.search(r"\d\.\d{5,}", re.sub(r"[^\d.]", "", damaged["rubbish"])):
         return Prefix(damaged.end())
     return NONE
-
-
-def _seconds(head: re.Match[str]) -> float | None:
-    found = TIME.search(head["date"] or head["clock"] or head["time_of_day"] or "")
-    if found is None:
-        return None
-    day, *time = (int(found[part] or 0) for part in ("day", "hour", "minute", "second"))
-    hour, minute, second = time
-    return float(((day * 24 + hour) * 60 + minute) * 60 + second)

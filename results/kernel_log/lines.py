@@ -18,13 +18,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from results.kernel_log import prefix
+from results.kernel_log.body import is_stack
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Escape sequences of ECMA-48: CSI, OSC and the two-byte ones."""
 
+SHOWN = re.compile(r"(?:\^\[|#033)\[[\d;]*[mK]|(?:\^M|#015)+$")
+"""Escape sequences and returns that ``cat -v`` or rsyslog made visible."""
+
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b\ufeff]")
 
-ESCAPED = re.compile(r"&lt;/?(?:TASK|IRQ|NMI|\d)|&gt;|&quot;|&#\d\d;")
+ESCAPED = re.compile(r"&lt;/?(?:TASK|IRQ|NMI|\d)|&gt;|&quot;|&#(?:x[0-9a-f]{2}|\d\d);")
 """A log that was escaped for HTML: the kernel's own messages have no such words."""
 
 BREAK = re.compile(r"<br ?/?>\n?")
@@ -37,9 +41,11 @@ FRAGMENT = re.compile(r"ncfrag=(?P<at>\d+)/\d+;")
 ORDER_MAX = 400
 """Lines at the beginning of a log by whose stamps it is seen whether the newest come first."""
 
-HINT = "hung_task_timeout_secs"
-HUNG = re.compile(r"INFO: task .* blocked for more than")
-"""The third and the first line of a hung task's report: the order of lines with one stamp."""
+TRACE = re.compile(r".*\bCall [Tt]race:\s*$")
+"""The line before a stack's first frame: the order of lines with one stamp."""
+
+JSON_TEXTS = ("MESSAGE", "log", "message", "msg")
+"""Fields with a message: journalctl, Docker, and forwarders of logs."""
 
 STAMP_STEP_MAX = 60.0
 """Maximum seconds by which a stamp inside a line may be later than the line's own to count as
@@ -89,6 +95,8 @@ def split(log: str | bytes) -> Iterator[Line]:
 
 def _decoded(log: str | bytes) -> str:
     text = log if isinstance(log, str) else _from_bytes(log)
+    if text.startswith("{"):
+        text = _from_object(text)
     if "=3D" in text and "\n====" not in text and re.search(r"=\r?\n", text):
         text = quopri.decodestring(text.encode()).decode(errors="replace")
     if ESCAPED.search(text):
@@ -103,20 +111,36 @@ def _from_bytes(log: bytes) -> str:
     return log.decode("utf-16" if wide else "utf-8", errors="replace")
 
 
+def _from_object(text: str) -> str:
+    """Return the console in a JSON document (``aws ec2 get-console-output``), or the text."""
+    try:
+        values = json.loads(text).values()
+    except ValueError:
+        return text
+    return max((each for each in values if isinstance(each, str) and "\n" in each.strip()),
+               key=len, default=text)
+
+
 def _lines(text: str) -> Iterator[Line]:
     lines = re.split(r"\r*\n|\r+", text)
     if _newest_first(lines):
         lines.reverse()
     for raw in lines:
         clean = _clean(raw)
-        if clean.startswith("{") and '"MESSAGE"' in clean:
+        if clean.startswith("{") and clean.endswith("}"):
             yield from _from_json(clean)
-            continue
-        yield from _messages(clean)
+        else:
+            yield from _messages(clean)
 
 
 def _clean(raw: str) -> str:
-    return CONTROL.sub("", ANSI.sub("", raw)).replace("\xa0", " ")
+    """Return a line without what a terminal, an editor or a markup language added to it."""
+    clean = CONTROL.sub("", ANSI.sub("", raw)).replace("\xa0", " ")
+    if "^" in clean or "#0" in clean:
+        clean = SHOWN.sub("", clean)
+    if "\\" in clean:
+        clean = MARKDOWN.sub(r"\1", clean)
+    return clean.strip("`") if clean.endswith("`") else clean
 
 
 def _newest_first(lines: list[str]) -> bool:
@@ -126,9 +150,13 @@ def _newest_first(lines: list[str]) -> bool:
     rises, falls = sum(step > 0 for step in steps), sum(step < 0 for step in steps)
     if rises + falls > 1:
         return falls > 2 * rises
-    hint = next((at for at, line in enumerate(lines[:ORDER_MAX]) if HINT in line), None)
-    return hint is not None and HUNG.search("".join(lines[hint + 1:hint + 2])) is not None and (
-        not any(HUNG.search(line) for line in lines[:hint]))
+    texts = [line.text for raw in lines[:ORDER_MAX] for line in _messages(_clean(raw))]
+    follows, precedes = 0, 0
+    for before, text, after in zip(texts, texts[1:], texts[2:], strict=False):
+        if TRACE.match(text):
+            follows += is_stack(after)
+            precedes += is_stack(before) and not is_stack(after)
+    return precedes > follows
 
 
 def _when(line: str) -> float | None:
@@ -138,15 +166,18 @@ def _when(line: str) -> float | None:
 
 
 def _from_json(raw: str) -> Iterator[Line]:
-    """Yield the messages of an entry of ``journalctl -o json``."""
+    """Yield the messages of an entry of a log with one JSON object in each line."""
     try:
         entry = json.loads(raw)
     except ValueError:
+        yield from _messages(raw)
         return
     micros = str(entry.get("_SOURCE_MONOTONIC_TIMESTAMP", ""))
     time = int(micros) / 1e6 if micros.isdigit() else None
-    for text in str(entry.get("MESSAGE", "")).split("\n"):
-        yield Line(text, time, None, raw)
+    text = next((str(entry[field]) for field in JSON_TEXTS if field in entry), raw)
+    for part in text.rstrip("\n").split("\n"):
+        for line in _messages(_clean(part)):
+            yield line if line.time is not None else replace(line, time=time)
 
 
 def _messages(line: str) -> Iterator[Line]:
@@ -169,10 +200,7 @@ def _is_second(offset: int, own: float | None, time: float) -> bool:
 
 
 def _line(raw: str, found: prefix.Prefix) -> Line:
-    text = raw[found.length:]
-    if "\\" in text:
-        text = MARKDOWN.sub(r"\1", text)
-    return Line(text, found.time, found.caller, raw)
+    return Line(raw[found.length:], found.time, found.caller, raw)
 
 
 def _rejoined(lines: Iterable[Line]) -> Iterator[Line]:

@@ -13,6 +13,7 @@ from typing import Any
 from results.block_io import DATA_OPS, Account, Io, account
 from results.checkers import EVIDENCE_MAX, cited
 from results.history import Event, History
+from results.resent import resent
 from results.timeline import Timeline, command_bound, expected, phase
 from results.verdict import Check, Figure, Signature, Verdict
 
@@ -26,6 +27,7 @@ CONTROL = "release"
 anything."""
 
 ONCE = "SAM-5, Send Command Complete: a command ends once"
+RESIDUAL = "RFC 7143 11.4.5: a residual states how much was not transferred"
 ENDS = "SAM-5, Execute Command: every command ends with a status or with a delivery failure"
 """Requirements, by the procedure call's name in the standard."""
 
@@ -57,6 +59,7 @@ def check(history: History) -> Check:
         _answered_twice(history),
         _events(book.twice, "twice", "completed twice"),
         _events(_strays(history, book), "stray", "completed without having been issued"),
+        _resent(history, book),
         _refused_early(history, timeline, book),
         _failed_early(history, timeline, book),
         _open(history, timeline, book, jobs),
@@ -113,6 +116,19 @@ def _answered_twice(history: History) -> Finding | None:
         [Signature.of("answered twice", EXEC, event.data["direction"]) for event in again],
         again[0].time,
     )
+
+
+def _resent(history: History, book: Account) -> Finding | None:
+    found = list(resent(history, book.ios))
+    if not found:
+        return None
+    io, commands = found[0].io, found[0].commands
+    reason = (f"{len(found)} have no end although their commands end with GOOD, as with a residual "
+              f"after a full transfer; first: {io.describe()}, {commands} commands, allowed: 1")
+    return Finding(
+        Verdict.FAIL, reason + cited(RESIDUAL),
+        [{**each.io.evidence(), "commands": each.commands} for each in found[:EVIDENCE_MAX]],
+        [Signature.of("resent", each.io.op) for each in found], io.issued)
 
 
 def _events(events: Sequence[Event], kind: str, words: str) -> Finding | None:

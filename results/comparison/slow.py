@@ -18,7 +18,7 @@ from results.calibration import SPIN
 from results.comparison.noise import MEASURED, RUNS_MAX, Noise, learned
 from results.comparison.sample import BUSIER, Sample, by_run, by_scenario, figures_of
 from results.comparison.times import MEASURES, SIGNIFICANT, of_one
-from results.starvation import SHARE_MAX, WAIT
+from results.starvation import WAIT
 from results.verdict import Slow
 
 JUDGED: Mapping[str, str] = {
@@ -62,13 +62,7 @@ class PastTimes:
         return cls(by_scenario(samples), {name: learned(name, recent) for name in JUDGED})
 
     def slow(self, sample: Sample) -> tuple[Slow, ...]:
-        """Return the times of a scenario that are far outside its past.
-
-        None for a guest that was starved of the host's CPUs: its times are the host's.
-        """
-        wait = sample.figure(WAIT) or 0.0
-        if wait > SHARE_MAX:
-            return ()
+        """Return the times of a scenario that are far outside its past on as busy a host."""
         past = [each for each in self.samples.get(sample.scenario, ()) if _alike(each, sample)]
         found = (_slow(name, value, _by_run(past, name), self.noise.get(name, MEASURED[name]))
                  for name in JUDGED if (value := sample.figure(name)))

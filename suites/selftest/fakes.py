@@ -252,7 +252,7 @@ class FakePool:
         return type("Fake", (), {"name": "fake"})
 
     @contextmanager
-    def restored(self, _kernel: str) -> Iterator[FakeMachine]:
+    def restored(self, _kernel: str, _append: tuple[str, ...] = ()) -> Iterator[FakeMachine]:
         """Provide the machine."""
         self.guest.connection.sync(self.guest.ladder.silence)
         yield self.guest

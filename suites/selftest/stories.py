@@ -74,7 +74,7 @@ FACTS = TargetFacts(
 """The target's names in the histories, for every target."""
 
 STATED = frozenset({
-    "allocations", "expectations", "order", "outcome", "partition", "pdus", "protocol",
+    "allocations", "expectations", "leaks", "order", "outcome", "partition", "pdus", "protocol",
     "task_management"})
 """Checks of optional statements in a history; the healthy history has none of them."""
 

@@ -9,7 +9,7 @@ vendors' kernels (Samsung, MediaTek, Huawei, Amlogic); loggers of serial console
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 STAMP = re.compile(r"\[ {0,4}(?P<time>\d{1,8}\.\d{6})(?:[@,] ?\d+| *<[ +\d.]+>)?\]")
 """printk's stamp; some kernels add the CPU, and ``dmesg -d`` the time since the last message."""
@@ -119,12 +119,19 @@ def read(line: str) -> Prefix:
     head = HEAD.match(line)
     if not (head and head.end() and any(map(head.__getitem__, PARTS))):
         return _damaged(line)
-    blank = line.startswith(" ", head.end()) and not line.endswith(" ", 0, head.end())
+    length = head.end() + _blank(line, head.end())
+    if not head["stamp"] and "][" in line:
+        garbled = _damaged(line[length:])
+        return replace(garbled, length=length + garbled.length)
     time = float(head["time"]) if head["time"] else None
     if time is None and head["micros"]:
         time = int(head["micros"]) / 1e6
-    return Prefix(
-        head.end() + blank, time, head["caller"], head.start("stamp") if head["stamp"] else None)
+    return Prefix(length, time, head["caller"], head.start("stamp") if head["stamp"] else None)
+
+
+def _blank(line: str, end: int) -> int:
+    """Return 1 where one blank parts the prefix from the message, 0 otherwise."""
+    return int(line.startswith(" ", end) and not line.endswith(" ", 0, end))
 
 
 def clock(line: str) -> float | None:

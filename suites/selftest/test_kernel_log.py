@@ -10,6 +10,7 @@ log of a healthy kernel.
 from __future__ import annotations
 
 import html
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -90,7 +91,17 @@ COPIED = {
     "dmesg -T": r"[Thu Jan 23 02:37:11 2025] ",
     "dmesg -H": r"[  +0.000005] ",
     "dmesg -x": r"kern  :err   : \g<0>",
+    "dmesg -r": r"<4>\g<0>",
+    "dmesg -d": r"[\1 <    0.000012>] ",
+    "RFC 5424": r"<12>1 2025-10-02T22:10:51.402913+02:00 lab-b kernel - - - \g<0>",
+    "journalctl -o short-unix": r"1759435851.402913 lab-b kernel: ",
+    "busybox's syslog": r"Sep 21 11:05:37 lab-a kern.err kernel: \g<0>",
+    "a logger of a serial console": r"[2025-10-02 22:10:51.402] \g<0>",
+    "logcat": r"10-02 22:10:51.402     0     0 E         : \g<0>",
+    "a vendor's kernel": r"[\1] [2: kworker/2:1:   77] ",
+    "grep -n": r"1234:\g<0>",
     "quoted": r"> \g<0>",
+    "quoted twice": r"> > \g<0>",
     "indented": r"    \g<0>",
     "without stamps": r"",
 }
@@ -110,6 +121,35 @@ def test_the_way_in_which_a_log_was_copied_changes_nothing(way: str) -> None:
             assert [each.title for each in read(copied)] == [each.title for each in read(text)], log
             compared += 1
     assert compared > 40
+
+
+def test_a_log_with_the_newest_line_first() -> None:
+    compared = 0
+    for log in LOGS:
+        text = log.read_bytes().decode(errors="replace")
+        times = [float(time) for time in STAMP.findall(text)]
+        if len(times) == len(text.splitlines()) and len(set(times)) > len(times) // 2:
+            turned = "\n".join(reversed(text.splitlines()))
+            assert sorted(each.title for each in read(turned)) == sorted(
+                each.title for each in read(text)), log
+            compared += 1
+    assert compared > 5
+
+
+def test_a_log_as_json_lines_of_the_journal() -> None:
+    for log in LOGS:
+        text = STAMP.sub("", log.read_bytes().decode(errors="replace"))
+        lines = "\n".join(json.dumps({"_TRANSPORT": "kernel", "MESSAGE": line})
+                          for line in text.splitlines())
+        assert [each.title for each in read(lines)] == [each.title for each in read(text)], log
+
+
+def test_control_characters_made_visible() -> None:
+    """As cat -v and editors show them."""
+    for log in LOGS:
+        text = log.read_bytes().decode(errors="replace")
+        shown = text.replace("\n", "^M\n")
+        assert [each.title for each in read(shown)] == [each.title for each in read(text)], log
 
 
 def test_a_log_that_was_escaped_for_html() -> None:

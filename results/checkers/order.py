@@ -30,9 +30,13 @@ GONE = "SPC-4 table 53: a command to an incorrect logical unit number is refused
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of the target. ``what``: the command or function; ``ending``: as text."""
+    """An answer of the target. ``what``: the command or function; ``ending``: as text.
+
+    ``time``: of the answer itself; the initiator's program may record it later.
+    """
 
     event: Event
+    time: float
     what: str
     ending: str
 
@@ -59,14 +63,14 @@ def check(history: History) -> Check | None:
             [Signature.of("not waited", str(event.data["operation"])) for event in early])
     gone = _gone(history, timeline)
     answers = list(_answers(history, gone)) if gone is not None and not _cut(history) else []
-    late = [each for each in answers if gone is not None and each.event.time > gone + LATE
+    late = [each for each in answers if gone is not None and each.time > gone + LATE
             and timeline.witnessed(each.event.time)]
     if late and gone is not None:
         first = late[0]
         return Check(
             NAME, Verdict.FAIL,
             f"{first.what} was answered with {first.ending} "
-            f"{first.event.time - gone:.1f} s after its device had gone, allowed: {LATE:g} s"
+            f"{first.time - gone:.1f} s after its device had gone, allowed: {LATE:g} s"
             f"{cited(GONE)}",
             [{"time": each.event.time, **each.event.data} for each in late[:EVIDENCE_MAX]],
             timeline.detected(NAME, first.event.time),
@@ -120,7 +124,8 @@ def _answers(history: History, gone: float) -> Iterator[Answer]:
         begin = issued.get((event.kind, event.data["job"], event.data["number"]))
         if begin is None or begin.data.get("reset") or event.data.get("error"):
             continue
+        time, what = begin.time + float(event.data["seconds"]), str(begin.data["name"])
         if event.kind == "response":
-            yield Answer(event, str(begin.data["name"]), words(event))
+            yield Answer(event, time, what, words(event))
         elif event.data["job"] == AT_FAULT and not event.data.get("host"):
-            yield Answer(event, str(begin.data["name"]), outcome(event.data))
+            yield Answer(event, time, what, outcome(event.data))

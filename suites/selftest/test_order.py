@@ -29,7 +29,7 @@ def answered(seconds: float, *, issued: float = 13.6, **answer: object) -> Story
     story.at(issued, "workload", "command", job="commands", disk="sda", number=1,
              name="WRITE(16)", cdb="8a", direction="write", bytes=512, reset=None)
     return story.at(GONE + seconds, "workload", "answer", job="commands", disk="sda", number=1,
-                    seconds=1.0, **{"error": None, "status": 0, "host": 0, **answer})
+                    seconds=GONE + seconds - issued, **{"error": None, "status": 0, "host": 0, **answer})
 
 
 def function(seconds: float, **response: object) -> Story:
@@ -38,7 +38,7 @@ def function(seconds: float, **response: object) -> Story:
     story.at(13.6, "workload", "function", job="a", disk=None, number=1, name="LUN_RESET",
              command=None)
     return story.at(GONE + seconds, "workload", "response", job="a", disk=None, number=1,
-                    seconds=1.0, **{"response": "FUNC_COMPLETE", "error": None, **response})
+                    seconds=GONE + seconds - 13.6, **{"response": "FUNC_COMPLETE", "error": None, **response})
 
 
 def test_an_operation_that_waits() -> None:
@@ -68,7 +68,9 @@ def test_an_operation_that_was_not_observed() -> None:
 
 
 @pytest.mark.parametrize("story", [
-    answered(-0.3), answered(LATE - 0.1), function(LATE - 0.1)])
+    answered(-0.3), answered(LATE - 0.1), function(LATE - 0.1),
+    answered(LATE + 0.6).changed("workload", "answer", {}, seconds=1.0)],  # recorded later
+    ids=["before", "on its way", "a function", "recorded later"])
 def test_an_answer_in_time(story: Story) -> None:
     assert story.verdict("order") is Verdict.PASS
 

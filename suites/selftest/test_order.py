@@ -29,7 +29,8 @@ def answered(seconds: float, *, issued: float = 13.6, **answer: object) -> Story
     story.at(issued, "workload", "command", job="commands", disk="sda", number=1,
              name="WRITE(16)", cdb="8a", direction="write", bytes=512, reset=None)
     return story.at(GONE + seconds, "workload", "answer", job="commands", disk="sda", number=1,
-                    seconds=GONE + seconds - issued, **{"error": None, "status": 0, "host": 0, **answer})
+                    seconds=GONE + seconds - issued,
+                    **{"error": None, "status": 0, "host": 0, **answer})
 
 
 def function(seconds: float, **response: object) -> Story:
@@ -38,7 +39,8 @@ def function(seconds: float, **response: object) -> Story:
     story.at(13.6, "workload", "function", job="a", disk=None, number=1, name="LUN_RESET",
              command=None)
     return story.at(GONE + seconds, "workload", "response", job="a", disk=None, number=1,
-                    seconds=GONE + seconds - 13.6, **{"response": "FUNC_COMPLETE", "error": None, **response})
+                    seconds=GONE + seconds - 13.6,
+                    **{"response": "FUNC_COMPLETE", "error": None, **response})
 
 
 def test_an_operation_that_waits() -> None:

@@ -29,7 +29,7 @@ DATE = r"""
 PROGRAM = (
     r"(?:(?:[^\s\[<]\S*\ )?(?:\w+\.\w+\ )?kernel(?:(?:\[\d+\])?:|(?:\ -){3})\ ?)")
 """The host, which may have been taken out, busybox's facility and level, and the program; three
-fields without a value follow in RFC 5424."""
+fields without a value follow in the syslog protocol."""
 
 WALL_CLOCK = rf"""
     (?:\[(?:{DATE}|\w{{3}}\ ?[ \d]\d\ \d\d:\d\d|\d\d:\d\d:\d\d(?:[.,]\d+)?|\ *\+\d+\.\d{{6}})\])

@@ -93,7 +93,7 @@ COPIED = {
     "dmesg -x": r"kern  :err   : \g<0>",
     "dmesg -r": r"<4>\g<0>",
     "dmesg -d": r"[\1 <    0.000012>] ",
-    "RFC 5424": r"<12>1 2025-10-02T22:10:51.402913+02:00 lab-b kernel - - - \g<0>",
+    "the syslog protocol": r"<12>1 2025-10-02T22:10:51.402913+02:00 lab-b kernel - - - \g<0>",
     "journalctl -o short-unix": r"1759435851.402913 lab-b kernel: ",
     "busybox's syslog": r"Sep 21 11:05:37 lab-a kern.err kernel: \g<0>",
     "a logger of a serial console": r"[2025-10-02 22:10:51.402] \g<0>",

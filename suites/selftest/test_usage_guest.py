@@ -81,7 +81,7 @@ def test_a_descriptor_of_a_process_is_counted() -> None:
 TRACES = """     10 scst_alloc_aen+0x4b/0xd0 [scst] age=1/2/3 pid=512 cpus=0-1
         __kmem_cache_alloc_node+0x180/0x250
         kmalloc_trace+0x26/0x90
-        scst_alloc_aen+0x4b/0xd0 [scst]
+        scst_alloc_aen.isra.0+0x4b/0xd0 [scst]
         scst_gen_aen_or_ua+0x10/0x2f0 [scst]
         scst_user_ioctl+0x1/0x2 [scst_user]
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -32,6 +31,7 @@ from fixtures.initiator.raw.session import (
     scsi_command,
 )
 from fixtures.initiator.raw.words_guest import words
+from fixtures.machine.tools import find_tool, tool
 from fixtures.workload.pdus_guest import Job, Outcome, Sender
 
 IQN = "iqn.2026-01.org.scsi-target-faults:selftest"
@@ -39,7 +39,7 @@ NAME = "iqn.2026-01.org.scsi-target-faults:raw"
 SOON = 10.0
 BLOCK = 512
 
-pytestmark = pytest.mark.skipif(shutil.which("tgtd") is None, reason="there is no tgtd")
+pytestmark = pytest.mark.skipif(find_tool("tgtd") is None, reason="there is no tgtd")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Tgtd:
 
     def admin(self, *words: str) -> None:
         """Run tgtadm."""
-        subprocess.run(["tgtadm", "--lld", "iscsi", *words], check=True,
+        subprocess.run([tool("tgtadm"), "--lld", "iscsi", *words], check=True,
                        env=self.environment, capture_output=True, timeout=SOON)
 
 
@@ -72,7 +72,7 @@ def tgtd(tmp_path: Path) -> Iterator[Tgtd]:
     disk.write_bytes(bytes(16 << 20))
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["tgtd", "-f", "--iscsi", f"portal={portal}"], env=environment,
+            [tool("tgtd"), "-f", "--iscsi", f"portal={portal}"], env=environment,
             stdout=log, stderr=log)
     target = Tgtd(portal, process, environment)
     try:

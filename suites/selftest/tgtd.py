@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fixtures.machine.tools import tool
+
 SIZE = 64 << 20
 """Bytes of the LUN's file."""
 
@@ -147,7 +149,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _admin(folder: Path, *words: str) -> str:
     return subprocess.run(
-        ["tgtadm", "--lld", "iscsi", *words], env=_environment(folder), check=True, timeout=SOON,
+        [tool("tgtadm"), "--lld", "iscsi", *words], env=_environment(folder), check=True, timeout=SOON,
         capture_output=True, text=True).stdout
 
 
@@ -161,7 +163,8 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         portal = f"127.0.0.1:{_free_port()}"
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "tgtd", "-f", "--iscsi", f"portal={portal}"],
+                ["setpriv", "--pdeathsig", "KILL", tool("tgtd"), "-f", "--iscsi",
+                 f"portal={portal}"],
                 env=_environment(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + SOON
         while process.poll() is None:

@@ -149,8 +149,8 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _admin(folder: Path, *words: str) -> str:
     return subprocess.run(
-        [tool("tgtadm"), "--lld", "iscsi", *words], env=_environment(folder), check=True, timeout=SOON,
-        capture_output=True, text=True).stdout
+        [tool("tgtadm"), "--lld", "iscsi", *words], env=_environment(folder), check=True,
+        timeout=SOON, capture_output=True, text=True).stdout
 
 
 def _free_port() -> int:

@@ -29,6 +29,11 @@ VmallocUsed:         120 kB
 Percpu:               40 kB
 """
 
+VMALLOCINFO = """0xffffc90000000000-0xffffc90000005000   20480 irq_init+0xcf/0x100 vmap
+0xffffc900001ff000-0xffffc90000201000    8192 unpurged vm_area
+"""
+"""The second area, freed, lies in the ranges of two pages of page table entries."""
+
 ZONEINFO = """Node 0, zone    DMA32
   pages free     900
   pagesets
@@ -46,11 +51,11 @@ def test_objects_and_pages_of_caches() -> None:
 
 def test_pages_by_use() -> None:
     scale = usage_guest.PAGE_KIB
-    found = usage_guest.pages(VMSTAT, MEMINFO, ZONEINFO, 48)
+    found = usage_guest.pages(VMSTAT, MEMINFO, ZONEINFO, VMALLOCINFO, 48)
     assert found == {
         "anonymous": 50, "file": 60, "slab": 70, "large": 22, "page tables": 10, "reclaimable": 1,
-        "per-CPU areas": 40 // scale, "vmalloc": 120 // scale, "free": 912,
-        "other": 8000 // scale - 912 - 191 - 160 // scale}
+        "per-CPU areas": 40 // scale, "vmalloc": 120 // scale, "vmalloc tables": 2,
+        "free": 912, "other": 8000 // scale - 912 - 191 - 160 // scale - 2}
 
 
 def test_the_least_of_several_samples() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import inject
+from docs_build.defects import NAMES
 from inject.catalogue import FAULTS, applicable
 from inject.pair import PAIRS
 from inject.partition import PARTITIONS
@@ -36,6 +37,12 @@ def test_how_many_faults_apply(where: str, count: int) -> None:
     """The same counts as before targets had traits; each added fault adds to them."""
     name, backend, transport = where.split("/")
     assert len(applicable(traits_of(name), backend, transport)) == count
+
+
+def test_every_target_is_counted() -> None:
+    """A target that is added says how many faults apply to it, and how it is called in headings."""
+    assert {where.partition("/")[0] for where in APPLICABLE} == set(TARGETS)
+    assert set(TARGETS) <= set(NAMES)
 
 
 def test_how_many_combinations_there_are() -> None:

@@ -70,17 +70,17 @@ def test_nothing_grows() -> None:
 
 @pytest.mark.parametrize(("series", "reason", "signature"), [
     ({"pages__other": each(1)}, "pages of kind other grew by 1.0 pages a cycle, in 10 of 10 "
-     "cycles, and at the least by 10 (allowed: by 0.9 a cycle, at the least by 6.8)",
+     "cycles, and at the least by 10 (allowed: by 0.9 a cycle, at the least by 4.5)",
      Signature("growth", ("pages of kind", "other"))),
     ({"slabs__kmalloc_of_64": each(1)}, "slab cache kmalloc-64 grew by 1.0 objects a cycle, in 10 "
-     "of 10 cycles, and at the least by 10 (allowed: by 0.9 a cycle, at the least by 6.8)",
+     "of 10 cycles, and at the least by 10 (allowed: by 0.9 a cycle, at the least by 4.5)",
      Signature("growth", ("slab cache", "kmalloc-64"))),
     ({"descriptors__iscsi_of_scstd": each(1)}, "descriptors of program iscsi-scstd grew by 1.0 "
      "descriptors a cycle, in 10 of 10 cycles, and at the least by 10 (allowed: by 0.9 a cycle, at "
-     "the least by 6.8)",
+     "the least by 4.5)",
      Signature("growth", ("descriptors of program", "iscsi-scstd"))),
     ({"modules__scst": each(2)}, "module scst grew by 2.0 references a cycle, in 10 of 10 cycles"
-     ", and at the least by 20 (allowed: by 0.9 a cycle, at the least by 6.8)",
+     ", and at the least by 20 (allowed: by 0.9 a cycle, at the least by 4.5)",
      Signature("growth", ("module", "scst"))),
 ])
 def test_one_a_cycle_is_found(
@@ -131,6 +131,8 @@ PAGES = {
         3162, 3159, 3159, 3159, 3161, 3162, 3164, 3164, 3167, 3166, 3167, 3168],
     "one lost in each cycle, and passing uses": [
         3165, 3164, 3170, 3163, 3164, 3165, 3166, 3169, 3168, 3169, 3170, 3171],
+    "one lost in each cycle, and vmalloc's tables counted too high": [
+        3020, 3022, 3021, 3022, 3022, 3023, 3024, 3025, 3027, 3026, 3027, 3027],
     "none lost": [3159, 3159, 3159, 3157, 3162, 3162, 3164, 3164, 3162, 3162, 3162, 3162],
     "passing uses": [3161, 3166, 3158, 3166, 3158, 3158, 3158, 3158, 3158, 3158, 3158, 3162],
 }
